@@ -1,0 +1,57 @@
+# Everything runs in .venv, which is made on first use and again when what it is made
+# from has changed.
+PYTHON ?= python3
+VENV := .venv
+OLDEST := .venv-oldest
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-oldest lint format bench clean
+
+help:  ## List what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+setup: $(VENV)/.ready  ## Make the environment
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python >= 3.11 is needed: make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[lint,test]'
+	@touch $@
+
+$(OLDEST)/.ready: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints-oldest.txt --editable '.[test]'
+	@touch $@
+
+$(VENV)/.ready-bench: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+demo: setup  ## Run the quickstart on data that ships with scikit-learn
+	$(BIN)/python examples/quickstart.py
+
+test: setup  ## Run all tests
+	$(BIN)/python -m pytest
+
+test-oldest: $(OLDEST)/.ready  ## Run all tests on the oldest supported versions
+	$(OLDEST)/bin/python -m pytest
+
+lint: setup  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup  ## Put style right where that can be done by machine
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.ready-bench  ## Print the benchmark tables
+	$(BIN)/python benchmarks/speed.py
+
+clean:  ## Remove the environments and what tools left behind
+	rm -rf $(VENV) $(OLDEST) .mypy_cache .pytest_cache .ruff_cache

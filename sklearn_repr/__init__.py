@@ -1,0 +1,45 @@
+"""Representation learning that drops into scikit-learn.
+
+Autoencoders, contrastive embedders and reconstruction-based outlier detectors that
+stand in a :class:`~sklearn.pipeline.Pipeline` where ``PCA`` stands, and can be searched
+over with :class:`~sklearn.model_selection.GridSearchCV`. Public names are loaded on
+first use, so that importing the package stays cheap and does not import torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AutoencoderTransformer": "sklearn_repr.estimators.autoencoder",
+    "ContrastiveEmbedder": "sklearn_repr.estimators.contrastive",
+    "DenoisingAutoencoder": "sklearn_repr.estimators.denoising",
+    "NonFiniteLossError": "sklearn_repr.exceptions",
+    "ReconstructionOutlierDetector": "sklearn_repr.estimators.outlier_detector",
+    "inspection": "sklearn_repr.inspection",
+}
+
+__all__ = [
+    "AutoencoderTransformer",
+    "ContrastiveEmbedder",
+    "DenoisingAutoencoder",
+    "NonFiniteLossError",
+    "ReconstructionOutlierDetector",
+    "inspection",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = import_module(_HOMES[name])
+    value = home if _HOMES[name].endswith("." + name) else getattr(home, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List public names, loaded or not."""
+    return sorted([*__all__, "__version__"])

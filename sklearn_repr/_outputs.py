@@ -1,0 +1,98 @@
+"""The containers that corruptions, modules, objectives and the engine hand each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Block(NamedTuple):
+    """Encoded columns that belong together: one numeric stretch, one category.
+
+    Attributes
+    ----------
+    kind : str
+        What the columns hold; it selects the loss ("numeric" here, "categorical" once
+        categories are encoded).
+    start, stop : int
+        First encoded column and one past the last.
+    """
+
+    kind: str
+    start: int
+    stop: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """Encoded rows, and what an objective may need to know about their cells.
+
+    Attributes
+    ----------
+    values : Tensor of shape (n, n_encoded)
+        Clean encoded cells.
+    observed : bool Tensor of shape (n, n_encoded) or None
+        True where a cell was observed; None means everywhere. Unobserved cells never
+        enter a loss.
+    mask : bool Tensor of shape (n, n_encoded) or None
+        True where the corruption replaced a cell; None when it does not say.
+    """
+
+    values: Tensor
+    observed: Tensor | None = None
+    mask: Tensor | None = None
+
+    def __len__(self) -> int:
+        return int(self.values.shape[0])
+
+    def take(self, index: Tensor | slice) -> Batch:
+        """Return the rows at `index`, of every field."""
+        parts = (getattr(self, field.name) for field in fields(self))
+        return Batch(*(None if part is None else part[index] for part in parts))  # type: ignore[arg-type]
+
+    def split(self, sizes: list[int]) -> list[Batch]:
+        """Cut into consecutive batches of the given sizes, without copying."""
+        if self.observed is None and self.mask is None:
+            return [Batch(values) for values in torch.split(self.values, sizes)]
+        stops = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+        return [
+            self.take(slice(stop - size, stop))
+            for size, stop in zip(sizes, stops, strict=True)
+        ]
+
+
+class Corrupted(NamedTuple):
+    """What a corruption returns.
+
+    Attributes
+    ----------
+    values : Tensor of shape (m * n, n_encoded)
+        m corrupted copies of n rows, copy after copy.
+    mask : bool Tensor of the same shape or None
+        True where a cell was replaced; None for corruptions that touch every cell.
+    """
+
+    values: Tensor
+    mask: Tensor | None = None
+
+
+@dataclass(slots=True)
+class Outputs:
+    """Everything a module may say about its input; a module fills what it has.
+
+    Attributes
+    ----------
+    embedding : Tensor of shape (n, n_components)
+        The representation.
+    reconstruction : Tensor of shape (n, n_encoded) or None
+        The decoded representation.
+    projection : Tensor of shape (n, projection_dim) or None
+        The representation behind a projection head, where a contrastive loss looks.
+    """
+
+    embedding: Tensor
+    reconstruction: Tensor | None = None
+    projection: Tensor | None = None

@@ -1,0 +1,97 @@
+"""The interface of a corruption, and a user's callable behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+from sklearn_repr._outputs import Corrupted
+
+__all__ = ["Corruption", "UserCorruption", "cells_at_rate"]
+
+
+class Corruption:
+    """Corrupt encoded rows, drawing from the generator that the caller brings.
+
+    Attributes
+    ----------
+    uses_global_generator : bool
+        True where the randomness is not the caller's generator but torch's global one.
+    """
+
+    uses_global_generator = False
+
+    def fit(self, values: Tensor) -> Corruption:
+        """Learn what the corruption needs of the training rows.
+
+        Parameters
+        ----------
+        values : Tensor of shape (n, d)
+            Encoded rows.
+
+        Returns
+        -------
+        self : Corruption
+            Itself.
+        """
+        return self
+
+    def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
+        """Return corrupted copies of the rows.
+
+        Parameters
+        ----------
+        values : Tensor of shape (n, d)
+            Clean encoded rows; left as they are.
+        generator : Generator
+            Source of randomness, on the device of `values`.
+
+        Returns
+        -------
+        corrupted : Corrupted
+            The corrupted rows and, where it applies, which cells were replaced.
+        """
+        raise NotImplementedError
+
+
+class UserCorruption(Corruption):
+    """A user's callable: encoded rows in, corrupted rows of the same shape out.
+
+    Parameters
+    ----------
+    function : callable
+        Takes and returns a Tensor of shape (n, d). It may draw from torch's global
+        generator, which the engine seeds for it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.corruptions import UserCorruption
+    >>> halve = UserCorruption(lambda values: values / 2)
+    >>> halve(torch.ones(1, 2), torch.Generator()).values
+    tensor([[0.5000, 0.5000]])
+    """
+
+    uses_global_generator = True
+
+    def __init__(self, function: Callable[[Tensor], Tensor]):
+        self.function = function
+
+    def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
+        """Call the user's function; see :class:`Corruption`."""
+        result = self.function(values.clone())
+        if not isinstance(result, Tensor) or result.shape != values.shape:
+            got = tuple(result.shape) if isinstance(result, Tensor) else type(result)
+            raise ValueError(
+                "A corruption given as a callable must return a tensor of the shape it"
+                f" was given, {tuple(values.shape)}; got {got}."
+            )
+        return Corrupted(result)
+
+
+def cells_at_rate(values: Tensor, rate: float, generator: Generator) -> Tensor:
+    """Choose every cell independently with probability `rate`."""
+    draws = torch.rand(values.shape, generator=generator, device=values.device)
+    return draws < rate

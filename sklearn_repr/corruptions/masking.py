@@ -1,0 +1,82 @@
+"""Cells wiped out: set to zero, or to the column's extremes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from sklearn_repr._outputs import Corrupted
+from sklearn_repr.corruptions._base import Corruption, cells_at_rate
+
+__all__ = ["MaskingNoise", "SaltAndPepperNoise"]
+
+
+class MaskingNoise(Corruption):
+    """Set each cell to zero with probability `level`.
+
+    Zero is the encoded zero: a column's mean under standard scaling, its median under
+    robust scaling, black for an unscaled picture.
+
+    Parameters
+    ----------
+    level : float
+        Expected share of masked cells, in [0, 1].
+
+    References
+    ----------
+    Vincent et al., "Stacked denoising autoencoders", JMLR 11 (2010) 3371-3408.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.corruptions import MaskingNoise
+    >>> MaskingNoise(1.0)(torch.ones(1, 2), torch.Generator()).values
+    tensor([[0., 0.]])
+    """
+
+    def __init__(self, level: float):
+        self.level = level
+
+    def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
+        """Mask cells; see :class:`Corruption`."""
+        mask = cells_at_rate(values, self.level, generator)
+        return Corrupted(values.masked_fill(mask, 0.0), mask)
+
+
+class SaltAndPepperNoise(Corruption):
+    """Set each cell, with probability `level`, to its column's minimum or maximum.
+
+    Parameters
+    ----------
+    level : float
+        Expected share of replaced cells, in [0, 1]; minimum and maximum, taken over the
+        training rows, are equally likely.
+
+    References
+    ----------
+    Vincent et al., "Stacked denoising autoencoders", JMLR 11 (2010) 3371-3408.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.corruptions import SaltAndPepperNoise
+    >>> values = torch.tensor([[0.0], [0.5], [1.0]])
+    >>> noise = SaltAndPepperNoise(1.0).fit(values)
+    >>> noise(values, torch.Generator()).values.unique()
+    tensor([0., 1.])
+    """
+
+    def __init__(self, level: float):
+        self.level = level
+
+    def fit(self, values: Tensor) -> SaltAndPepperNoise:
+        """Find the extremes of every column; see :class:`Corruption`."""
+        self.lowest_, self.highest_ = torch.aminmax(values, dim=0)
+        return self
+
+    def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
+        """Replace cells by extremes; see :class:`Corruption`."""
+        mask = cells_at_rate(values, self.level, generator)
+        salt = cells_at_rate(values, 0.5, generator)
+        extremes = torch.where(salt, self.highest_, self.lowest_)
+        return Corrupted(torch.where(mask, extremes, values), mask)

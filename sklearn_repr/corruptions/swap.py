@@ -1,0 +1,93 @@
+"""Cells replaced by values of the same column in other rows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from sklearn_repr._outputs import Corrupted
+from sklearn_repr.corruptions._base import Corruption, cells_at_rate
+
+__all__ = ["MarginalSwap", "SwapNoise"]
+
+
+class SwapNoise(Corruption):
+    """Replace each cell, with probability `level`, by the same column of another row.
+
+    The other row is drawn uniformly from the rest of the batch, so the marginals of the
+    columns stay as they are. A batch of one row has no other row and stays unchanged.
+
+    Parameters
+    ----------
+    level : float
+        Expected share of replaced cells, in [0, 1].
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.corruptions import SwapNoise
+    >>> SwapNoise(1.0)(torch.tensor([[0.0], [1.0]]), torch.Generator()).values
+    tensor([[1.],
+            [0.]])
+    """
+
+    def __init__(self, level: float):
+        self.level = level
+
+    def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
+        """Swap cells; see :class:`Corruption`."""
+        n = len(values)
+        mask = cells_at_rate(values, self.level if n > 1 else 0.0, generator)
+        offset = torch.randint(
+            1, max(n, 2), values.shape, generator=generator, device=values.device
+        )
+        own = torch.arange(n, device=values.device).unsqueeze(1)
+        others = values.gather(0, (own + offset) % n)
+        return Corrupted(torch.where(mask, others, values), mask)
+
+
+class MarginalSwap(Corruption):
+    """SCARF: replace exactly ⌊level · d⌋ cells of every row by draws from the marginals.
+
+    Which cells is drawn per row; the new values are drawn, independently per cell, from
+    the empirical marginal of the column over the training rows.
+
+    Parameters
+    ----------
+    level : float
+        Share of cells to replace, in [0, 1].
+
+    References
+    ----------
+    Bahri et al., "SCARF: self-supervised contrastive learning using random feature
+    corruption", ICLR 2022, arXiv:2106.15147.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.corruptions import MarginalSwap
+    >>> pool = torch.full((5, 4), 7.0)
+    >>> swap = MarginalSwap(0.5).fit(pool)
+    >>> (swap(torch.zeros(2, 4), torch.Generator()).values == 7).sum(dim=1)
+    tensor([2, 2])
+    """
+
+    def __init__(self, level: float):
+        self.level = level
+
+    def fit(self, values: Tensor) -> MarginalSwap:
+        """Keep the rows whose marginals are drawn from; see :class:`Corruption`."""
+        self.pool_ = values
+        return self
+
+    def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
+        """Replace cells; see :class:`Corruption`."""
+        # the tiny addend keeps a product like 0.3 * 10 = 2.9999... at its meaning
+        count = int(self.level * values.shape[1] + 1e-9)
+        draws = torch.rand(values.shape, generator=generator, device=values.device)
+        chosen = draws.topk(count, dim=1).indices
+        mask = torch.zeros_like(values, dtype=torch.bool).scatter_(1, chosen, True)
+        rows = torch.randint(
+            len(self.pool_), chosen.shape, generator=generator, device=values.device
+        )
+        return Corrupted(values.scatter(1, chosen, self.pool_[rows, chosen]), mask)

@@ -1,0 +1,5 @@
+"""From a user's table to a contiguous tensor, and back to the user's units."""
+
+from sklearn_repr.data.codec import NumericCodec
+
+__all__ = ["NumericCodec"]

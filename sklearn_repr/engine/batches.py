@@ -1,0 +1,91 @@
+"""Batches cut from one contiguous tensor, and the split that is held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from sklearn_repr._outputs import Batch
+from sklearn_repr.utils.randomness import make_generator
+
+__all__ = ["BatchIterator", "ShuffledSplit", "batch_sizes"]
+
+
+def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
+    """Cut `n_rows` into batches; a last batch of one row joins the one before it.
+
+    Examples
+    --------
+    >>> from sklearn_repr.engine.batches import batch_sizes
+    >>> batch_sizes(9, 4)
+    [4, 5]
+    """
+    sizes = [batch_size] * (n_rows // batch_size)
+    rest = n_rows % batch_size
+    if rest == 1 and sizes:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return sizes
+
+
+class BatchIterator:
+    """Iterate over batches; skorch's ``iterator_train`` and ``iterator_valid``.
+
+    Shuffling gathers all rows once an epoch; every batch is then a view.
+
+    Parameters
+    ----------
+    rows : Batch
+        All rows.
+    batch_size : int
+        Rows per batch.
+    generator : torch.Generator or None, default=None
+        CPU generator that shuffles the rows anew in every epoch; None keeps their order.
+    """
+
+    def __init__(
+        self, rows: Batch, batch_size: int, generator: torch.Generator | None = None
+    ):
+        self.rows = rows
+        self.sizes = batch_sizes(len(rows), batch_size)
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __iter__(self) -> Iterator[Batch]:
+        rows = self.rows
+        if self.generator is not None:
+            order = torch.randperm(len(rows), generator=self.generator)
+            rows = rows.take(order.to(rows.values.device))
+        return iter(rows.split(self.sizes))
+
+
+class ShuffledSplit:
+    """Hold out a random share of the rows; skorch's ``train_split``.
+
+    Parameters
+    ----------
+    fraction : float
+        Share of rows to hold out, rounded down.
+    seed : int
+        Seed of the shuffle.
+    min_rows : int, default=1
+        With fewer rows to hold out than this, none are.
+    """
+
+    def __init__(self, fraction: float, seed: int, min_rows: int = 1):
+        self.fraction = fraction
+        self.seed = seed
+        self.min_rows = min_rows
+
+    def __call__(self, rows: Batch) -> tuple[Batch, Batch | None]:
+        """Return rows to train on and rows to validate on."""
+        n_valid = int(self.fraction * len(rows))
+        if n_valid < self.min_rows or n_valid >= len(rows):
+            return rows, None
+        order = torch.randperm(len(rows), generator=make_generator(self.seed))
+        order = order.to(rows.values.device)
+        return rows.take(order[n_valid:]), rows.take(order[:n_valid])

@@ -1,0 +1,199 @@
+"""What the engine itself does between epochs."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+from tqdm import tqdm
+
+from sklearn_repr._outputs import Batch
+from sklearn_repr.exceptions import NonFiniteLossError
+from sklearn_repr.utils.validation import column_label
+
+__all__ = ["FiniteLoss", "Patience", "ProgressBar", "StopTraining", "loss_fell"]
+
+
+class StopTraining(Exception):  # noqa: N818 - no error, like StopIteration
+    """Ends training in good order."""
+
+
+class FiniteLoss(Callback):  # type: ignore[misc]
+    """Raise a NonFiniteLossError once the loss is infinite or NaN.
+
+    Parameters
+    ----------
+    column_names : sequence of str or None
+        Names for the message.
+    """
+
+    def __init__(self, column_names: Any = None):
+        self.column_names = column_names
+
+    def on_epoch_end(
+        self,
+        net: Any,
+        dataset_train: Batch | None = None,
+        dataset_valid: Batch | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Look at this epoch's losses."""
+        row = net.history[-1]
+        for rows, key in ((dataset_train, "train_loss"), (dataset_valid, "valid_loss")):
+            if rows is not None and not math.isfinite(row[key]):
+                self.fail(net, rows)
+
+    def fail(self, net: Any, rows: Batch) -> None:
+        """Name the column with the largest encoded value."""
+        largest = rows.values.abs().amax(dim=0)
+        column = int(largest.argmax())
+        raise NonFiniteLossError(
+            epoch=len(net.history),
+            learning_rate=float(net.optimizer_.param_groups[0]["lr"]),
+            column=column_label(self.column_names, column),
+            largest=float(largest[column]),
+        )
+
+
+class Patience(Callback):  # type: ignore[misc]
+    """Stop when the monitored loss no longer improves; give back the best weights.
+
+    Parameters
+    ----------
+    n_iter_no_change : int
+        Epochs without improvement before training ends.
+    tol : float
+        An improvement lowers the loss by more than `tol` times its magnitude.
+    """
+
+    def __init__(self, n_iter_no_change: int, tol: float):
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget earlier training."""
+        self.best_loss_ = math.inf
+        self.reference_ = math.inf
+        self.waited_ = 0
+        self.best_epoch_ = 0
+        self.stuck_ = False
+        self.weights_: dict[str, torch.Tensor] | None = None
+
+    def on_epoch_begin(
+        self, net: Any, dataset_valid: Batch | None = None, **kwargs: Any
+    ) -> None:
+        """Count the start as epoch 0 where there are rows to judge it by."""
+        if len(net.history) == 1 and dataset_valid is not None:
+            self._consider(net, net.initial_loss_, epoch=0, keep=True)
+
+    def on_epoch_end(
+        self,
+        net: Any,
+        dataset_train: Batch | None = None,
+        dataset_valid: Batch | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Compare this epoch with the best so far."""
+        held_out = dataset_valid is not None
+        epoch = len(net.history)
+        loss = net.history[-1]["valid_loss" if held_out else "train_loss"]
+        self._consider(net, loss, epoch=epoch, keep=held_out)
+        stop = self.waited_ >= self.n_iter_no_change
+        if stop or epoch == net.max_epochs:
+            if held_out:
+                self.stuck_ = self.best_epoch_ == 0 and self._is_stuck(net, dataset_train)
+            else:
+                self.stuck_ = epoch > 1 and not loss_fell(net.history[:, "train_loss"])
+        if stop:
+            raise StopTraining
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Put the best weights back."""
+        if self.weights_ is not None:
+            net.module_.load_state_dict(self.weights_)
+            self.weights_ = None
+
+    def _is_stuck(self, net: Any, rows: Batch | None) -> bool:
+        """Tell no progress at all from overfitting: by the training loss, noise fixed."""
+        batches = net.get_iterator(rows)
+        final = net.evaluate(batches, net.corruption_)["loss"]
+        net.module_.load_state_dict(self.weights_)
+        start = net.evaluate(batches, net.corruption_)["loss"]
+        return bool(final >= start - 1e-6 * abs(start))
+
+    def _consider(self, net: Any, loss: float, *, epoch: int, keep: bool) -> None:
+        if loss < self.best_loss_:
+            self.best_loss_ = loss
+            self.best_epoch_ = epoch
+            if keep:
+                state = net.module_.state_dict()
+                self.weights_ = {k: v.detach().clone() for k, v in state.items()}
+        if loss < self.reference_ - self.tol * abs(loss):
+            self.reference_ = loss
+            self.waited_ = 0
+        else:
+            self.waited_ += 1
+
+
+def loss_fell(curve: Sequence[float]) -> bool:
+    """Tell a loss curve that falls from one that only fluctuates.
+
+    Parameters
+    ----------
+    curve : sequence of float
+        Loss per epoch.
+
+    Returns
+    -------
+    fell : bool
+        From four epochs on: whether the second half lies below the start by more than
+        twice the median step between epochs. Before: whether the end is below the start.
+
+    Examples
+    --------
+    >>> from sklearn_repr.engine.callbacks import loss_fell
+    >>> loss_fell([4.0, 3.0, 2.5, 2.4]), loss_fell([1.0, 1.1, 0.9, 1.05])
+    (True, False)
+    """
+    if len(curve) < 4:
+        return curve[-1] < curve[0]
+    noise = float(np.median(np.abs(np.diff(curve))))
+    return float(np.mean(curve[len(curve) // 2 :])) < curve[0] - 2 * noise
+
+
+class ProgressBar(Callback):  # type: ignore[misc]
+    """One bar of epochs on stderr with the loss and the validation loss.
+
+    Parameters
+    ----------
+    label : str
+        Text before the bar.
+    """
+
+    def __init__(self, label: str):
+        self.label = label
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Draw the empty bar."""
+        self.bar_ = tqdm(
+            total=net.max_epochs, desc=self.label, unit="epoch", file=sys.stderr
+        )
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Move on by one epoch."""
+        row = net.history[-1]
+        shown = {"loss": f"{row['train_loss']:.4g}"}
+        if "valid_loss" in row:
+            shown["validation loss"] = f"{row['valid_loss']:.4g}"
+        self.bar_.set_postfix(shown, refresh=False)
+        self.bar_.update()
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Leave the bar as it is."""
+        self.bar_.close()
+        del self.bar_

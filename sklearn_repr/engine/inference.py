@@ -1,0 +1,112 @@
+"""Inference in fixed-size chunks: a row's result never depends on its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from sklearn_repr._outputs import Batch
+from sklearn_repr.engine.batches import BatchIterator
+from sklearn_repr.engine.net import RepresentationNet
+from sklearn_repr.utils.devices import single_thread
+
+__all__ = ["CHUNK", "evaluate", "infer"]
+
+CHUNK = 1024
+# Matrix kernels take another path for rows that do not start on such a boundary
+ALIGNMENT = 8
+
+
+class _AlignedLinear(TorchFunctionMode):
+    """Pad the inner dimension of every linear map with zeros to a whole alignment.
+
+    Otherwise the matrix kernel adds up a row in an order that depends on where in the
+    chunk the row stands, and its last bits with it.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func is functional.linear and len(args) >= 2:
+            inputs, weight, *rest = args
+            missing = -weight.shape[1] % ALIGNMENT
+            if missing:
+                inputs = functional.pad(inputs, (0, missing))
+                weight = functional.pad(weight, (0, missing))
+            args = (inputs, weight, *rest)
+        return func(*args, **(kwargs or {}))
+
+
+def infer(
+    function: Callable[[Tensor], Tensor],
+    encode: Callable[[Any], Tensor],
+    X: Any,
+    device: torch.device | str,
+) -> NDArray[Any]:
+    """Apply `function` to all rows of `X`, a zero-padded chunk at a time.
+
+    Parameters
+    ----------
+    function : callable
+        Maps an encoded chunk (CHUNK, d) to one result a row.
+    encode : callable
+        Maps rows of `X` to an encoded tensor.
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        Validated rows.
+    device : torch.device or str
+        Where `function` computes.
+
+    Returns
+    -------
+    results : ndarray of shape (n_samples, ...)
+        One result a row; memory beyond it does not grow with `X`.
+    """
+    n_rows = X.shape[0]
+    results: NDArray[Any] | None = None
+    with torch.inference_mode(), single_thread(), _AlignedLinear():
+        for start in range(0, n_rows, CHUNK):
+            values = encode(X[start : start + CHUNK])
+            count = len(values)
+            if count < CHUNK:
+                values = functional.pad(values, (0, 0, 0, CHUNK - count))
+            result = function(values.to(device))[:count].cpu().numpy()
+            if results is None:
+                results = np.empty((n_rows, *result.shape[1:]), dtype=result.dtype)
+            results[start : start + count] = result
+    assert results is not None  # noqa: S101 - validated tables have rows
+    return results
+
+
+def evaluate(
+    net: RepresentationNet, rows: Batch, corruption: Any, batch_size: int
+) -> float:
+    """Return the net's mean loss on `rows` under corruptions that are always the same.
+
+    Parameters
+    ----------
+    net : RepresentationNet
+        A trained net.
+    rows : Batch
+        Encoded rows.
+    corruption : Corruption or None
+        Fitted here, on `rows`.
+    batch_size : int
+        Rows per batch, for objectives that compare rows with each other.
+
+    Returns
+    -------
+    loss : float
+        Mean over rows.
+    """
+    rows = Batch(rows.values.to(net.device), rows.observed)
+    if corruption is not None:
+        corruption.fit(rows.values)
+    with single_thread():
+        return net.evaluate(BatchIterator(rows, batch_size), corruption)["loss"]

@@ -1,0 +1,240 @@
+"""The skorch net behind every estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EpochTimer
+from torch import Tensor
+
+from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr.engine.batches import BatchIterator
+from sklearn_repr.engine.callbacks import StopTraining
+from sklearn_repr.utils.randomness import Seeds, local_torch_seed, make_generator
+
+__all__ = ["RepresentationNet"]
+
+BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+
+
+class RepresentationNet(NeuralNet):  # type: ignore[misc]
+    """A skorch net for corruption → module → objective.
+
+    It keeps skorch's interface (history, callbacks, ``module_``, ``optimizer_``) and
+    replaces its inner loop: batches are views of one tensor, losses are read once per
+    epoch, and per-batch events are sent only if a callback listens to them.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Returns Outputs.
+    criterion : Objective
+        Returns named terms.
+    seeds : Seeds
+        Seeds of shuffling and corruption.
+    alpha : float, default=0.0
+        Weight decay of weight matrices; biases and norms have none.
+    **kwargs : dict
+        skorch's parameters.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        criterion: Any,
+        *,
+        seeds: Seeds,
+        alpha: float = 0.0,
+        **kwargs: Any,
+    ):
+        super().__init__(module, criterion, **kwargs)
+        self.alpha = alpha
+        self.seeds = seeds
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Callback]]:
+        return [("epoch_timer", EpochTimer())]
+
+    def initialize_optimizer(self, triggered_directly: Any = None) -> RepresentationNet:
+        """Build the optimiser, with weight decay on weight matrices only."""
+        parameters = [p for _, p in self.get_all_learnable_params()]
+        groups = [{"params": parameters, "weight_decay": 0.0}]
+        if self.alpha:
+            groups = [
+                {"params": [p for p in parameters if p.ndim > 1]},
+                {"params": [p for p in parameters if p.ndim <= 1]},
+            ]
+            groups[0]["weight_decay"], groups[1]["weight_decay"] = self.alpha, 0.0
+        self.optimizer_ = self.optimizer(
+            groups, lr=self.lr, **self.get_params_for("optimizer")
+        )
+        return self
+
+    def get_dataset(self, X: Batch, y: Any = None) -> Batch:
+        """Return the rows, which need no wrapping."""
+        return X
+
+    def get_iterator(self, dataset: Batch, training: bool = False) -> BatchIterator:
+        """Return batches of `dataset`, shuffled in training."""
+        generator = make_generator(self.seeds["batches"]) if training else None
+        return BatchIterator(dataset, self.batch_size, generator)
+
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        """Tell the callbacks; skorch's own stop training by a KeyboardInterrupt."""
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except KeyboardInterrupt:
+            raise StopTraining from None
+
+    def partial_fit(self, X: Batch, y: Any = None, **fit_params: Any) -> Any:
+        """Train until the epochs are over or a callback stops.
+
+        Parameters
+        ----------
+        X : Batch
+            Encoded rows.
+        y : None
+            Ignored.
+        **fit_params : dict
+            ``corruption``: a Corruption or None.
+
+        Returns
+        -------
+        self : RepresentationNet
+            The trained net.
+        """
+        self.notify("on_train_begin", X=X, y=y)
+        with suppress(StopTraining):
+            self.fit_loop(X, **fit_params)
+        self.corruption_ = None  # it may hold training rows
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+    def fit_loop(
+        self, X: Batch, y: Any = None, epochs: int | None = None, corruption: Any = None
+    ) -> RepresentationNet:
+        """Run the epochs; see :meth:`partial_fit`."""
+        train, valid = self.get_split_datasets(X)
+        if corruption is not None:
+            corruption.fit(train.values)
+        self.corruption_ = corruption
+        batches = self.get_iterator(train, training=True)
+        held_out = None if valid is None else self.get_iterator(valid)
+        noise = make_generator(self.seeds["corruption"], train.values.device)
+        self.listening_ = any(_hears_batches(cb) for _, cb in self.callbacks_)
+        if held_out is not None:
+            self.initial_loss_ = self.evaluate(held_out, corruption)["loss"]
+        datasets = {"dataset_train": train, "dataset_valid": valid}
+        for _ in range(self.max_epochs if epochs is None else epochs):
+            self.notify("on_epoch_begin", **datasets)
+            self._set_training(True)
+            self._record("train", self._run(batches, corruption, noise, training=True))
+            if held_out is not None:
+                self._record("valid", self.evaluate(held_out, corruption))
+            self.notify("on_epoch_end", **datasets)
+        return self
+
+    def evaluate(
+        self, batches: Iterable[Batch], corruption: Any = None
+    ) -> dict[str, float]:
+        """Return the mean loss and terms under corruptions that are always the same.
+
+        Parameters
+        ----------
+        batches : iterable of Batch
+            Clean rows.
+        corruption : Corruption or None, default=None
+            Already fitted.
+
+        Returns
+        -------
+        losses : dict of str to float
+            "loss" and every term by its name.
+        """
+        self._set_training(False)
+        seed = self.seeds["validation"]
+        noise = make_generator(seed, self.device)
+        if corruption is not None and corruption.uses_global_generator:
+            with local_torch_seed(seed):
+                return self._run(batches, corruption, noise, training=False)
+        return self._run(batches, corruption, noise, training=False)
+
+    def compute_terms(
+        self, batch: Batch, corruption: Any, noise: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor], Outputs]:
+        """Corrupt, encode, and return the loss, the averaged terms and the outputs."""
+        inputs = batch.values
+        if corruption is not None:
+            inputs, batch.mask = corruption(inputs, noise)
+        outputs = self.module_(inputs)
+        terms = self.criterion_(outputs, batch)
+        weights = self.criterion_.weights
+        reduced = {k: v.mean() if v.ndim else v for k, v in terms.items()}
+        weighted = (v * weights[k] if k in weights else v for k, v in reduced.items())
+        loss = next(weighted)
+        for term in weighted:
+            loss = loss + term
+        return loss, reduced, outputs
+
+    def _run(
+        self,
+        batches: Iterable[Batch],
+        corruption: Any,
+        noise: torch.Generator,
+        *,
+        training: bool,
+    ) -> dict[str, float]:
+        optimizer, listening = self.optimizer_, training and self.listening_
+        collected: dict[str, list[Tensor]] = {}
+        sizes: list[int] = []
+        with torch.set_grad_enabled(training):
+            for batch in batches:
+                if listening:
+                    self.notify("on_batch_begin", batch=batch, training=True)
+                loss, terms, outputs = self.compute_terms(batch, corruption, noise)
+                if training:
+                    optimizer.zero_grad()
+                    torch.autograd.backward(loss)
+                    if listening:
+                        self._tell_gradients(batch)
+                    optimizer.step()
+                for name, value in {"loss": loss, **terms}.items():
+                    collected.setdefault(name, []).append(value.detach())
+                sizes.append(len(batch))
+                if listening:
+                    self._tell_batch(batch, loss, outputs)
+        share = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
+        return {
+            name: float(torch.stack(values).double().cpu() @ share)
+            for name, values in collected.items()
+        }
+
+    def _record(self, prefix: str, losses: dict[str, float]) -> None:
+        earlier = [row[f"{prefix}_loss"] for row in self.history[:-1]]
+        for name, value in losses.items():
+            self.history.record(f"{prefix}_{name}", value)
+        # the name under which skorch's Checkpoint looks for improvements
+        best = losses["loss"] < min(earlier, default=float("inf"))
+        self.history.record(f"{prefix}_loss_best", best)
+
+    def _tell_gradients(self, batch: Batch) -> None:
+        named = list(self.get_all_learnable_params())
+        self.notify(
+            "on_grad_computed", named_parameters=named, batch=batch, training=True
+        )
+
+    def _tell_batch(self, batch: Batch, loss: Tensor, outputs: Outputs) -> None:
+        self.history.record_batch("train_loss", loss.item())
+        self.history.record_batch("train_batch_size", len(batch))
+        self.notify("on_batch_end", batch=batch, training=True, loss=loss, y_pred=outputs)
+
+
+def _hears_batches(callback: Callback) -> bool:
+    return any(
+        getattr(type(callback), event, None) is not getattr(Callback, event)
+        for event in BATCH_EVENTS
+    )

@@ -1,0 +1,195 @@
+"""Train a module: everything between three built parts and a trained net."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from skorch.callbacks import Callback
+from torch import nn
+
+from sklearn_repr._outputs import Batch
+from sklearn_repr.engine.batches import ShuffledSplit
+from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
+from sklearn_repr.engine.net import RepresentationNet
+from sklearn_repr.utils.devices import single_thread
+from sklearn_repr.utils.randomness import Seeds, local_torch_seed
+
+__all__ = ["OPTIMIZERS", "TrainingSettings", "train"]
+
+OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]] = {
+    "adam": (torch.optim.Adam, {"fused": True}),
+    "adamw": (torch.optim.AdamW, {"fused": True}),
+    "sgd": (torch.optim.SGD, {"fused": True, "momentum": 0.9, "nesterov": True}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """How to train; the estimators' parameters of these names, resolved.
+
+    `min_rows` is the smallest batch that the objective can learn from, and `label` names
+    the estimator on the progress bar.
+    """
+
+    optimizer: str | Callable[..., Any]
+    learning_rate_init: float
+    batch_size: int
+    max_iter: int
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    tol: float
+    alpha: float
+    callbacks: Sequence[Any] | None
+    device: torch.device
+    verbose: int
+    min_rows: int = 1
+    label: str = ""
+
+
+def train(
+    module: nn.Module,
+    objective: nn.Module,
+    rows: Batch,
+    *,
+    corruption: Any,
+    settings: TrainingSettings,
+    seeds: Seeds,
+    column_names: Any = None,
+    global_generator: bool = False,
+) -> RepresentationNet:
+    """Train `module` on `rows`.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Returns Outputs; changed in place.
+    objective : Objective
+        Returns named terms.
+    rows : Batch
+        Encoded rows.
+    corruption : Corruption or None
+        Applied to every batch.
+    settings : TrainingSettings
+        How to train.
+    seeds : Seeds
+        All randomness.
+    column_names : sequence of str or None, default=None
+        For messages.
+    global_generator : bool, default=False
+        The module draws from torch's global generator, as dropout does: seed it for the
+        time of training.
+
+    Returns
+    -------
+    net : RepresentationNet
+        The trained net, in evaluation mode; it holds no rows.
+
+    Raises
+    ------
+    NonFiniteLossError
+        If the loss or a weight is no longer finite.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the loss never fell.
+    """
+    finite_loss = FiniteLoss(column_names)
+    optimizer, options = _resolve_optimizer(settings.optimizer)
+    split = None
+    if settings.early_stopping:
+        split = ShuffledSplit(
+            settings.validation_fraction, seeds["split"], settings.min_rows
+        )
+    progress = [("progress", ProgressBar(settings.label))] if settings.verbose else []
+    patience = Patience(settings.n_iter_no_change, settings.tol)
+    net: RepresentationNet = RepresentationNet(
+        module.to(rows.values.dtype),
+        objective.to(rows.values.dtype),
+        alpha=settings.alpha,
+        seeds=seeds,
+        optimizer=optimizer,
+        lr=settings.learning_rate_init,
+        max_epochs=settings.max_iter,
+        batch_size=settings.batch_size,
+        train_split=split,
+        callbacks=[
+            ("finite_loss", finite_loss),
+            *copy_callbacks(settings.callbacks),
+            *progress,
+            ("patience", patience),
+        ],
+        device=str(settings.device),
+        verbose=0,
+        **{f"optimizer__{name}": value for name, value in options.items()},
+    ).initialize()
+    rows = Batch(
+        rows.values.to(settings.device),
+        None if rows.observed is None else rows.observed.to(settings.device),
+    )
+    borrow = global_generator or (
+        corruption is not None and corruption.uses_global_generator
+    )
+    seeded = local_torch_seed(seeds["dropout"]) if borrow else nullcontext()
+    with single_thread(), seeded:
+        net.partial_fit(rows, corruption=corruption)
+    net._set_training(False)
+    if not all(bool(torch.isfinite(p).all()) for p in net.module_.parameters()):
+        finite_loss.fail(net, rows)
+    _warn_if_stuck(net, patience, rows.values.shape[1])
+    return net
+
+
+def copy_callbacks(callbacks: Sequence[Any] | None) -> list[Any]:
+    """Copy a user's callbacks, so that training leaves the originals alone.
+
+    Parameters
+    ----------
+    callbacks : sequence or None
+        skorch callbacks, their classes, or pairs (name, callback).
+
+    Returns
+    -------
+    copies : list
+        The same, fit to be changed.
+
+    Raises
+    ------
+    TypeError
+        If an entry is no skorch callback.
+    """
+    for entry in callbacks or ():
+        callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
+        is_class = isinstance(callback, type) and issubclass(callback, Callback)
+        if not (is_class or isinstance(callback, Callback)):
+            raise TypeError(
+                "callbacks must hold skorch callbacks or pairs (name, callback); got"
+                f" {entry!r}."
+            )
+    return copy.deepcopy(list(callbacks or ()))
+
+
+def _resolve_optimizer(optimizer: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
+    return OPTIMIZERS[optimizer] if isinstance(optimizer, str) else (optimizer, {})
+
+
+def _warn_if_stuck(net: RepresentationNet, patience: Patience, width: int) -> None:
+    # a loss of next to nothing per column has nowhere to fall
+    if not patience.stuck_ or patience.best_loss_ <= 1e-6 * width:
+        return
+    curve = net.history[:, "train_loss"]
+    warnings.warn(
+        f"The loss never fell in {len(curve)} epochs (from {curve[0]:.4g} to"
+        f" {curve[-1]:.4g}). Change learning_rate_init ({net.lr:g}), raise max_iter, or"
+        " look for columns that hold no signal.",
+        ConvergenceWarning,
+        stacklevel=2,
+    )

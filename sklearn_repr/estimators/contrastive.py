@@ -1,0 +1,264 @@
+"""ContrastiveEmbedder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from sklearn_repr._outputs import Batch
+from sklearn_repr.corruptions import CORRUPTIONS, Corruption, TwoViews, make_corruption
+from sklearn_repr.data import NumericCodec
+from sklearn_repr.engine import evaluate
+from sklearn_repr.estimators._base import BaseRepresentation
+from sklearn_repr.modules import make_contrastive_network
+from sklearn_repr.objectives import NTXent, Objective
+
+__all__ = ["ContrastiveEmbedder"]
+
+
+class ContrastiveEmbedder(BaseRepresentation):
+    r"""Embedding in which two views of a row are close and views of others far.
+
+    SimCLR on tables: each row is corrupted twice, an encoder embeds both views, and a
+    projection head feeds the NT-Xent loss
+
+    .. math:: \ell_i = -\log \frac{\exp(s_{i,p(i)} / \tau)}
+              {\sum_{k \ne i} \exp(s_{ik} / \tau)}
+
+    where s is the cosine similarity of projections and p(i) the other view of the same
+    row. `transform` returns the encoder's output on the uncorrupted row; the head is
+    dropped.
+
+    Parameters
+    ----------
+    n_components : int, default=64
+        Width of the embedding.
+    scaling : {"standard", "robust", "quantile"} or None, default="standard"
+        How columns are made comparable, through scikit-learn's scaler of that name.
+        `inverse_transform` returns original units.
+    architecture : "mlp" or callable, default="mlp"
+        A torch module class or function called with keywords `n_features` and
+        `n_components`. It returns the encoder: a module, or one with a method
+        ``encode``.
+    hidden_layer_sizes : array-like of int or "auto", default="auto"
+        Hidden layers of the encoder. "auto" is two layers, the first twice as wide as
+        the table (64 to 512), the second half of the first.
+    activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
+            "silu"}, default="silu"
+        Activation of hidden layers.
+    dropout : float, default=0.0
+        Probability in [0, 1) of dropping a hidden unit in training.
+    layer_norm : bool, default=False
+        Normalise hidden layers before their activation.
+    projection_dim : int, default=64
+        Width of the projection head's hidden layer and output.
+    objective : {"nt_xent"}, default="nt_xent"
+        The contrastive loss.
+    temperature : float, default=0.5
+        :math:`\tau`, which divides the similarities.
+    views : {"gaussian", "multiplicative", "masking", "salt_and_pepper", "swap", \
+            "scarf"} or callable, default="scarf"
+        How each of the two views of a row is made: noise added in proportion to each
+        column's spread; noise multiplied; cells set to zero; cells set to their column's
+        extremes; cells replaced by another row's; exactly ⌊level · d⌋ cells of each row
+        replaced by draws from their columns. A callable maps a tensor of scaled rows to
+        one of the same shape.
+    corruption_level : float, default=0.3
+        Standard deviations for "gaussian" and "multiplicative", else the share of cells
+        in [0, 1]; a callable ignores it.
+    alpha : float, default=0.0
+        Weight decay: adds alpha · W to the gradient of every weight matrix W, as the
+        penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
+    optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
+        A torch optimizer class, or a function of parameter groups and `lr`.
+    learning_rate_init : float, default=0.001
+        Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
+    batch_size : int or "auto", default="auto"
+        Rows per step, at least 2; each is compared with the others. "auto" is 256.
+    max_iter : int, default=200
+        Most epochs to train.
+    early_stopping : bool, default=True
+        Hold out a random share of the rows, stop when the loss on them no longer
+        improves, and keep the weights that were best. Without it, or with too few rows
+        to hold any out, the training loss decides when to stop.
+    validation_fraction : float, default=0.1
+        Share of rows to hold out, rounded down.
+    n_iter_no_change : int, default=10
+        Epochs without improvement after which training stops.
+    tol : float, default=0.0001
+        An improvement lowers the loss by more than `tol` times its magnitude.
+    warm_start : bool, default=False
+        Continue from the last fit's weights and scaling instead of starting anew.
+    callbacks : list of skorch callbacks or None, default=None
+        Callbacks, or pairs (name, callback); copied before training.
+    device : str, default="auto"
+        "auto" takes CUDA where there is one and the CPU otherwise; or a name of torch's.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of the computation.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, shuffling, held-out rows and corruption. None differs from call
+        to call.
+    verbose : int, default=0
+        1 draws a progress bar on stderr.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net; ``net_.module_`` is the torch module.
+    n_components_ : int
+        Width of the embedding.
+    loss_curve_ : list of float
+        Training loss per epoch.
+    validation_curve_ : list of float or None
+        Loss on the held-out rows per epoch; None if none were held out.
+    loss_terms_ : dict of str to list of float
+        Every term of the loss per epoch, unweighted: "train_nt_xent", ...
+    best_loss_ : float
+        Lowest monitored loss, the start included where rows were held out.
+    n_iter_ : int
+        Epochs trained.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if fit saw a table with string names.
+
+    See Also
+    --------
+    AutoencoderTransformer : Learns by reconstruction, and can invert its transform.
+
+    References
+    ----------
+    Chen, Kornblith, Norouzi and Hinton, "A simple framework for contrastive learning of
+    visual representations", ICML 2020, arXiv:2002.05709.
+
+    Bahri, Jiang, Tay and Metzler, "SCARF: self-supervised contrastive learning using
+    random feature corruption", ICLR 2022, arXiv:2106.15147.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_repr import ContrastiveEmbedder
+    >>> X = load_iris().data
+    >>> ContrastiveEmbedder(8, max_iter=5, random_state=0).fit_transform(X).shape
+    (150, 8)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseRepresentation._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "projection_dim": [Interval(Integral, 1, None, closed="left")],
+        "objective": [StrOptions({"nt_xent"})],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "views": [StrOptions(set(CORRUPTIONS)), callable],
+        "corruption_level": [Interval(Real, 0, None, closed="left")],
+    }
+
+    # a row alone has nothing to be contrasted with
+    _min_rows = 2
+
+    def __init__(
+        self,
+        n_components: int = 64,
+        *,
+        scaling: str | None = "standard",
+        architecture: str | Callable[..., Any] = "mlp",
+        hidden_layer_sizes: Any = "auto",
+        activation: str = "silu",
+        dropout: float = 0.0,
+        layer_norm: bool = False,
+        projection_dim: int = 64,
+        objective: str = "nt_xent",
+        temperature: float = 0.5,
+        views: str | Callable[[Tensor], Tensor] = "scarf",
+        corruption_level: float = 0.3,
+        alpha: float = 0.0,
+        optimizer: str | Callable[..., Any] = "adam",
+        learning_rate_init: float = 0.001,
+        batch_size: int | str = "auto",
+        max_iter: int = 200,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        callbacks: list[Any] | None = None,
+        device: str = "auto",
+        dtype: str = "float32",
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.n_components = n_components
+        self.scaling = scaling
+        self.architecture = architecture
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.layer_norm = layer_norm
+        self.projection_dim = projection_dim
+        self.objective = objective
+        self.temperature = temperature
+        self.views = views
+        self.corruption_level = corruption_level
+        self.alpha = alpha
+        self.optimizer = optimizer
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.callbacks = callbacks
+        self.device = device
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _auto_batch_size(self, n_rows: int) -> int:
+        return 256
+
+    def _build_corruption(self) -> Corruption:
+        return TwoViews(
+            make_corruption(self.views, self.corruption_level, parameter="views")
+        )
+
+    def _build_module(self, rows: Batch) -> nn.Module:
+        self.n_components_ = int(self.n_components)
+        return make_contrastive_network(
+            self.architecture,
+            rows.values.shape[1],
+            self.n_components_,
+            self._mlp_options(),
+            projection_dim=int(self.projection_dim),
+        )
+
+    def _build_objective(self, codec: NumericCodec) -> Objective:
+        return NTXent(self.temperature)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the negative loss on fixed views of the rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            At least two rows; the same rows always get the same score.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+            Negative mean of the loss over batches of the training batch size. Compare
+            it between models that share `views`, `corruption_level` and `temperature`:
+            they set the difficulty of the task.
+        """
+        check_is_fitted(self)
+        rows = self._codec.encode(self._validate(X, reset=False))
+        settings = self._training_settings(len(rows))
+        return -evaluate(self.net_, rows, self._build_corruption(), settings.batch_size)

@@ -1,0 +1,217 @@
+"""DenoisingAutoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Real
+from typing import Any, ClassVar
+
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor
+
+from sklearn_repr.corruptions import CORRUPTIONS, Corruption, make_corruption
+from sklearn_repr.estimators.autoencoder import AutoencoderTransformer
+
+__all__ = ["DenoisingAutoencoder"]
+
+
+class DenoisingAutoencoder(AutoencoderTransformer):
+    r"""Dimension reduction by an autoencoder that undoes corruption.
+
+    Learns an encoder φ and a decoder ψ that minimise
+
+    .. math:: \frac{1}{n} \sum_i \sum_j \rho(x_{ij} - \psi(\phi(\tilde x_i))_j)
+
+    where :math:`\tilde x_i` is a corrupted copy of row i, drawn anew in every epoch. Rows
+    to transform are not corrupted.
+
+    Parameters
+    ----------
+    n_components : int, float or "auto", default="auto"
+        Width of the code. A float in (0, 1) takes as many components as PCA on the
+        scaled training rows needs to explain that share of the variance; "auto" is 0.9.
+    scaling : {"standard", "robust", "quantile"} or None, default="standard"
+        How columns are made comparable, through scikit-learn's scaler of that name.
+        `inverse_transform` returns original units.
+    architecture : "mlp" or callable, default="mlp"
+        A torch module class or function called with keywords `n_features` and
+        `n_components`. It returns a module with methods ``encode`` and ``decode``, or a
+        pair (encoder, decoder) of modules.
+    hidden_layer_sizes : array-like of int or "auto", default="auto"
+        Hidden layers of the encoder; the decoder mirrors them. "auto" is two layers, the
+        first twice as wide as the table (64 to 512), the second half of the first. An
+        empty tuple makes encoder and decoder linear.
+    activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
+            "silu"}, default="silu"
+        Activation of hidden layers.
+    dropout : float, default=0.0
+        Probability in [0, 1) of dropping a hidden unit in training.
+    layer_norm : bool, default=False
+        Normalise hidden layers before their activation.
+    linear_skip : bool, default=True
+        Put a linear path beside encoder and decoder.
+    init : "pca" or None, default="pca"
+        Where linear maps start: at the PCA solution with a code of unit variance, or at
+        random. Applies to the linear path, and to networks without hidden layers.
+    loss : {"squared_error", "absolute_error", "huber"} or callable, \
+            default="squared_error"
+        Loss per cell, summed over columns. A callable maps a tensor of residuals to a
+        tensor of losses of the same shape.
+    loss_scale : float, default=1.0
+        Where "huber" turns from square to straight, in scaled units.
+    corruption : {"gaussian", "multiplicative", "masking", "salt_and_pepper", "swap", \
+            "scarf"} or callable, default="gaussian"
+        What happens to rows before the encoder: noise added in proportion to each
+        column's spread; noise multiplied; cells set to zero; cells set to their column's
+        extremes; cells replaced by another row's; exactly ⌊level · d⌋ cells of each row
+        replaced by draws from their columns. A callable maps a tensor of scaled rows to
+        one of the same shape.
+    corruption_level : float, default=0.3
+        Standard deviations for "gaussian" and "multiplicative", else the share of cells
+        in [0, 1]; a callable ignores it.
+    alpha : float, default=0.0
+        Weight decay: adds alpha · W to the gradient of every weight matrix W, as the
+        penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
+    optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
+        A torch optimizer class, or a function of parameter groups and `lr`.
+    learning_rate_init : float, default=0.001
+        Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
+    batch_size : int or "auto", default="auto"
+        Rows per step. "auto" grows with the table, from 32 to 256.
+    max_iter : int, default=200
+        Most epochs to train.
+    early_stopping : bool, default=True
+        Hold out a random share of the rows, stop when the loss on them no longer
+        improves, and keep the weights that were best. Without it, or with too few rows
+        to hold any out, the training loss decides when to stop.
+    validation_fraction : float, default=0.1
+        Share of rows to hold out, rounded down.
+    n_iter_no_change : int, default=10
+        Epochs without improvement after which training stops.
+    tol : float, default=0.0001
+        An improvement lowers the loss by more than `tol` times its magnitude.
+    warm_start : bool, default=False
+        Continue from the last fit's weights and scaling instead of starting anew.
+    callbacks : list of skorch callbacks or None, default=None
+        Callbacks, or pairs (name, callback); copied before training.
+    device : str, default="auto"
+        "auto" takes CUDA where there is one and the CPU otherwise; or a name of torch's.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of the computation.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, shuffling, held-out rows and corruption. None differs from call
+        to call.
+    verbose : int, default=0
+        1 draws a progress bar on stderr.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net; ``net_.module_`` is the torch module.
+    n_components_ : int
+        Width of the code.
+    loss_curve_ : list of float
+        Training loss per epoch.
+    validation_curve_ : list of float or None
+        Loss on the held-out rows per epoch; None if none were held out.
+    loss_terms_ : dict of str to list of float
+        Every term of the loss per epoch, unweighted: "train_reconstruction", ...
+    best_loss_ : float
+        Lowest monitored loss, the start included where rows were held out.
+    n_iter_ : int
+        Epochs trained.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if fit saw a table with string names.
+
+    See Also
+    --------
+    AutoencoderTransformer : The same without corruption.
+
+    References
+    ----------
+    Vincent, Larochelle, Lajoie, Bengio and Manzagol, "Stacked denoising autoencoders",
+    Journal of Machine Learning Research 11 (2010) 3371-3408.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_repr import DenoisingAutoencoder
+    >>> X = load_iris().data
+    >>> denoiser = DenoisingAutoencoder(2, corruption="swap", max_iter=5, random_state=0)
+    >>> denoiser.fit_transform(X).shape
+    (150, 2)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **AutoencoderTransformer._parameter_constraints,
+        "corruption": [StrOptions(set(CORRUPTIONS)), callable],
+        "corruption_level": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_components: int | float | str = "auto",
+        *,
+        scaling: str | None = "standard",
+        architecture: str | Callable[..., Any] = "mlp",
+        hidden_layer_sizes: Any = "auto",
+        activation: str = "silu",
+        dropout: float = 0.0,
+        layer_norm: bool = False,
+        linear_skip: bool = True,
+        init: str | None = "pca",
+        loss: str | Callable[[Tensor], Tensor] = "squared_error",
+        loss_scale: float = 1.0,
+        corruption: str | Callable[[Tensor], Tensor] = "gaussian",
+        corruption_level: float = 0.3,
+        alpha: float = 0.0,
+        optimizer: str | Callable[..., Any] = "adam",
+        learning_rate_init: float = 0.001,
+        batch_size: int | str = "auto",
+        max_iter: int = 200,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        callbacks: list[Any] | None = None,
+        device: str = "auto",
+        dtype: str = "float32",
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        super().__init__(
+            n_components,
+            scaling=scaling,
+            architecture=architecture,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            dropout=dropout,
+            layer_norm=layer_norm,
+            linear_skip=linear_skip,
+            init=init,
+            loss=loss,
+            loss_scale=loss_scale,
+            alpha=alpha,
+            optimizer=optimizer,
+            learning_rate_init=learning_rate_init,
+            batch_size=batch_size,
+            max_iter=max_iter,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            warm_start=warm_start,
+            callbacks=callbacks,
+            device=device,
+            dtype=dtype,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.corruption = corruption
+        self.corruption_level = corruption_level
+
+    def _build_corruption(self) -> Corruption:
+        return make_corruption(self.corruption, self.corruption_level)

@@ -1,0 +1,234 @@
+"""Modules from an estimator's parameters, a user's own architecture included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_repr.modules.autoencoder import Autoencoder
+from sklearn_repr.modules.contrastive import ContrastiveNetwork
+from sklearn_repr.modules.linear import (
+    PrincipalSubspace,
+    SkipConnected,
+    set_to_principal_axes,
+)
+from sklearn_repr.modules.mlp import make_mlp
+
+__all__ = ["MLPOptions", "make_autoencoder", "make_contrastive_network"]
+
+
+@dataclass(frozen=True, slots=True)
+class MLPOptions:
+    """What `architecture="mlp"` may vary; the estimators' parameters of these names."""
+
+    hidden_layer_sizes: str | Sequence[int] = "auto"
+    activation: str = "silu"
+    dropout: float = 0.0
+    layer_norm: bool = False
+
+    def hidden(self, n_features: int) -> tuple[int, ...]:
+        """Resolve "auto": twice the input's width, between 64 and 512, then half."""
+        if isinstance(self.hidden_layer_sizes, str):
+            width = min(512, max(64, 2 ** (2 * n_features - 1).bit_length()))
+            return (width, width // 2)
+        return tuple(self.hidden_layer_sizes)
+
+    def build(self, sizes: Sequence[int]) -> nn.Sequential:
+        """Build a perceptron of the given widths."""
+        return make_mlp(
+            sizes,
+            activation=self.activation,
+            dropout=self.dropout,
+            layer_norm=self.layer_norm,
+        )
+
+
+def make_autoencoder(
+    architecture: str | Callable[..., Any],
+    n_features: int,
+    n_components: int,
+    options: MLPOptions,
+    *,
+    linear_skip: bool = True,
+    subspace: PrincipalSubspace | None = None,
+) -> nn.Module:
+    """Build an autoencoder.
+
+    Parameters
+    ----------
+    architecture : "mlp" or callable
+        A torch module class or function called with keywords `n_features` and
+        `n_components`. It returns a module with methods ``encode`` and ``decode``, or a
+        pair (encoder, decoder) of modules.
+    n_features, n_components : int
+        Widths of rows and codes.
+    options : MLPOptions
+        Used by "mlp".
+    linear_skip : bool, default=True
+        Put a linear path beside encoder and decoder; used by "mlp".
+    subspace : PrincipalSubspace or None, default=None
+        Where the linear maps start; None starts at random. Used by "mlp" where
+        encoder and decoder have a linear map: with `linear_skip` or no hidden layer.
+
+    Returns
+    -------
+    module : torch.nn.Module
+        With ``encode``, ``decode`` and a forward that returns Outputs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a user's architecture lacks a method or returns the wrong shape.
+
+    Examples
+    --------
+    >>> from sklearn_repr.modules.factory import MLPOptions, make_autoencoder
+    >>> make_autoencoder("mlp", 5, 2, MLPOptions((), "identity"), linear_skip=False)
+    Autoencoder(
+      (encoder): Sequential(
+        (0): Linear(in_features=5, out_features=2, bias=True)
+      )
+      (decoder): Sequential(
+        (0): Linear(in_features=2, out_features=5, bias=True)
+      )
+    )
+    """
+    if not isinstance(architecture, str):
+        built = architecture(n_features=n_features, n_components=n_components)
+        if isinstance(built, tuple) and len(built) == 2:
+            built = Autoencoder(*built)
+        elif not isinstance(built, Autoencoder):
+            _require(built, ("encode", "decode"), "or return a pair (encoder, decoder)")
+            built = _WithOutputs(built)
+        code = _probe(built, built.encode, n_features, n_components, "encode")
+        _probe(built, built.decode, code.shape[1], n_features, "decode")
+        return cast(nn.Module, built)
+    hidden = options.hidden(n_features)
+    encoder = options.build([n_features, *hidden, n_components])
+    decoder = options.build([n_components, *reversed(hidden), n_features])
+    ends: tuple[nn.Module, nn.Module] = (encoder, decoder)
+    maps = (encoder[0], decoder[0]) if not hidden else None
+    if hidden and linear_skip:
+        maps = nn.Linear(n_features, n_components), nn.Linear(n_components, n_features)
+        ends = SkipConnected(maps[0], encoder), SkipConnected(maps[1], decoder)
+    if maps is not None and subspace is not None:
+        set_to_principal_axes(*maps, subspace)  # type: ignore[arg-type]
+    return Autoencoder(*ends)
+
+
+def make_contrastive_network(
+    architecture: str | Callable[..., Any],
+    n_features: int,
+    n_components: int,
+    options: MLPOptions,
+    *,
+    projection_dim: int,
+) -> nn.Module:
+    """Build an encoder with a projection head.
+
+    Parameters
+    ----------
+    architecture : "mlp" or callable
+        As in :func:`make_autoencoder`; a module without ``encode`` is taken to be the
+        encoder itself.
+    n_features, n_components : int
+        Widths of rows and embeddings.
+    options : MLPOptions
+        Used by "mlp", and its activation by the head.
+    projection_dim : int
+        Width of the head's hidden layer and output.
+
+    Returns
+    -------
+    module : torch.nn.Module
+        With ``encode`` and a forward that returns Outputs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a user's architecture is no module or returns the wrong shape.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.modules.factory import MLPOptions, make_contrastive_network
+    >>> network = make_contrastive_network("mlp", 5, 3, MLPOptions(), projection_dim=2)
+    >>> network.encode(torch.zeros(1, 5)).shape
+    torch.Size([1, 3])
+    """
+    encoder: nn.Module
+    if isinstance(architecture, str):
+        hidden = options.hidden(n_features)
+        encoder = options.build([n_features, *hidden, n_components])
+    else:
+        encoder = architecture(n_features=n_features, n_components=n_components)
+        if isinstance(encoder, tuple):
+            encoder = encoder[0]
+        if isinstance(encoder, nn.Module) and hasattr(encoder, "encode"):
+            encoder = _EncodeOnly(encoder)
+        _require(encoder, (), "")
+        _probe(encoder, encoder, n_features, n_components, "encode")
+    head = make_mlp(
+        [n_components, projection_dim, projection_dim], activation=options.activation
+    )
+    return ContrastiveNetwork(encoder, head)
+
+
+class _WithOutputs(Autoencoder):
+    """A user's module that encodes and decodes by methods of its own."""
+
+    def __init__(self, module: nn.Module):
+        nn.Module.__init__(self)
+        self.module = module
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.module.encode(x)  # type: ignore[no-any-return,operator]
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.module.decode(z)  # type: ignore[no-any-return,operator]
+
+
+class _EncodeOnly(nn.Module):
+    """The encoder of a user's module."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.module.encode(x)  # type: ignore[no-any-return,operator]
+
+
+def _require(built: Any, methods: Sequence[str], otherwise: str) -> None:
+    missing = [name for name in methods if not hasattr(built, name)]
+    if not isinstance(built, nn.Module) or missing:
+        wanted = "".join(f" with a method {name}" for name in missing)
+        raise TypeError(
+            f"architecture must return a torch.nn.Module{wanted} {otherwise}".strip()
+            + f"; got {type(built).__name__}."
+        )
+
+
+def _probe(
+    module: nn.Module,
+    function: Callable[[Tensor], Any],
+    width_in: int,
+    width_out: int,
+    what: str,
+) -> Tensor:
+    was_training = module.training
+    module.eval()
+    with torch.no_grad():
+        got = function(torch.zeros(2, width_in))
+    module.train(was_training)
+    if not isinstance(got, Tensor) or got.shape != (2, width_out):
+        shape = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
+        raise ValueError(
+            f"architecture: {what} turned rows of shape (2, {width_in}) into {shape};"
+            f" expected (2, {width_out})."
+        )
+    return got

@@ -1,0 +1,50 @@
+"""The interface of an objective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from sklearn_repr._outputs import Batch, Outputs
+
+__all__ = ["Objective"]
+
+
+class Objective(nn.Module):
+    """Named terms of a loss, neither weighted nor reduced.
+
+    The engine multiplies each term by its weight, averages it over rows, adds the terms
+    up and records each. An objective is a module so that it may own parameters, such as
+    a learned temperature.
+
+    Parameters
+    ----------
+    weights : mapping of str to float, optional
+        Weight per term; a term that is not listed has weight 1.
+    """
+
+    def __init__(self, weights: Mapping[str, float] | None = None):
+        super().__init__()
+        self.weights = dict(weights or {})
+
+    def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
+        """Compute the terms.
+
+        Parameters
+        ----------
+        outputs : Outputs
+            What the module said about the corrupted rows.
+        target : Batch
+            The n clean rows, with what is known about their cells.
+
+        Returns
+        -------
+        terms : dict of str to Tensor
+            Each of shape (n,), one value a row, or 0-d, one value a batch.
+        """
+        raise NotImplementedError
+
+    def forward(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
+        """Return :meth:`terms`."""
+        return self.terms(outputs, target)

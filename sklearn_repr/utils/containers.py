@@ -1,0 +1,43 @@
+"""Tables in the user's own container, for methods that `set_output` does not reach."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils._set_output import _get_output_config
+
+from sklearn_repr.utils.optional import import_optional
+
+__all__ = ["wrap_table"]
+
+
+def wrap_table(
+    data: NDArray[Any], estimator: Any, original: Any, columns: NDArray[Any] | None
+) -> Any:
+    """Put `data` into the container that ``estimator.set_output`` asks for.
+
+    Parameters
+    ----------
+    data : ndarray of shape (n_samples, n_columns)
+        The table.
+    estimator : estimator
+        Its ``set_output`` configuration decides.
+    original : object
+        The input of the method; a pandas index is carried over from it.
+    columns : ndarray of str or None
+        Column names; None numbers the columns x0, x1, ...
+
+    Returns
+    -------
+    table : ndarray or DataFrame
+        The table.
+    """
+    container = _get_output_config("transform", estimator)["dense"]
+    if container == "default":
+        return data
+    names = [f"x{i}" for i in range(data.shape[1])] if columns is None else columns
+    if container == "polars":
+        polars = import_optional("polars", extra="polars", purpose="set_output")
+        return polars.DataFrame(np.asarray(data), schema=list(names), orient="row")
+    return pd.DataFrame(data, columns=names, index=getattr(original, "index", None))

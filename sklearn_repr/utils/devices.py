@@ -1,0 +1,74 @@
+"""Where tensors live and how many threads work on them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+__all__ = ["resolve_device", "single_thread"]
+
+_LOCK = threading.Lock()
+_state = {"users": 0, "threads": 0}
+
+
+def resolve_device(device: str) -> torch.device:
+    """Turn the parameter `device` into a torch device that can be used here.
+
+    Parameters
+    ----------
+    device : str
+        "auto" takes CUDA where there is one and the CPU otherwise; anything else is
+        torch's own name for a device.
+
+    Returns
+    -------
+    device : torch.device
+        The device.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know the name or cannot use the device.
+
+    Examples
+    --------
+    >>> from sklearn_repr.utils.devices import resolve_device
+    >>> resolve_device("cpu")
+    device(type='cpu')
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"device={device!r} cannot be used here ({reason})."
+            " Use 'auto', 'cpu' or a device that torch.device accepts."
+        ) from error
+    return resolved
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Let torch compute on one thread, and give the threads back afterwards.
+
+    Tensors of tables are too small to be worth sharing out, and the order in which
+    several threads add up would make results depend on the machine's load.
+    """
+    with _LOCK:
+        if _state["users"] == 0:
+            _state["threads"] = torch.get_num_threads()
+        _state["users"] += 1
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _state["users"] -= 1
+            threads = _state["threads"]
+        torch.set_num_threads(threads)

@@ -1,0 +1,41 @@
+"""Scores of a reconstruction, shared by estimators and inspection."""
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+__all__ = ["explained_share"]
+
+
+def explained_share(X: Any, reconstruction: Any) -> float:
+    r"""Share of the total variance of `X` that a reconstruction explains.
+
+    .. math:: R^2 = 1 - \sum_{ij} (x_{ij} - \hat x_{ij})^2 /
+              \sum_{ij} (x_{ij} - \bar x_j)^2
+
+    On its training rows this is the sum of PCA's ``explained_variance_ratio_``.
+
+    Parameters
+    ----------
+    X, reconstruction : array-like of shape (n_samples, n_features)
+        Rows and their reconstruction, in the same units.
+
+    Returns
+    -------
+    score : float
+        At most 1. If `X` has no variance, 1 for an exact reconstruction and 0
+        otherwise.
+
+    Examples
+    --------
+    >>> from sklearn_repr.utils.scores import explained_share
+    >>> explained_share([[0.0], [2.0]], [[0.0], [1.0]])
+    0.5
+    """
+    X = np.asarray(X.toarray() if sparse.issparse(X) else X, dtype=np.float64)
+    residual = float(np.square(X - np.asarray(reconstruction, dtype=np.float64)).sum())
+    total = float(np.square(X - X.mean(axis=0)).sum())
+    if total == 0.0:
+        return float(residual == 0.0)
+    return 1.0 - residual / total
