@@ -79,7 +79,8 @@ class NumericCodec:
         self : NumericCodec
             The fitted codec.
         """
-        X = _dense(X).astype(np.float64, copy=False)
+        # one memory layout, for sums depend on the order of their terms
+        X = np.ascontiguousarray(_dense(X), dtype=np.float64)
         self.n_encoded_ = X.shape[1]
         self.blocks_ = (Block("numeric", 0, self.n_encoded_),)
         self.quantiles_: QuantileTransformer | None = None

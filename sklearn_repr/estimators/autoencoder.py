@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -159,7 +159,7 @@ class AutoencoderTransformer(BaseRepresentation):
         **BaseRepresentation._parameter_constraints,
         "n_components": [
             Interval(Integral, 1, None, closed="left"),
-            Interval(Real, 0, 1, closed="neither"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
             StrOptions({"auto"}),
         ],
         "linear_skip": ["boolean"],
@@ -243,6 +243,7 @@ class AutoencoderTransformer(BaseRepresentation):
             self._mlp_options(),
             linear_skip=self.linear_skip,
             subspace=subspace if self.init == "pca" else None,
+            dtype=rows.values.dtype,
         )
 
     def _build_objective(self, codec: NumericCodec) -> Objective:

@@ -55,6 +55,7 @@ def make_autoencoder(
     *,
     linear_skip: bool = True,
     subspace: PrincipalSubspace | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> nn.Module:
     """Build an autoencoder.
 
@@ -73,6 +74,8 @@ def make_autoencoder(
     subspace : PrincipalSubspace or None, default=None
         Where the linear maps start; None starts at random. Used by "mlp" where
         encoder and decoder have a linear map: with `linear_skip` or no hidden layer.
+    dtype : torch.dtype, default=torch.float32
+        Type of the weights; a user's architecture keeps its own.
 
     Returns
     -------
@@ -115,9 +118,10 @@ def make_autoencoder(
     if hidden and linear_skip:
         maps = nn.Linear(n_features, n_components), nn.Linear(n_components, n_features)
         ends = SkipConnected(maps[0], encoder), SkipConnected(maps[1], decoder)
+    module = Autoencoder(*ends).to(dtype)
     if maps is not None and subspace is not None:
         set_to_principal_axes(*maps, subspace)  # type: ignore[arg-type]
-    return Autoencoder(*ends)
+    return module
 
 
 def make_contrastive_network(

@@ -33,8 +33,10 @@ def explained_share(X: Any, reconstruction: Any) -> float:
     >>> explained_share([[0.0], [2.0]], [[0.0], [1.0]])
     0.5
     """
-    X = np.asarray(X.toarray() if sparse.issparse(X) else X, dtype=np.float64)
-    residual = float(np.square(X - np.asarray(reconstruction, dtype=np.float64)).sum())
+    dense = X.toarray() if sparse.issparse(X) else X
+    X = np.ascontiguousarray(dense, dtype=np.float64)
+    rebuilt = np.ascontiguousarray(reconstruction, dtype=np.float64)
+    residual = float(np.square(X - rebuilt).sum())
     total = float(np.square(X - X.mean(axis=0)).sum())
     if total == 0.0:
         return float(residual == 0.0)

@@ -1,0 +1,62 @@
+"""Data and settings that several test modules share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from sklearn_repr.utils.discovery import all_estimators
+
+# enough epochs to learn something, few enough to stay fast
+FAST = {"max_iter": 8, "random_state": 0}
+
+
+def fast(estimator):
+    """Return a clone that trains briefly and from a fixed seed."""
+    names = estimator.get_params()
+    return clone(estimator).set_params(**{k: v for k, v in FAST.items() if k in names})
+
+
+ESTIMATORS = [cls() for _, cls in all_estimators()]
+TRANSFORMERS = [e for e in ESTIMATORS if hasattr(e, "transform")]
+RECONSTRUCTORS = [e for e in TRANSFORMERS if hasattr(e, "inverse_transform")]
+
+
+def each(estimators):
+    """Parametrise over estimators, named after their classes."""
+    return pytest.mark.parametrize(
+        "estimator", estimators, ids=[type(e).__name__ for e in estimators]
+    )
+
+
+def public_methods(estimator):
+    """Methods that map rows to numbers, by name."""
+    names = (
+        "transform",
+        "reconstruct",
+        "reconstruction_error",
+        "score_samples",
+        "decision_function",
+        "anomaly_score",
+        "predict",
+    )
+    return [name for name in names if hasattr(estimator, name)]
+
+
+@pytest.fixture
+def X():
+    """133 rows and 5 columns of different units around a curved surface."""
+    rng = np.random.default_rng(0)
+    u, v = rng.uniform(-1, 1, (2, 133))
+    rows = np.c_[u, v, u * v, np.sin(3 * u), u**2] + 0.05 * rng.normal(size=(133, 5))
+    return rows * [1, 10, 100, 0.1, 1] + [0, 5, -300, 0, 1]
+
+
+@pytest.fixture
+def linear_data():
+    """600 rows on a noisy 3-dimensional subspace of 12 columns, halved."""
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(600, 3)) @ rng.normal(size=(3, 12))
+    rows += 0.05 * rng.normal(size=rows.shape)
+    return rows[:400], rows[400:]

@@ -1,0 +1,154 @@
+"""Every corruption has its defining property."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_repr.corruptions import (
+    CORRUPTIONS,
+    MarginalSwap,
+    SwapNoise,
+    TwoViews,
+    make_corruption,
+)
+
+N, D = 4000, 10
+
+
+@pytest.fixture
+def values():
+    """Rows whose columns have their own mean and spread; no two cells are equal."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(N, D, generator=generator, dtype=torch.float64)
+    return rows * torch.arange(1, D + 1) + 100 * torch.arange(D)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def corrupt(name, level, values, seed=0):
+    return make_corruption(name, level).fit(values)(values, generator(seed))
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_same_generator_same_corruption_and_clean_rows_stay_clean(name, values):
+    clean = values.clone()
+    first, second = corrupt(name, 0.4, values), corrupt(name, 0.4, values)
+    assert torch.equal(first.values, second.values)
+    assert not torch.equal(first.values, corrupt(name, 0.4, values, seed=1).values)
+    assert torch.equal(values, clean)
+    assert first.values.shape == values.shape
+    assert first.values.dtype == values.dtype
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_level_zero_changes_nothing(name, values):
+    assert torch.equal(corrupt(name, 0.0, values).values, values)
+
+
+@pytest.mark.parametrize("name", ["masking", "salt_and_pepper", "swap", "scarf"])
+@pytest.mark.parametrize("level", [0.1, 0.5, 1.0])
+def test_rates_and_untouched_cells(name, level, values):
+    corrupted = corrupt(name, level, values)
+    changed = corrupted.values != values
+    assert not (changed & ~corrupted.mask).any()
+    # 5 standard errors of a binomial share
+    error = 5 * (level * (1 - level) / values.numel()) ** 0.5
+    assert float(corrupted.mask.double().mean()) == pytest.approx(level, abs=error + 1e-9)
+    # a replaced cell may draw the value that it had: an extreme, or its own row
+    assert float(changed.double().mean()) == pytest.approx(level, abs=error + 1e-3)
+
+
+def test_gaussian_noise_is_in_proportion_to_the_spread(values):
+    noise = corrupt("gaussian", 0.5, values).values - values
+    ratio = noise.std(dim=0) / values.std(dim=0)
+    np.testing.assert_allclose(ratio, 0.5, rtol=0.06)
+    assert (noise.mean(dim=0) / values.std(dim=0)).abs().max() < 0.04
+    constant = torch.full((5, 1), 3.0)
+    assert torch.equal(corrupt("gaussian", 0.5, constant).values, constant)
+
+
+def test_multiplicative_noise_scales_cells(values):
+    factor = corrupt("multiplicative", 0.5, values).values / values
+    assert float(factor.mean()) == pytest.approx(1.0, abs=0.02)
+    assert float(factor.std()) == pytest.approx(0.5, rel=0.03)
+    assert torch.equal(
+        corrupt("multiplicative", 1.0, torch.zeros(3, 2)).values.sum(), torch.tensor(0.0)
+    )
+
+
+def test_masked_cells_are_zero(values):
+    corrupted = corrupt("masking", 0.5, values)
+    assert (corrupted.values[corrupted.mask] == 0).all()
+
+
+def test_salt_and_pepper_are_the_extremes_in_equal_parts(values):
+    corrupted = corrupt("salt_and_pepper", 0.5, values)
+    low, high = values.min(dim=0).values, values.max(dim=0).values
+    is_low, is_high = corrupted.values == low, corrupted.values == high
+    assert (is_low | is_high)[corrupted.mask].all()
+    assert float(is_low.sum() / is_high.sum()) == pytest.approx(1.0, rel=0.06)
+
+
+def test_swapped_cells_come_from_the_same_column_of_another_row(values):
+    swapped = corrupt("swap", 1.0, values).values
+    assert (swapped != values).all()
+    for column in range(D):
+        assert np.isin(swapped[:, column], values[:, column]).all()
+    np.testing.assert_allclose(
+        swapped.mean(0), values.mean(0), atol=6 * float(values.std(0).max()) / N**0.5
+    )
+
+
+def test_a_single_row_has_nobody_to_swap_with():
+    row = torch.ones(1, 3)
+    corrupted = SwapNoise(1.0)(row, generator())
+    assert torch.equal(corrupted.values, row)
+    assert not corrupted.mask.any()
+
+
+@pytest.mark.parametrize("level", [0.0, 0.05, 0.3, 0.37, 0.6, 1.0])
+def test_scarf_replaces_exactly_the_floor_of_its_share_in_every_row(level, values):
+    corrupted = corrupt("scarf", level, values)
+    expected = int(np.floor(round(level * D, 9)))
+    assert (corrupted.mask.sum(dim=1) == expected).all()
+
+
+def test_scarf_draws_from_the_marginals_of_the_training_rows(values):
+    pool, rows = values, torch.zeros(3000, D, dtype=torch.float64)
+    drawn = MarginalSwap(1.0).fit(pool)(rows, generator()).values
+    for column in range(D):
+        assert np.isin(drawn[:, column], pool[:, column]).all()
+    # cells are drawn independently of each other, unlike whole rows
+    correlation = np.corrcoef((drawn - drawn.mean(0)).T)
+    assert np.abs(correlation - np.eye(D)).max() < 0.1
+    np.testing.assert_allclose(drawn.std(0), pool.std(0), rtol=0.08)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_two_views_are_two_independent_corruptions(name, values):
+    views = TwoViews(make_corruption(name, 0.5)).fit(values)(values, generator())
+    first, second = views.values.split(N)
+    assert first.shape == second.shape == values.shape
+    assert not torch.equal(first, second)
+    if views.mask is not None:
+        assert views.mask.shape == views.values.shape
+        both = (views.mask[:N] & views.mask[N:]).double().mean()
+        assert float(both) == pytest.approx(0.25, abs=0.02)
+
+
+def test_a_callable_is_a_corruption(values):
+    corrupted = make_corruption(lambda x: x.mul_(2), 0.1)(values, generator())
+    assert torch.equal(corrupted.values, 2 * values)
+    wrong = make_corruption(lambda x: x[:, :1], 0.1)
+    with pytest.raises(ValueError, match=rf"\({N}, {D}\).*got \({N}, 1\)"):
+        wrong(values, generator())
+
+
+@pytest.mark.parametrize("name", ["masking", "salt_and_pepper", "swap", "scarf"])
+def test_a_share_above_one_is_refused(name):
+    with pytest.raises(ValueError, match=r"corruption_level=1\.5 is not a share"):
+        make_corruption(name, 1.5)

@@ -1,0 +1,80 @@
+"""Scikit-learn's own checks, strict: no failure, no skip of ours."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+from conftest import ESTIMATORS, TRANSFORMERS, each
+from sklearn.decomposition import PCA
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import check_estimator
+
+from sklearn_repr import (
+    AutoencoderTransformer,
+    ContrastiveEmbedder,
+    DenoisingAutoencoder,
+    ReconstructionOutlierDetector,
+)
+
+# scikit-learn skips it unless an environment variable was set before SciPy was imported
+ALLOWED_SKIPS = {"check_array_api_input"}
+
+OTHER_SETTINGS = [
+    AutoencoderTransformer(2, hidden_layer_sizes=(), init=None, scaling=None),
+    AutoencoderTransformer(
+        1, scaling="quantile", loss="huber", dropout=0.1, dtype="float64", max_iter=5
+    ),
+    DenoisingAutoencoder(
+        0.5, corruption="swap", scaling="robust", early_stopping=False, max_iter=5
+    ),
+    ContrastiveEmbedder(3, views="gaussian", layer_norm=True, batch_size=5, max_iter=5),
+    ReconstructionOutlierDetector(PCA(1), contamination=0.1, scaling="robust"),
+    ReconstructionOutlierDetector(AutoencoderTransformer(1, max_iter=5)),
+]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS + OTHER_SETTINGS, ids=repr)
+def test_check_estimator(estimator):
+    results = check_estimator(
+        estimator, expected_failed_checks=None, on_skip=None, on_fail=None
+    )
+    assert len(results) > 40
+    failed = [r for r in results if r["status"] in ("failed", "xfail")]
+    skipped = [r for r in results if r["status"] == "skipped"]
+    assert not [(r["check_name"], r["exception"]) for r in failed]
+    assert {r["check_name"] for r in skipped} <= ALLOWED_SKIPS
+
+
+CHECKS_BY_HAND = [
+    "check_param_validation",
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+    "check_set_output_transform",
+    "check_set_output_transform_pandas",
+    "check_set_output_transform_polars",
+    "check_global_output_transform_pandas",
+    "check_global_set_output_transform_polars",
+    "check_get_feature_names_out_error",
+    "check_inplace_ensure_writeable",
+]
+
+
+@pytest.mark.parametrize("name", CHECKS_BY_HAND)
+@each(ESTIMATORS)
+def test_checks_that_the_generator_leaves_out(estimator, name):
+    if hasattr(estimator, "transform") or name == "check_param_validation":
+        check = getattr(estimator_checks, name)
+        check(type(estimator).__name__, estimator.set_params())
+
+
+def test_optional_containers_are_installed_so_that_their_checks_run():
+    assert importlib.util.find_spec("pandas")
+    assert importlib.util.find_spec("polars")
+
+
+@each(TRANSFORMERS)
+def test_feature_names_are_prefixed_by_the_class(estimator, X):
+    fitted = estimator.set_params(n_components=2, max_iter=1).fit(X)
+    prefix = type(estimator).__name__.lower()
+    assert list(fitted.get_feature_names_out()) == [f"{prefix}0", f"{prefix}1"]
