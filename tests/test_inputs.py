@@ -138,13 +138,13 @@ def test_bad_tables_are_refused_and_the_fit_survives(estimator, X):
         bad.loc[3, "c"] = value
         return bad
 
+    worded = frame.astype(object)
+    worded.loc[0, "a"] = "red"
     cases = {
         r"contains NaN: column 'c' \(row 3\).*SimpleImputer": broken(np.nan),
         r"contains infinity: column 'c' \(row 3\)": broken(np.inf),
         r"too large.*float32.*1e\+39 in column 'c' \(row 3\)": broken(1e39),
-        "could not convert string to float": frame.astype(object).replace(
-            frame.loc[0, "a"], "red"
-        ),
+        "could not convert string to float": worded,
         r"minimum of \d is required": frame.iloc[:0],
     }
     for message, bad in cases.items():
@@ -170,6 +170,15 @@ def test_messages_name_columns_of_arrays_and_sparse_tables_by_position(estimator
         bad[4, 2] = -np.inf
         with pytest.raises(ValueError, match=r"infinity: column number 2 \(row 4\)"):
             fast(estimator).fit(container(bad))
+
+
+@each(TRANSFORMERS)
+def test_values_beyond_float32_after_scaling_are_refused(estimator, X):
+    frame = pd.DataFrame(X, columns=NAMES)
+    fitted = fast(estimator).fit(frame)
+    frame.loc[3, "d"] = 3e38  # the column's spread is about a tenth
+    with pytest.raises(ValueError, match=r"after scaling: 3e\+38 in column 'd'"):
+        fitted.transform(frame)
 
 
 @each(TRANSFORMERS)

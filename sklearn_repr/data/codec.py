@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardScaler
 
 from sklearn_repr._outputs import Batch, Block
+from sklearn_repr.utils.validation import column_label
 
 __all__ = ["NumericCodec"]
 
@@ -66,13 +67,15 @@ class NumericCodec:
         self.dtype = np.dtype(dtype)
         self.seed = seed
 
-    def fit(self, X: Any) -> NumericCodec:
+    def fit(self, X: Any, names: Any = None) -> NumericCodec:
         """Learn location and scale of every column.
 
         Parameters
         ----------
         X : {ndarray, CSR matrix} of shape (n_samples, n_features)
             A validated table.
+        names : sequence of str or None, default=None
+            Names of the columns, for messages.
 
         Returns
         -------
@@ -81,6 +84,7 @@ class NumericCodec:
         """
         # one memory layout, for sums depend on the order of their terms
         X = np.ascontiguousarray(_dense(X), dtype=np.float64)
+        self.names_ = names
         self.n_encoded_ = X.shape[1]
         self.blocks_ = (Block("numeric", 0, self.n_encoded_),)
         self.quantiles_: QuantileTransformer | None = None
@@ -120,16 +124,30 @@ class NumericCodec:
         -------
         encoded : ndarray of shape (n_samples, n_encoded_)
             New contiguous array of the codec's dtype.
+
+        Raises
+        ------
+        ValueError
+            If a scaled value is beyond the dtype.
         """
         X = _dense(X)
         with np.errstate(over="ignore"):
             if self.scaling is None:
                 return np.array(X, dtype=self.dtype, order="C")
-            encoded = (X - self.center_) / self.scale_
+            scaled = (X - self.center_) / self.scale_
             if self.quantiles_ is not None:
                 normal = self.quantiles_.transform(X.astype(np.float64, copy=False))
-                encoded = np.where(self.constant_, encoded, normal)
-            return np.ascontiguousarray(encoded, dtype=self.dtype)
+                scaled = np.where(self.constant_, scaled, normal)
+            encoded = np.ascontiguousarray(scaled, dtype=self.dtype)
+        if not np.isfinite(encoded).all():
+            row, column = np.argwhere(~np.isfinite(encoded))[0]
+            raise ValueError(
+                f"Input X contains a value too large for dtype('{self.dtype}') after"
+                f" scaling: {X[row, column]:g} in column"
+                f" {column_label(self.names_, column)}. Clip the column, or choose"
+                " scaling='quantile'."
+            )
+        return encoded
 
     def encode(self, X: Any) -> Batch:
         """Encode rows as tensors.

@@ -53,6 +53,12 @@ class TrainingSettings:
     min_rows: int = 1
     label: str = ""
 
+    def split(self, seeds: Seeds) -> ShuffledSplit | None:
+        """Return what holds rows out for early stopping, None without it."""
+        if not self.early_stopping:
+            return None
+        return ShuffledSplit(self.validation_fraction, seeds["split"], self.min_rows)
+
 
 def train(
     module: nn.Module,
@@ -104,11 +110,6 @@ def train(
     """
     finite_loss = FiniteLoss(column_names)
     optimizer, options = _resolve_optimizer(settings.optimizer)
-    split = None
-    if settings.early_stopping:
-        split = ShuffledSplit(
-            settings.validation_fraction, seeds["split"], settings.min_rows
-        )
     progress = [("progress", ProgressBar(settings.label))] if settings.verbose else []
     patience = Patience(settings.n_iter_no_change, settings.tol)
     net: RepresentationNet = RepresentationNet(
@@ -120,7 +121,7 @@ def train(
         lr=settings.learning_rate_init,
         max_epochs=settings.max_iter,
         batch_size=settings.batch_size,
-        train_split=split,
+        train_split=settings.split(seeds),
         callbacks=[
             ("finite_loss", finite_loss),
             *copy_callbacks(settings.callbacks),

@@ -87,7 +87,7 @@ class BaseRepresentation(
         return None
 
     def _build_module(self, rows: Batch) -> nn.Module:
-        """Return a module for these encoded rows; sets no attribute but n_components_."""
+        """Return a module that may start from `rows`; set nothing but n_components_."""
         raise NotImplementedError
 
     def _build_objective(self, codec: NumericCodec) -> Objective:
@@ -122,13 +122,17 @@ class BaseRepresentation(
             seeds = Seeds(self.random_state)
             codec = self._codec if continuing else self._fit_codec(X, seeds)
             rows = codec.encode(X)
+            settings = self._training_settings(len(rows))
+            split = settings.split(seeds)
+            # held-out rows must not shape the start that they are to judge
+            start_rows = rows if split is None else split(rows)[0]
             earlier = self.net_ if continuing else None
             net = train(
-                self._start_module(rows, seeds, earlier),
+                self._start_module(start_rows, seeds, earlier),
                 self._build_objective(codec),
                 rows,
                 corruption=self._build_corruption(),
-                settings=self._training_settings(len(rows)),
+                settings=settings,
                 seeds=seeds,
                 column_names=getattr(self, "feature_names_in_", None),
                 global_generator=self.dropout > 0 or callable(self.architecture),
@@ -147,7 +151,8 @@ class BaseRepresentation(
         )
 
     def _fit_codec(self, X: Any, seeds: Seeds) -> NumericCodec:
-        return NumericCodec(self.scaling, self.dtype, seeds["scaling"]).fit(X)
+        names = getattr(self, "feature_names_in_", None)
+        return NumericCodec(self.scaling, self.dtype, seeds["scaling"]).fit(X, names)
 
     def _start_module(
         self, rows: Batch, seeds: Seeds, earlier: RepresentationNet | None

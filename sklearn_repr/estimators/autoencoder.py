@@ -56,9 +56,9 @@ class AutoencoderTransformer(BaseRepresentation):
         Hidden layers of the encoder; the decoder mirrors them. "auto" is two layers, the
         first twice as wide as the table (64 to 512), the second half of the first. An
         empty tuple makes encoder and decoder linear.
-    activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
-            "silu"}, default="silu"
-        Activation of hidden layers.
+    activation : str, default="silu"
+        Activation of hidden layers: "identity", "logistic", "tanh", "relu",
+        "leaky_relu", "elu", "gelu" or "silu".
     dropout : float, default=0.0
         Probability in [0, 1) of dropping a hidden unit in training.
     layer_norm : bool, default=False
@@ -68,10 +68,9 @@ class AutoencoderTransformer(BaseRepresentation):
     init : "pca" or None, default="pca"
         Where linear maps start: at the PCA solution with a code of unit variance, or at
         random. Applies to the linear path, and to networks without hidden layers.
-    loss : {"squared_error", "absolute_error", "huber"} or callable, \
-            default="squared_error"
-        Loss per cell, summed over columns. A callable maps a tensor of residuals to a
-        tensor of losses of the same shape.
+    loss : str or callable, default="squared_error"
+        Loss per cell, summed over columns: "squared_error", "absolute_error" or "huber".
+        A callable maps a tensor of residuals to a tensor of losses of the same shape.
     loss_scale : float, default=1.0
         Where "huber" turns from square to straight, in scaled units.
     alpha : float, default=0.0

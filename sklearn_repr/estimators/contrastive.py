@@ -48,9 +48,9 @@ class ContrastiveEmbedder(BaseRepresentation):
     hidden_layer_sizes : array-like of int or "auto", default="auto"
         Hidden layers of the encoder. "auto" is two layers, the first twice as wide as
         the table (64 to 512), the second half of the first.
-    activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
-            "silu"}, default="silu"
-        Activation of hidden layers.
+    activation : str, default="silu"
+        Activation of hidden layers: "identity", "logistic", "tanh", "relu",
+        "leaky_relu", "elu", "gelu" or "silu".
     dropout : float, default=0.0
         Probability in [0, 1) of dropping a hidden unit in training.
     layer_norm : bool, default=False
@@ -61,13 +61,12 @@ class ContrastiveEmbedder(BaseRepresentation):
         The contrastive loss.
     temperature : float, default=0.5
         :math:`\tau`, which divides the similarities.
-    views : {"gaussian", "multiplicative", "masking", "salt_and_pepper", "swap", \
-            "scarf"} or callable, default="scarf"
-        How each of the two views of a row is made: noise added in proportion to each
-        column's spread; noise multiplied; cells set to zero; cells set to their column's
-        extremes; cells replaced by another row's; exactly ⌊level · d⌋ cells of each row
-        replaced by draws from their columns. A callable maps a tensor of scaled rows to
-        one of the same shape.
+    views : str or callable, default="scarf"
+        How each of the two views of a row is made: "gaussian" adds noise in proportion to
+        each column's spread, "multiplicative" multiplies by noise, "masking" sets cells
+        to zero, "salt_and_pepper" to their column's extremes, "swap" to another row's
+        value, "scarf" exactly ⌊level · d⌋ cells of each row to draws from their columns.
+        A callable maps a tensor of scaled rows to one of the same shape.
     corruption_level : float, default=0.3
         Standard deviations for "gaussian" and "multiplicative", else the share of cells
         in [0, 1]; a callable ignores it.

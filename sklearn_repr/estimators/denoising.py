@@ -41,9 +41,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         Hidden layers of the encoder; the decoder mirrors them. "auto" is two layers, the
         first twice as wide as the table (64 to 512), the second half of the first. An
         empty tuple makes encoder and decoder linear.
-    activation : {"identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", \
-            "silu"}, default="silu"
-        Activation of hidden layers.
+    activation : str, default="silu"
+        Activation of hidden layers: "identity", "logistic", "tanh", "relu",
+        "leaky_relu", "elu", "gelu" or "silu".
     dropout : float, default=0.0
         Probability in [0, 1) of dropping a hidden unit in training.
     layer_norm : bool, default=False
@@ -53,19 +53,17 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     init : "pca" or None, default="pca"
         Where linear maps start: at the PCA solution with a code of unit variance, or at
         random. Applies to the linear path, and to networks without hidden layers.
-    loss : {"squared_error", "absolute_error", "huber"} or callable, \
-            default="squared_error"
-        Loss per cell, summed over columns. A callable maps a tensor of residuals to a
-        tensor of losses of the same shape.
+    loss : str or callable, default="squared_error"
+        Loss per cell, summed over columns: "squared_error", "absolute_error" or "huber".
+        A callable maps a tensor of residuals to a tensor of losses of the same shape.
     loss_scale : float, default=1.0
         Where "huber" turns from square to straight, in scaled units.
-    corruption : {"gaussian", "multiplicative", "masking", "salt_and_pepper", "swap", \
-            "scarf"} or callable, default="gaussian"
-        What happens to rows before the encoder: noise added in proportion to each
-        column's spread; noise multiplied; cells set to zero; cells set to their column's
-        extremes; cells replaced by another row's; exactly ⌊level · d⌋ cells of each row
-        replaced by draws from their columns. A callable maps a tensor of scaled rows to
-        one of the same shape.
+    corruption : str or callable, default="gaussian"
+        What happens to rows before the encoder: "gaussian" adds noise in proportion to
+        each column's spread, "multiplicative" multiplies by noise, "masking" sets cells
+        to zero, "salt_and_pepper" to their column's extremes, "swap" to another row's
+        value, "scarf" exactly ⌊level · d⌋ cells of each row to draws from their columns.
+        A callable maps a tensor of scaled rows to one of the same shape.
     corruption_level : float, default=0.3
         Standard deviations for "gaussian" and "multiplicative", else the share of cells
         in [0, 1]; a callable ignores it.

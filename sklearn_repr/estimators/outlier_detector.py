@@ -24,6 +24,9 @@ __all__ = ["ReconstructionOutlierDetector"]
 # Rows handed to the reconstructor at a time; always as many, so that a row's score does
 # not depend on how many came with it
 CHUNK = 1024
+# Scaled values that a float32 network can still square without overflow; no row is less
+# of an outlier for being clipped there before it is rebuilt
+FAR_OUT = 1e15
 
 
 class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
@@ -41,7 +44,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     estimator : object with fit, transform and inverse_transform, or None, default=None
         The reconstructor: PCA, KernelPCA with ``fit_inverse_transform=True``, an
         autoencoder, a pipeline of them; cloned before it is fitted, on scaled rows. None
-        is a :class:`DenoisingAutoencoder` with default parameters.
+        is a :class:`DenoisingAutoencoder` without linear path that learns to undo swaps:
+        to tell from a row's other cells which cells are another row's.
     contamination : "auto" or float, default="auto"
         Share of the training rows to flag, in (0, 0.5]. "auto" flags rows whose anomaly
         score exceeds the median by more than three robust standard deviations (1.4826
@@ -129,7 +133,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         with restored_on_failure(self):
             X = self._validate(X, reset=True)
             seeds = Seeds(self.random_state)
-            self._codec = NumericCodec(self.scaling, "float64", seeds["scaling"]).fit(X)
+            self._codec = NumericCodec(self.scaling, "float64", seeds["scaling"])
+            self._codec.fit(X, getattr(self, "feature_names_in_", None))
             self.estimator_ = self._make_reconstructor(seeds)
             self.estimator_.fit(self._codec.scale(X))
             scores = self._score_samples(X)
@@ -207,8 +212,14 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
 
     def _make_reconstructor(self, seeds: Seeds) -> Any:
         if self.estimator is None:
+            # a linear path that starts at PCA would rebuild outliers along with the rest
             return DenoisingAutoencoder(
-                scaling=None, random_state=seeds["estimator"], verbose=self.verbose
+                scaling=None,
+                linear_skip=False,
+                init=None,
+                corruption="swap",
+                random_state=seeds["estimator"],
+                verbose=self.verbose,
             )
         reconstructor = clone(self.estimator)
         unset = {
@@ -226,10 +237,11 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         for start in range(0, X.shape[0], CHUNK):
             rows = self._codec.scale(X[start : start + CHUNK])
             padded = np.resize(rows, (CHUNK, rows.shape[1]))
+            if self.scaling is not None:
+                padded = padded.clip(-FAR_OUT, FAR_OUT)
             rebuilt = self.estimator_.inverse_transform(self.estimator_.transform(padded))
-            error = np.square(padded - np.asarray(rebuilt, np.float64)).sum(axis=1)
-            # a row so far out that it overflows the network is no less an outlier
-            yield np.nan_to_num(error[: len(rows)], nan=np.finfo(np.float64).max)
+            residual = rows - np.asarray(rebuilt, np.float64)[: len(rows)]
+            yield np.square(residual).sum(axis=1)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

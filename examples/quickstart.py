@@ -1,0 +1,166 @@
+"""The package on data that ships with scikit-learn: search, outliers, pictures.
+
+Run with ``make demo``; prints one table and writes ``examples/quickstart.png``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_repr import (
+    AutoencoderTransformer,
+    ContrastiveEmbedder,
+    DenoisingAutoencoder,
+    ReconstructionOutlierDetector,
+)
+from sklearn_repr.inspection import reconstruction_r2
+
+PICTURE = Path(__file__).with_suffix(".png")
+
+
+def search_reducers() -> list[dict]:
+    """Search over the reducer in front of a classifier of digits; 200 labels train it."""
+    X, y = load_digits(return_X_y=True)
+    X, X_test, y, y_test = train_test_split(X, y, train_size=200, random_state=0)
+    pipeline = Pipeline(
+        [
+            ("reduce", PCA()),
+            ("scale", StandardScaler()),
+            ("classify", LogisticRegression(max_iter=1000)),
+        ]
+    )
+    reducers = [
+        PCA(16),
+        AutoencoderTransformer(16, random_state=0),
+        DenoisingAutoencoder(16, random_state=0),
+        ContrastiveEmbedder(64, random_state=0),
+    ]
+    search = GridSearchCV(pipeline, {"reduce": reducers}, cv=3, n_jobs=2)
+    search.fit(X, y)
+    rows = [
+        {
+            "task": "digits: accuracy",
+            "method": type(params["reduce"]).__name__,
+            "score": score,
+            "value": f"{score:.3f}",
+        }
+        for params, score in zip(
+            search.cv_results_["params"],
+            search.cv_results_["mean_test_score"],
+            strict=True,
+        )
+    ]
+    test = search.score(X_test, y_test)
+    best = type(search.best_params_["reduce"]).__name__
+    rows.append(
+        {
+            "task": "digits: test accuracy",
+            "method": f"best of the search ({best})",
+            "value": f"{test:.3f}",
+        }
+    )
+    return rows
+
+
+def find_outliers() -> list[dict]:
+    """Find malignant tumours among 357 benign ones, fitted without labels."""
+    X, y = load_breast_cancer(return_X_y=True)
+    malignant = np.flatnonzero(y == 0)[:40]
+    rows = np.r_[np.flatnonzero(y == 1), malignant]
+    X, outlier = X[rows], y[rows] == 0
+    detectors = [
+        ReconstructionOutlierDetector(random_state=0),
+        ReconstructionOutlierDetector(PCA(5)),
+        IsolationForest(random_state=0),
+    ]
+    names = [
+        "ReconstructionOutlierDetector",
+        "ReconstructionOutlierDetector(PCA)",
+        "IsolationForest",
+    ]
+    table = []
+    for name, detector in zip(names, detectors, strict=True):
+        score = -detector.fit(X).score_samples(X)
+        auroc = roc_auc_score(outlier, score)
+        precision = average_precision_score(outlier, score)
+        table.append(
+            {
+                "task": "breast cancer: AUROC / average precision",
+                "method": name,
+                "value": f"{auroc:.3f} / {precision:.3f}",
+            }
+        )
+    return table
+
+
+def draw() -> list[dict]:
+    """Draw digits in two dimensions, and as rebuilt from them and from sixteen."""
+    X, y = load_digits(return_X_y=True)
+    train, test, _, labels = train_test_split(X, y, random_state=0)
+    models = {
+        (type(model).__name__, k): model.fit(train)
+        for k in (2, 16)
+        for model in (PCA(k), AutoencoderTransformer(k, scaling=None, random_state=0))
+    }
+    figure = plt.figure(figsize=(11, 7.5), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=[3, 2])
+    axes = top.subplots(1, 2)
+    for ax, name in zip(axes, ("PCA", "AutoencoderTransformer"), strict=True):
+        Z = models[name, 2].transform(test)
+        points = ax.scatter(*Z.T, c=labels, cmap="tab10", vmin=-0.5, vmax=9.5, s=12)
+        ax.set(title=f"{name}(2)", xlabel="component 0", ylabel="component 1")
+    top.colorbar(points, ax=axes, ticks=range(10), label="digit")
+    rows = {"original": test} | {
+        f"{name}({k})": model.inverse_transform(model.transform(test))
+        for (name, k), model in models.items()
+    }
+    shown = [int(np.flatnonzero(labels == digit)[0]) for digit in range(10)]
+    for line, (name, table) in zip(
+        bottom.subplots(len(rows), 10), rows.items(), strict=True
+    ):
+        for ax, i in zip(line, shown, strict=True):
+            ax.imshow(table[i].reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
+            ax.set(xticks=[], yticks=[])
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    bottom.suptitle("Held-out digits, rebuilt")
+    figure.savefig(PICTURE, dpi=110)
+    plt.close(figure)
+    return [
+        {
+            "task": "digits: R² of the reconstruction",
+            "method": f"{name}({k})",
+            "value": f"{reconstruction_r2(model, test):.3f}",
+        }
+        for (name, k), model in models.items()
+    ]
+
+
+def main() -> None:
+    """Run the three parts and print one table."""
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    table = pd.DataFrame([*search_reducers(), *find_outliers(), *draw()])
+    table = table[["task", "method", "value"]]
+    table["task"] = table["task"].mask(table["task"].duplicated(), "")
+    print(table.to_string(index=False, justify="left"))
+    print(f"\nPicture: {PICTURE.relative_to(Path.cwd())}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""reconstruction_r2: one number for PCA and ours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import RECONSTRUCTORS, each, fast
+from scipy import sparse
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.metrics import r2_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from sklearn_repr.inspection import reconstruction_r2
+
+
+def test_for_pca_it_is_the_explained_variance(X):
+    pca = PCA(2).fit(X)
+    share = pca.explained_variance_ratio_.sum()
+    assert reconstruction_r2(pca, X) == pytest.approx(share)
+
+
+def test_it_is_scikit_learns_variance_weighted_r2(X):
+    pipeline = make_pipeline(StandardScaler(), PCA(2)).fit(X)
+    rebuilt = pipeline.inverse_transform(pipeline.transform(X))
+    expected = r2_score(X, rebuilt, multioutput="variance_weighted")
+    assert reconstruction_r2(pipeline, X) == pytest.approx(expected)
+
+
+@each(RECONSTRUCTORS)
+def test_the_score_of_ours_is_the_same_number(estimator, X):
+    fitted = fast(estimator).fit(X)
+    assert fitted.score(X) == reconstruction_r2(fitted, X)
+    assert fitted.score(sparse.csr_array(X)) == fitted.score(X)
+    framed = fitted.set_output(transform="pandas")
+    assert framed.score(X) == fitted.score(X)
+
+
+def test_rows_without_variance():
+    X = np.ones((3, 2))
+    halve = FunctionTransformer(lambda x: x, inverse_func=lambda x: x / 2).fit(X)
+    exact = FunctionTransformer(lambda x: x, inverse_func=lambda x: x).fit(X)
+    assert reconstruction_r2(halve, X) == 0.0
+    assert reconstruction_r2(exact, X) == 1.0
+
+
+def test_what_cannot_invert_is_named(X):
+    with pytest.raises(TypeError, match="inverse_transform; KMeans has none"):
+        reconstruction_r2(KMeans(2, n_init=1).fit(X), X)
