@@ -5,6 +5,7 @@ Run with ``make demo``; prints one table and writes ``examples/quickstart.png``.
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
@@ -159,7 +160,7 @@ def main() -> None:
     table = table[["task", "method", "value"]]
     table["task"] = table["task"].mask(table["task"].duplicated(), "")
     print(table.to_string(index=False, justify="left"))
-    print(f"\nPicture: {PICTURE.relative_to(Path.cwd())}")
+    print(f"\nPicture: {os.path.relpath(PICTURE)}")
 
 
 if __name__ == "__main__":

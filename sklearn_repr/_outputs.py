@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -91,8 +92,20 @@ class Outputs:
         The decoded representation.
     projection : Tensor of shape (n, projection_dim) or None
         The representation behind a projection head, where a contrastive loss looks.
+    inputs : Tensor of shape (n, n_encoded) or None
+        The rows as the encoder saw them.
+    encode : callable or None
+        The encoder, for penalties on how the embedding depends on the input.
+    weights : callable or None
+        Returns weight matrices by name, for penalties on them; a tied one is listed once.
+    slope : Tensor of shape (n, n_components) or None
+        Derivative of the code's activation, where the encoder is a single layer.
     """
 
     embedding: Tensor
     reconstruction: Tensor | None = None
     projection: Tensor | None = None
+    inputs: Tensor | None = None
+    encode: Callable[[Tensor], Tensor] | None = None
+    weights: Callable[[], dict[str, Tensor]] | None = None
+    slope: Tensor | None = None

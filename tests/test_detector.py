@@ -106,14 +106,22 @@ def test_rows_that_all_rebuild_are_all_inliers():
     assert (labels == 1).all()
 
 
-def test_a_row_beyond_all_bounds_is_an_outlier(X):
+@pytest.mark.parametrize("scaling", ["standard", "robust", None])
+def test_a_row_beyond_all_bounds_is_an_outlier(X, scaling):
+    X = X / X.std(axis=0)
     detector = ReconstructionOutlierDetector(
-        AutoencoderTransformer(2, max_iter=2), random_state=0
+        AutoencoderTransformer(2, max_iter=2), random_state=0, scaling=scaling
     ).fit(X)
     far = X[:1].copy()
     far[0, 3] = 3e38
     assert detector.predict(far) == -1
     assert detector.anomaly_score(far) > detector.anomaly_score(X).max()
+
+
+def test_rounding_is_no_outlier():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 2)) @ rng.normal(size=(2, 6))
+    assert (ReconstructionOutlierDetector(PCA(2)).fit_predict(X) == 1).all()
 
 
 def test_labels_are_ignored(X):

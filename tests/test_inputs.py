@@ -18,7 +18,12 @@ from scipy import sparse
 from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 
-from sklearn_repr import ContrastiveEmbedder, DenoisingAutoencoder
+from sklearn_repr import (
+    AutoencoderTransformer,
+    ContrastiveEmbedder,
+    DenoisingAutoencoder,
+)
+from sklearn_repr.corruptions import MarginalSwap
 
 NAMES = list("abcde")
 
@@ -163,6 +168,66 @@ def test_bad_tables_are_refused_and_the_fit_survives(estimator, X):
     np.testing.assert_array_equal(getattr(fitted, method)(frame), before)
 
 
+@each(TRANSFORMERS)
+@pytest.mark.parametrize("scaling", ["standard", "quantile", None])
+def test_infinity_in_single_precision_rows_for_a_double_network(
+    estimator, scaling, X, recwarn
+):
+    rows = (X / X.std(axis=0)).astype(np.float32)
+    fitted = fast(estimator).set_params(dtype="float64", scaling=scaling).fit(rows)
+    rows[3, 2] = np.inf
+    for call in (fitted.fit, fitted.transform):
+        with pytest.raises(ValueError, match=r"infinity: column number 2 \(row 3\)"):
+            call(rows)
+    assert not [w for w in recwarn if w.category is RuntimeWarning]
+
+
+@each(RECONSTRUCTORS)
+def test_a_changed_parameter_does_not_reach_the_fitted_network(estimator, X):
+    fitted = fast(estimator).set_params(n_components=2).fit(X)
+    before = fitted.inverse_transform(fitted.transform(X))
+    fitted.set_params(dtype="float64", n_components=3, scaling=None)
+    np.testing.assert_array_equal(before, fitted.inverse_transform(fitted.transform(X)))
+
+
+@each(RECONSTRUCTORS)
+def test_lists_come_back_as_frames_if_frames_are_asked_for(estimator, X):
+    fitted = fast(estimator).set_output(transform="pandas").fit(X)
+    assert list(fitted.reconstruct(X.tolist()).columns) == ["x0", "x1", "x2", "x3", "x4"]
+    assert np.isfinite(fitted.score(X.tolist()))
+
+
+@each(TRANSFORMERS)
+def test_far_out_rows_have_finite_embeddings(estimator, X):
+    fitted = fast(estimator).set_params(layer_norm=True).fit(X)
+    assert np.isfinite(fitted.transform(X * 1e25)).all()
+
+
+def test_wide_tables_can_be_fitted():
+    X = np.random.default_rng(0).normal(size=(60, 3000))
+    fitted = AutoencoderTransformer(5, max_iter=1, hidden_layer_sizes=(8,)).fit(X)
+    assert fitted.transform(X).shape == (60, 5)
+
+
+def test_a_corruption_given_as_an_object_stays_as_it_was(X):
+    swap = MarginalSwap(0.3)
+    DenoisingAutoencoder(2, corruption=swap, max_iter=1).fit(X)
+    assert vars(swap) == {"level": 0.3}
+
+
+def test_contrastive_scores_compare_rows_with_each_other(X):
+    fitted = fast(ContrastiveEmbedder()).set_params(batch_size=16).fit(X)
+    with pytest.raises(ValueError, match="at least 2 rows"):
+        fitted.score(X[:1])
+    before = fitted.score(X)
+    assert fitted.set_params(corruption_level=0.9, batch_size=4).score(X) == before
+
+
+def test_views_that_are_the_same_are_warned_of(X):
+    with pytest.warns(UserWarning, match=r"less than one cell.*at least 0\.34"):
+        fast(ContrastiveEmbedder()).fit(X[:, :3])
+
+
 @each(ESTIMATORS)
 def test_messages_name_columns_of_arrays_and_sparse_tables_by_position(estimator, X):
     for container in (np.asarray, sparse.csr_array):
@@ -212,7 +277,7 @@ def test_unknown_values_of_parameters(estimator, X):
         fitted.set_params(n_component=3)
 
 
-@pytest.mark.parametrize("sizes", [(8, 0), (8, -1), (8.5,), ["a"]])
+@pytest.mark.parametrize("sizes", [(8, 0), (8, -1), (8.5,), ["a"], (True,)])
 def test_hidden_layer_sizes_are_checked(sizes, X):
     with pytest.raises(ValueError, match="hidden_layer_sizes must"):
         DenoisingAutoencoder(2, hidden_layer_sizes=sizes).fit(X)

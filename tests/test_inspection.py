@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import r2_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, StandardScaler
 
 from sklearn_repr.inspection import reconstruction_r2
 
@@ -43,6 +43,19 @@ def test_rows_without_variance():
     exact = FunctionTransformer(lambda x: x, inverse_func=lambda x: x).fit(X)
     assert reconstruction_r2(halve, X) == 0.0
     assert reconstruction_r2(exact, X) == 1.0
+
+
+def test_tables_of_constants_that_no_float_hits_exactly():
+    X = np.full((10, 3), 0.1)
+    constant = FunctionTransformer(lambda x: x + 1e-17, inverse_func=lambda x: x).fit(X)
+    assert reconstruction_r2(constant, X) == 1.0
+    off = FunctionTransformer(lambda x: x, inverse_func=lambda x: x + 1e-3).fit(X)
+    assert reconstruction_r2(off, X) == 0.0
+
+
+def test_sparse_round_trips(X):
+    rows = sparse.csr_array(np.abs(X))
+    assert reconstruction_r2(MaxAbsScaler().fit(rows), rows) == pytest.approx(1.0)
 
 
 def test_what_cannot_invert_is_named(X):

@@ -70,6 +70,19 @@ def test_the_start_is_pca_with_a_code_of_unit_variance(k, hidden):
     np.testing.assert_allclose(code.std(0, correction=0), 1.0, rtol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(30, 80), (700, 600)])
+def test_few_axes_of_large_tables(shape):
+    torch.manual_seed(0)
+    rows = torch.randn(shape[0], 6).double() @ torch.randn(6, shape[1]).double()
+    rows += 0.1 * torch.randn(shape).double()
+    subspace = principal_subspace(rows, 5)
+    pca = PCA(5, svd_solver="full").fit(rows.numpy())
+    share = pca.explained_variance_ * (shape[0] - 1) / shape[0]
+    np.testing.assert_allclose(subspace.variances[:5], share, rtol=1e-6)
+    cosine = (subspace.axes[:5].numpy() * pca.components_).sum(axis=1)
+    np.testing.assert_allclose(np.abs(cosine), 1.0, atol=1e-6)
+
+
 def test_constant_columns_and_single_rows_have_a_start_too():
     for rows in (torch.ones(5, 3), torch.ones(1, 3), torch.zeros(4, 3)):
         subspace = principal_subspace(rows)

@@ -11,26 +11,19 @@ from torch import nn
 
 from sklearn_repr._outputs import Batch, Block, Outputs
 from sklearn_repr.objectives import LOSSES, NTXent, Reconstruction, nt_xent
-
-SLOW_LOSSES = {
-    "squared_error": lambda r, c: r**2,
-    "absolute_error": lambda r, c: abs(r),
-    "huber": lambda r, c: r**2 / 2 if abs(r) <= c else c * (abs(r) - c / 2),
-}
+from sklearn_repr.objectives.losses import RESIDUAL_LOSSES
+from sklearn_repr.objectives.reconstruction import BINARY
 
 
-def test_every_loss_has_a_reference():
-    assert set(SLOW_LOSSES) == set(LOSSES)
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("scale", [0.3, 1.0, 2.5])
-def test_reconstruction_losses(loss, scale):
+@pytest.mark.parametrize("loss", [name for name in LOSSES if name != BINARY])
+@pytest.mark.parametrize("scale", [0.3, 1.0])
+def test_the_loss_of_a_row_is_the_sum_over_its_cells(loss, scale):
     x, rebuilt = torch.randn(2, 6, 4, dtype=torch.float64)
     outputs = Outputs(x, reconstruction=rebuilt)
     terms = Reconstruction(loss, scale=scale).terms(outputs, Batch(x))
+    function = RESIDUAL_LOSSES[loss]
     slow = [
-        sum(SLOW_LOSSES[loss](float(rebuilt[i, j] - x[i, j]), scale) for j in range(4))
+        sum(float(function(rebuilt[i, j] - x[i, j], scale)) for j in range(4))
         for i in range(6)
     ]
     assert list(terms) == ["reconstruction"]
@@ -43,7 +36,7 @@ def test_huber_agrees_with_torch(scale):
     expected = nn.functional.huber_loss(
         r, torch.zeros_like(r), delta=scale, reduction="none"
     )
-    np.testing.assert_allclose(LOSSES["huber"](r, scale), expected)
+    np.testing.assert_allclose(RESIDUAL_LOSSES["huber"](r, scale), expected)
 
 
 def test_unobserved_cells_count_neither_in_the_loss_nor_in_its_gradient():
@@ -138,13 +131,13 @@ def test_nt_xent_stays_finite():
 
 
 def test_gradients_of_every_term_reach_every_input():
-    x = torch.randn(6, 4)
+    x = torch.rand(6, 4)
     for objective, field in [
         *((Reconstruction(loss), "reconstruction") for loss in LOSSES),
         (NTXent(), "projection"),
     ]:
         rows = 12 if field == "projection" else 6
-        value = torch.randn(rows, 4, requires_grad=True)
+        value = torch.rand(rows, 4, requires_grad=True)
         terms = objective(Outputs(x, **{field: value}), Batch(x))
         for term in terms.values():
             assert term.shape == (6,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -61,7 +62,7 @@ def make_corruption(
     0.1
     """
     if isinstance(corruption, Corruption):
-        return corruption
+        return copy.deepcopy(corruption)  # fitting it must not change the parameter
     if not isinstance(corruption, str):
         return UserCorruption(corruption)
     if corruption in RATE_CORRUPTIONS and level > 1:

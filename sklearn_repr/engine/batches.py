@@ -9,7 +9,7 @@ import torch
 from sklearn_repr._outputs import Batch
 from sklearn_repr.utils.randomness import make_generator
 
-__all__ = ["BatchIterator", "ShuffledSplit", "batch_sizes"]
+__all__ = ["AllRows", "BatchIterator", "ShuffledSplit", "batch_sizes"]
 
 
 def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
@@ -63,6 +63,14 @@ class BatchIterator:
         return iter(rows.split(self.sizes))
 
 
+class AllRows:
+    """Judge by all rows, and train on them too; skorch's ``train_split``."""
+
+    def __call__(self, rows: Batch) -> tuple[Batch, Batch]:
+        """Return all rows twice."""
+        return rows, rows
+
+
 class ShuffledSplit:
     """Hold out a random share of the rows; skorch's ``train_split``.
 
@@ -73,7 +81,7 @@ class ShuffledSplit:
     seed : int
         Seed of the shuffle.
     min_rows : int, default=1
-        With fewer rows to hold out than this, none are.
+        With fewer rows than this to hold out, or left to train on, none are held out.
     """
 
     def __init__(self, fraction: float, seed: int, min_rows: int = 1):
@@ -84,7 +92,7 @@ class ShuffledSplit:
     def __call__(self, rows: Batch) -> tuple[Batch, Batch | None]:
         """Return rows to train on and rows to validate on."""
         n_valid = int(self.fraction * len(rows))
-        if n_valid < self.min_rows or n_valid >= len(rows):
+        if min(n_valid, len(rows) - n_valid) < self.min_rows:
             return rows, None
         order = torch.randperm(len(rows), generator=make_generator(self.seed))
         order = order.to(rows.values.device)

@@ -103,14 +103,13 @@ class Patience(Callback):  # type: ignore[misc]
         epoch = len(net.history)
         loss = net.history[-1]["valid_loss" if held_out else "train_loss"]
         self._consider(net, loss, epoch=epoch, keep=held_out)
-        stop = self.waited_ >= self.n_iter_no_change
-        if stop or epoch == net.max_epochs:
+        # by a flag, so that the callbacks that come after hear of this epoch too
+        net.stop_ = self.waited_ >= self.n_iter_no_change
+        if net.stop_ or epoch == net.max_epochs:
             if held_out:
                 self.stuck_ = self.best_epoch_ == 0 and self._is_stuck(net, dataset_train)
             else:
                 self.stuck_ = epoch > 1 and not loss_fell(net.history[:, "train_loss"])
-        if stop:
-            raise StopTraining
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Put the best weights back."""
@@ -195,5 +194,10 @@ class ProgressBar(Callback):  # type: ignore[misc]
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Leave the bar as it is."""
-        self.bar_.close()
-        del self.bar_
+        self.close()
+
+    def close(self) -> None:
+        """Close the bar if it is open."""
+        if hasattr(self, "bar_"):
+            self.bar_.close()
+            del self.bar_

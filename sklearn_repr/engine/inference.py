@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -34,14 +35,22 @@ class _AlignedLinear(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        if func is functional.linear and len(args) >= 2:
-            inputs, weight, *rest = args
-            missing = -weight.shape[1] % ALIGNMENT
-            if missing:
-                inputs = functional.pad(inputs, (0, missing))
-                weight = functional.pad(weight, (0, missing))
-            args = (inputs, weight, *rest)
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func is functional.linear:
+            return _aligned_linear(*args, **kwargs)
+        return func(*args, **kwargs)
+
+
+def _aligned_linear(
+    input: Tensor,  # noqa: A002 - torch's name
+    weight: Tensor,
+    bias: Tensor | None = None,
+) -> Tensor:
+    missing = -weight.shape[1] % ALIGNMENT
+    if missing:
+        input = functional.pad(input, (0, missing))  # noqa: A001
+        weight = functional.pad(weight, (0, missing))
+    return functional.linear(input, weight, bias)
 
 
 def infer(
@@ -107,6 +116,6 @@ def evaluate(
     """
     rows = Batch(rows.values.to(net.device), rows.observed)
     if corruption is not None:
-        corruption.fit(rows.values)
+        corruption = copy.deepcopy(corruption).fit(rows.values)
     with single_thread():
         return net.evaluate(BatchIterator(rows, batch_size), corruption)["loss"]

@@ -107,11 +107,14 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         self : RepresentationNet
             The trained net.
         """
-        self.notify("on_train_begin", X=X, y=y)
         with suppress(StopTraining):
+            self.notify("on_train_begin", X=X, y=y)
             self.fit_loop(X, **fit_params)
+        if self.history and "train_loss" not in self.history[-1]:
+            del self.history[-1]  # an epoch that a callback cut short
         self.corruption_ = None  # it may hold training rows
-        self.notify("on_train_end", X=X, y=y)
+        with suppress(StopTraining):
+            self.notify("on_train_end", X=X, y=y)
         return self
 
     def fit_loop(
@@ -125,6 +128,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         batches = self.get_iterator(train, training=True)
         held_out = None if valid is None else self.get_iterator(valid)
         noise = make_generator(self.seeds["corruption"], train.values.device)
+        self.stop_ = False
         self.listening_ = any(_hears_batches(cb) for _, cb in self.callbacks_)
         if held_out is not None:
             self.initial_loss_ = self.evaluate(held_out, corruption)["loss"]
@@ -135,7 +139,12 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             self._record("train", self._run(batches, corruption, noise, training=True))
             if held_out is not None:
                 self._record("valid", self.evaluate(held_out, corruption))
+            if not self.listening_:  # what skorch's Checkpoint expects to find
+                self.history.new_batch()
+                self.history.record_batch("train_loss", self.history[-1]["train_loss"])
             self.notify("on_epoch_end", **datasets)
+            if self.stop_:
+                break
         return self
 
     def evaluate(
@@ -158,7 +167,9 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         self._set_training(False)
         seed = self.seeds["validation"]
         noise = make_generator(seed, self.device)
-        if corruption is not None and corruption.uses_global_generator:
+        if self.criterion_.uses_global_generator or (
+            corruption is not None and corruption.uses_global_generator
+        ):
             with local_torch_seed(seed):
                 return self._run(batches, corruption, noise, training=False)
         return self._run(batches, corruption, noise, training=False)
@@ -216,7 +227,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
     def _record(self, prefix: str, losses: dict[str, float]) -> None:
         earlier = [row[f"{prefix}_loss"] for row in self.history[:-1]]
         for name, value in losses.items():
-            self.history.record(f"{prefix}_{name}", value)
+            key = "loss" if name == "loss" else f"term_{name}"
+            self.history.record(f"{prefix}_{key}", value)
         # the name under which skorch's Checkpoint looks for improvements
         best = losses["loss"] < min(earlier, default=float("inf"))
         self.history.record(f"{prefix}_loss_best", best)

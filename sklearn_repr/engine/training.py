@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,17 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sklearn_repr._outputs import Batch
-from sklearn_repr.engine.batches import ShuffledSplit
+from sklearn_repr.engine.batches import AllRows, ShuffledSplit
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.net import RepresentationNet
+from sklearn_repr.objectives import Objective
 from sklearn_repr.utils.devices import single_thread
 from sklearn_repr.utils.randomness import Seeds, local_torch_seed
 
 __all__ = ["OPTIMIZERS", "TrainingSettings", "train"]
+
+# Rows from which an objective learns its scales before training
+ROWS_TO_FIT_ON = 10_000
 
 OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]] = {
     "adam": (torch.optim.Adam, {"fused": True}),
@@ -34,8 +38,10 @@ OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]
 class TrainingSettings:
     """How to train; the estimators' parameters of these names, resolved.
 
-    `min_rows` is the smallest batch that the objective can learn from, and `label` names
-    the estimator on the progress bar.
+    `min_rows` is the smallest batch that the objective can learn from. Without
+    `hold_out`, early stopping judges by the training rows: right where nothing can be
+    overfitted. `best_start` says that no better weights than the first can be expected.
+    `label` names the estimator on the progress bar.
     """
 
     optimizer: str | Callable[..., Any]
@@ -51,18 +57,22 @@ class TrainingSettings:
     device: torch.device
     verbose: int
     min_rows: int = 1
+    hold_out: bool = True
+    best_start: bool = False
     label: str = ""
 
-    def split(self, seeds: Seeds) -> ShuffledSplit | None:
-        """Return what holds rows out for early stopping, None without it."""
+    def split(self, seeds: Seeds) -> ShuffledSplit | AllRows | None:
+        """Return what sets rows apart for early stopping, None without it."""
         if not self.early_stopping:
             return None
+        if not self.hold_out:
+            return AllRows()
         return ShuffledSplit(self.validation_fraction, seeds["split"], self.min_rows)
 
 
 def train(
     module: nn.Module,
-    objective: nn.Module,
+    objective: Objective,
     rows: Batch,
     *,
     corruption: Any,
@@ -90,8 +100,8 @@ def train(
     column_names : sequence of str or None, default=None
         For messages.
     global_generator : bool, default=False
-        The module draws from torch's global generator, as dropout does: seed it for the
-        time of training.
+        Something draws from torch's global generator, as dropout and a user's callback
+        may: seed it for the time of training.
 
     Returns
     -------
@@ -110,7 +120,7 @@ def train(
     """
     finite_loss = FiniteLoss(column_names)
     optimizer, options = _resolve_optimizer(settings.optimizer)
-    progress = [("progress", ProgressBar(settings.label))] if settings.verbose else []
+    progress = ProgressBar(settings.label)
     patience = Patience(settings.n_iter_no_change, settings.tol)
     net: RepresentationNet = RepresentationNet(
         module.to(rows.values.dtype),
@@ -123,29 +133,38 @@ def train(
         batch_size=settings.batch_size,
         train_split=settings.split(seeds),
         callbacks=[
-            ("finite_loss", finite_loss),
+            # ours first: one of the user's may end training
+            ("engine_finite_loss", finite_loss),
+            ("engine_patience", patience),
+            *([("engine_progress", progress)] if settings.verbose else []),
             *copy_callbacks(settings.callbacks),
-            *progress,
-            ("patience", patience),
         ],
         device=str(settings.device),
         verbose=0,
         **{f"optimizer__{name}": value for name, value in options.items()},
-    ).initialize()
+    )
     rows = Batch(
         rows.values.to(settings.device),
         None if rows.observed is None else rows.observed.to(settings.device),
     )
-    borrow = global_generator or (
-        corruption is not None and corruption.uses_global_generator
+    borrow = (
+        global_generator
+        or objective.uses_global_generator
+        or (corruption is not None and corruption.uses_global_generator)
     )
     seeded = local_torch_seed(seeds["dropout"]) if borrow else nullcontext()
-    with single_thread(), seeded:
+    with single_thread(), seeded, closing(progress):
+        net.initialize()
+        if net.criterion_.needs_fit:
+            some = rows.take(slice(0, ROWS_TO_FIT_ON))
+            with torch.no_grad():
+                net.criterion_.fit(net.module_(some.values), some)
         net.partial_fit(rows, corruption=corruption)
     net._set_training(False)
     if not all(bool(torch.isfinite(p).all()) for p in net.module_.parameters()):
         finite_loss.fail(net, rows)
-    _warn_if_stuck(net, patience, rows.values.shape[1])
+    if not settings.best_start:
+        _warn_if_stuck(net, patience, rows.values.shape[1])
     return net
 
 
@@ -184,7 +203,7 @@ def _resolve_optimizer(optimizer: Any) -> tuple[Callable[..., Any], dict[str, An
 
 def _warn_if_stuck(net: RepresentationNet, patience: Patience, width: int) -> None:
     # a loss of next to nothing per column has nowhere to fall
-    if not patience.stuck_ or patience.best_loss_ <= 1e-6 * width:
+    if not patience.stuck_ or patience.best_loss_ <= 1e-4 * width:
         return
     curve = net.history[:, "train_loss"]
     warnings.warn(

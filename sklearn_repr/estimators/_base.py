@@ -34,6 +34,11 @@ from sklearn_repr.utils.validation import validate_table
 
 __all__ = ["BaseRepresentation"]
 
+# how the net's history calls the terms of a loss
+TERM_PREFIXES = ("train_term_", "valid_term_")
+# encoded values beyond this are as far out as a float32 network can tell
+FAR_OUT = 1e15
+
 
 class BaseRepresentation(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
@@ -76,6 +81,18 @@ class BaseRepresentation(
     net_: RepresentationNet
     n_iter_: int
     loss_curve_: list[float]
+    loss_terms_: dict[str, list[float]]
+    validation_curve_: list[float] | None
+    n_components_: int
+
+    # parameters that a warm start must find unchanged, besides scaling and dtype
+    _shaping: ClassVar[tuple[str, ...]] = (
+        "n_components",
+        "architecture",
+        "hidden_layer_sizes",
+        "activation",
+        "layer_norm",
+    )
 
     # fewer rows than this cannot make up a batch that the objective learns from
     _min_rows = 1
@@ -98,6 +115,12 @@ class BaseRepresentation(
         """Resolve ``batch_size="auto"``: some 20 batches, each of 32 to 256 rows."""
         return int(min(256, max(32, 2 ** (n_rows // 20).bit_length())))
 
+    def _check_rows(self, rows: Batch) -> None:
+        """Refuse encoded rows that the objective cannot work with."""
+
+    def _finish(self, net: RepresentationNet, rows: Batch) -> None:
+        """Polish the trained module and set attributes that depend on it."""
+
     # -- fit -------------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -116,12 +139,15 @@ class BaseRepresentation(
         self : object
             The fitted estimator.
         """
-        with restored_on_failure(self):
+        with restored_on_failure(self), torch.inference_mode(False):
             continuing = self.warm_start and hasattr(self, "net_")
+            if continuing:
+                self._check_unchanged()
             X = self._validate(X, reset=not continuing)
             seeds = Seeds(self.random_state)
             codec = self._codec if continuing else self._fit_codec(X, seeds)
             rows = codec.encode(X)
+            self._check_rows(rows)
             settings = self._training_settings(len(rows))
             split = settings.split(seeds)
             # held-out rows must not shape the start that they are to judge
@@ -135,18 +161,41 @@ class BaseRepresentation(
                 settings=settings,
                 seeds=seeds,
                 column_names=getattr(self, "feature_names_in_", None),
-                global_generator=self.dropout > 0 or callable(self.architecture),
+                global_generator=self._draws_globally(),
             )
             self._codec = codec
+            self._fitted_params = self._shape_params()
             self._record(net, earlier)
+            with single_thread():
+                self._finish(net, rows)
         return self
 
+    def _shape_params(self) -> dict[str, Any]:
+        names = ("scaling", "dtype", *self._shaping)
+        return {name: getattr(self, name) for name in names}
+
+    def _check_unchanged(self) -> None:
+        """Raise if a warm start cannot continue with today's parameters."""
+        now = self._shape_params()
+        for name, old in self._fitted_params.items():
+            if not np.array_equal(now[name], old):
+                raise ValueError(
+                    f"warm_start=True cannot continue: {name} was {old!r} in the last fit"
+                    f" and is {now[name]!r} now. Undo the change or set warm_start=False."
+                )
+
+    def _draws_globally(self) -> bool:
+        """Tell whether code that is not ours, or dropout, may draw random numbers."""
+        own = (self.architecture, self.optimizer, getattr(self, "loss", None))
+        return bool(self.dropout or self.callbacks or any(map(callable, own)))
+
     def _validate(self, X: Any, *, reset: bool) -> Any:
+        dtype = self.dtype if reset else self._codec.dtype
         return validate_table(
             self,
             X,
             reset=reset,
-            largest=float(np.finfo(self.dtype).max),
+            largest=float(np.finfo(dtype).max),
             ensure_min_samples=self._min_rows if reset else 1,
         )
 
@@ -161,13 +210,7 @@ class BaseRepresentation(
             module = self._build_module(rows)
         if earlier is None:
             return module
-        try:
-            module.load_state_dict(earlier.module_.state_dict())
-        except RuntimeError as error:
-            raise ValueError(
-                "warm_start=True cannot continue: parameters that shape the network have"
-                " changed since the last fit. Undo the change or set warm_start=False."
-            ) from error
+        module.load_state_dict(earlier.module_.state_dict())
         return module
 
     def _mlp_options(self) -> MLPOptions:
@@ -175,7 +218,7 @@ class BaseRepresentation(
         if not isinstance(sizes, str):
             sizes = tuple(np.atleast_1d(np.asarray(sizes, dtype=object)).tolist())
             for size in sizes:
-                if not isinstance(size, Integral) or size < 1:
+                if type(size) is bool or not isinstance(size, Integral) or size < 1:
                     raise ValueError(
                         "hidden_layer_sizes must be 'auto' or hold positive integers,"
                         f" got {self.hidden_layer_sizes!r}."
@@ -205,22 +248,24 @@ class BaseRepresentation(
 
     def _record(self, net: RepresentationNet, earlier: RepresentationNet | None) -> None:
         """Turn the net's history into fitted attributes."""
-        columns = {key for key in net.history[0] if not key.endswith("_loss_best")}
-        curves = {key: [row[key] for row in net.history] for key in columns}
-        before = earlier is not None
+        keys = ("train_loss", "valid_loss")
+        curves: dict[str, list[float]] = {}
+        for row in net.history:
+            for key, value in row.items():
+                if key in keys or key.startswith(TERM_PREFIXES):
+                    name = key.replace("_term_", "_", 1)
+                    curves.setdefault(name, []).append(value)
+        if earlier is not None:
+            before = {"train_loss": self.loss_curve_, **self.loss_terms_}
+            before["valid_loss"] = self.validation_curve_ or []
+            for key in curves:
+                curves[key] = before.get(key, []) + curves[key]
         self.net_ = net
-        self.n_iter_ = len(net.history) + (self.n_iter_ if before else 0)
-        self.loss_curve_ = [*(self.loss_curve_ if before else []), *curves["train_loss"]]
-        self.validation_curve_ = None
-        if "valid_loss" in curves:
-            self.validation_curve_ = curves["valid_loss"]
-        self.best_loss_ = dict(net.callbacks_)["patience"].best_loss_
-        self.loss_terms_ = {
-            key: curves[key]
-            for key in sorted(columns)
-            if key.startswith(("train_", "valid_"))
-            and key not in ("train_loss", "valid_loss", "train_batch_count")
-        }
+        self.loss_curve_ = curves.pop("train_loss", [])
+        self.validation_curve_ = curves.pop("valid_loss", None)
+        self.n_iter_ = len(self.loss_curve_)
+        self.best_loss_ = dict(net.callbacks_)["engine_patience"].best_loss_
+        self.loss_terms_ = dict(sorted(curves.items()))
 
     # -- use -------------------------------------------------------------------------
 
@@ -245,7 +290,7 @@ class BaseRepresentation(
         codec = self._codec
 
         def encode(rows: Any) -> Tensor:
-            return codec.encode(rows).values
+            return codec.encode(rows).values.clamp_(-FAR_OUT, FAR_OUT)
 
         return infer(function, encode, X, torch.device(self.net_.device))
 

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
-from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 
-from sklearn_repr._outputs import Batch
-from sklearn_repr.data import NumericCodec
-from sklearn_repr.engine import infer
-from sklearn_repr.estimators._base import BaseRepresentation
-from sklearn_repr.modules import make_autoencoder, principal_subspace
-from sklearn_repr.objectives import LOSSES, Objective, Reconstruction
-from sklearn_repr.utils.containers import wrap_table
-from sklearn_repr.utils.scores import explained_share
-from sklearn_repr.utils.validation import check_latent
+from sklearn_repr.estimators._reconstructor import BaseReconstructor
 
 __all__ = ["AutoencoderTransformer"]
 
-# "auto" keeps as many components as PCA needs for this share of the variance
-AUTO_SHARE = 0.9
 
-
-class AutoencoderTransformer(BaseRepresentation):
+class AutoencoderTransformer(BaseReconstructor):
     r"""Dimension reduction by an autoencoder.
 
     Learns an encoder φ and a decoder ψ that minimise
@@ -65,14 +48,29 @@ class AutoencoderTransformer(BaseRepresentation):
         Normalise hidden layers before their activation.
     linear_skip : bool, default=True
         Put a linear path beside encoder and decoder.
+    tied_weights : bool, default=False
+        Let the decoder's weights be the encoder's, transposed.
     init : "pca" or None, default="pca"
         Where linear maps start: at the PCA solution with a code of unit variance, or at
         random. Applies to the linear path, and to networks without hidden layers.
     loss : str or callable, default="squared_error"
-        Loss per cell, summed over columns: "squared_error", "absolute_error" or "huber".
-        A callable maps a tensor of residuals to a tensor of losses of the same shape.
-    loss_scale : float, default=1.0
-        Where "huber" turns from square to straight, in scaled units.
+        Loss per cell, summed over columns: "squared_error", "absolute_error", "huber",
+        "pseudo_huber" (L1-L2), "cauchy", "geman_mcclure", "fair", "correntropy",
+        "log_cosh", or "binary_cross_entropy" for scaled values in [0, 1]. A callable maps
+        a tensor of residuals to a tensor of losses of the same shape. The formulas are in
+        :mod:`sklearn_repr.objectives.losses`.
+    loss_scale : float or "auto", default=1.0
+        Scale of the robust losses, in scaled units: c, or σ of "correntropy". "auto" fits
+        it to the residuals at the start of training.
+    penalty : str, list of str or None, default=None
+        Penalties Ω: "l1" on the weights; "activity_l1" on the code; "kl_sparsity" on the
+        mean of each unit of a logistic code; "topk", no penalty but a code of which only
+        the largest units stay; "contractive", the squared norm of the encoder's Jacobian;
+        "orthogonal" columns of the decoder; "decorrelation" of the code.
+    penalty_weight : float or array-like of float, default=0.001
+        Weight of the penalties: one for all, or one each.
+    sparsity_target : float, default=0.05
+        Mean activation for "kl_sparsity", share of active units for "topk".
     alpha : float, default=0.0
         Weight decay: adds alpha · W to the gradient of every weight matrix W, as the
         penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
@@ -114,6 +112,12 @@ class AutoencoderTransformer(BaseRepresentation):
         The trained net; ``net_.module_`` is the torch module.
     n_components_ : int
         Width of the code.
+    explained_variance_ratio_ : ndarray of shape (n_components_,)
+        Share of the variance of the scaled rows that each component explains linearly,
+        decreasing. The code is turned after training, without a change to what it
+        rebuilds, so that its components are uncorrelated and in this order; for a linear
+        network they are PCA's. Missing for an own `architecture` and for sparse codes and
+        weights, which a turn would undo.
     loss_curve_ : list of float
         Training loss per epoch.
     validation_curve_ : list of float or None
@@ -154,19 +158,6 @@ class AutoencoderTransformer(BaseRepresentation):
     True
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseRepresentation._parameter_constraints,
-        "n_components": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(RealNotInt, 0, 1, closed="neither"),
-            StrOptions({"auto"}),
-        ],
-        "linear_skip": ["boolean"],
-        "init": [StrOptions({"pca"}), None],
-        "loss": [StrOptions(set(LOSSES)), callable],
-        "loss_scale": [Interval(Real, 0, None, closed="neither")],
-    }
-
     def __init__(
         self,
         n_components: int | float | str = "auto",
@@ -178,9 +169,13 @@ class AutoencoderTransformer(BaseRepresentation):
         dropout: float = 0.0,
         layer_norm: bool = False,
         linear_skip: bool = True,
+        tied_weights: bool = False,
         init: str | None = "pca",
         loss: str | Callable[[Tensor], Tensor] = "squared_error",
-        loss_scale: float = 1.0,
+        loss_scale: float | str = 1.0,
+        penalty: Any = None,
+        penalty_weight: Any = 0.001,
+        sparsity_target: float = 0.05,
         alpha: float = 0.0,
         optimizer: str | Callable[..., Any] = "adam",
         learning_rate_init: float = 0.001,
@@ -205,9 +200,13 @@ class AutoencoderTransformer(BaseRepresentation):
         self.dropout = dropout
         self.layer_norm = layer_norm
         self.linear_skip = linear_skip
+        self.tied_weights = tied_weights
         self.init = init
         self.loss = loss
         self.loss_scale = loss_scale
+        self.penalty = penalty
+        self.penalty_weight = penalty_weight
+        self.sparsity_target = sparsity_target
         self.alpha = alpha
         self.optimizer = optimizer
         self.learning_rate_init = learning_rate_init
@@ -223,118 +222,3 @@ class AutoencoderTransformer(BaseRepresentation):
         self.dtype = dtype
         self.random_state = random_state
         self.verbose = verbose
-
-    def _build_module(self, rows: Batch) -> nn.Module:
-        # not for init=None and a plain number: it costs a d x d eigendecomposition
-        by_share = not isinstance(self.n_components, Integral)
-        subspace = None
-        if self.init == "pca" or by_share:
-            subspace = principal_subspace(rows.values)
-        if not by_share:
-            self.n_components_ = int(self.n_components)
-        elif subspace is not None and not (self.warm_start and hasattr(self, "net_")):
-            share = AUTO_SHARE if self.n_components == "auto" else self.n_components
-            self.n_components_ = subspace.count_for_share(float(share))
-        return make_autoencoder(
-            self.architecture,
-            rows.values.shape[1],
-            self.n_components_,
-            self._mlp_options(),
-            linear_skip=self.linear_skip,
-            subspace=subspace if self.init == "pca" else None,
-            dtype=rows.values.dtype,
-        )
-
-    def _build_objective(self, codec: NumericCodec) -> Objective:
-        return Reconstruction(self.loss, scale=self.loss_scale, blocks=codec.blocks_)
-
-    def inverse_transform(self, Z: Any) -> Any:
-        """Map codes back to rows in original units.
-
-        Parameters
-        ----------
-        Z : array-like of shape (n_samples, n_components_)
-            Codes, as `transform` returns them.
-
-        Returns
-        -------
-        X : ndarray or DataFrame of shape (n_samples, n_features_in_)
-            Rows; a DataFrame with the original column names if ``set_output`` asks for
-            one.
-        """
-        check_is_fitted(self)
-        codes = check_latent(Z, self.n_components_, type(self).__name__)
-        decoded = infer(
-            self.net_.module_.decode,
-            lambda part: torch.from_numpy(np.array(part, dtype=self.dtype)),
-            codes,
-            self.net_.device,
-        )
-        return self._in_original_units(decoded, codes.dtype, Z)
-
-    def reconstruct(self, X: Any) -> Any:
-        """Encode and decode rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
-            Rows.
-
-        Returns
-        -------
-        X : ndarray or DataFrame of shape (n_samples, n_features_in_)
-            The same as ``inverse_transform(transform(X))``, bit for bit.
-        """
-        check_is_fitted(self)
-        rows = self._validate(X, reset=False)
-        module = self.net_.module_
-        decoded = self._infer(lambda x: module.decode(module.encode(x)), rows)
-        return self._in_original_units(decoded, rows.dtype, X)
-
-    def reconstruction_error(self, X: Any) -> NDArray[np.float64]:
-        """Measure how badly each row reconstructs.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
-            Rows.
-
-        Returns
-        -------
-        error : ndarray of shape (n_samples,)
-            `loss`, summed over scaled columns: the term that training minimises.
-        """
-        check_is_fitted(self)
-        X = self._validate(X, reset=False)
-        module, objective = self.net_.module_, self.net_.criterion_
-
-        def error(x: Tensor) -> Tensor:
-            terms: dict[str, Tensor] = objective.terms(module(x), Batch(x))
-            return terms["reconstruction"]
-
-        return self._infer(error, X).astype(np.float64)
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return the R² of the reconstruction.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
-            Rows.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        score : float
-            Share of the total variance of `X`, in original units, that its
-            reconstruction explains. :func:`sklearn_repr.inspection.reconstruction_r2`
-            gives the same number for PCA.
-        """
-        check_is_fitted(self)
-        rows = self._validate(X, reset=False)
-        return explained_share(rows, self.reconstruct(X))
-
-    def _in_original_units(self, decoded: Any, dtype: Any, original: Any) -> Any:
-        X = self._codec.decode(decoded).astype(dtype, copy=False)
-        return wrap_table(X, self, original, getattr(self, "feature_names_in_", None))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -13,12 +15,15 @@ from torch import Tensor, nn
 from sklearn_repr._outputs import Batch
 from sklearn_repr.corruptions import CORRUPTIONS, Corruption, TwoViews, make_corruption
 from sklearn_repr.data import NumericCodec
-from sklearn_repr.engine import evaluate
+from sklearn_repr.engine import RepresentationNet, evaluate
 from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.modules import make_contrastive_network
 from sklearn_repr.objectives import NTXent, Objective
 
 __all__ = ["ContrastiveEmbedder"]
+
+# Rows that are compared with each other in score, whatever the training batch was
+SCORE_BATCH = 256
 
 
 class ContrastiveEmbedder(BaseRepresentation):
@@ -40,7 +45,6 @@ class ContrastiveEmbedder(BaseRepresentation):
         Width of the embedding.
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable, through scikit-learn's scaler of that name.
-        `inverse_transform` returns original units.
     architecture : "mlp" or callable, default="mlp"
         A torch module class or function called with keywords `n_features` and
         `n_components`. It returns the encoder: a module, or one with a method
@@ -157,6 +161,10 @@ class ContrastiveEmbedder(BaseRepresentation):
         "corruption_level": [Interval(Real, 0, None, closed="left")],
     }
 
+    _shaping: ClassVar[tuple[str, ...]] = (
+        *BaseRepresentation._shaping,
+        "projection_dim",
+    )
     # a row alone has nothing to be contrasted with
     _min_rows = 2
 
@@ -229,9 +237,18 @@ class ContrastiveEmbedder(BaseRepresentation):
 
     def _build_module(self, rows: Batch) -> nn.Module:
         self.n_components_ = int(self.n_components)
+        width = rows.values.shape[1]
+        if self.views == "scarf" and self.corruption_level * width + 1e-9 < 1:
+            warnings.warn(
+                f"corruption_level={self.corruption_level} of {width} columns is less"
+                " than one cell: both views of a row are the same. Raise it to at least"
+                f" {np.ceil(100 / width) / 100:g}.",
+                UserWarning,
+                stacklevel=2,
+            )
         return make_contrastive_network(
             self.architecture,
-            rows.values.shape[1],
+            width,
             self.n_components_,
             self._mlp_options(),
             projection_dim=int(self.projection_dim),
@@ -239,6 +256,9 @@ class ContrastiveEmbedder(BaseRepresentation):
 
     def _build_objective(self, codec: NumericCodec) -> Objective:
         return NTXent(self.temperature)
+
+    def _finish(self, net: RepresentationNet, rows: Batch) -> None:
+        self._views = self._build_corruption()  # unfitted: it holds no rows
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the negative loss on fixed views of the rows.
@@ -253,11 +273,16 @@ class ContrastiveEmbedder(BaseRepresentation):
         Returns
         -------
         score : float
-            Negative mean of the loss over batches of the training batch size. Compare
-            it between models that share `views`, `corruption_level` and `temperature`:
-            they set the difficulty of the task.
+            Negative mean of the loss over batches of 256 rows. Compare it on the same
+            rows, between models that share `views`, `corruption_level` and
+            `temperature`: they set the difficulty of the task.
         """
         check_is_fitted(self)
-        rows = self._codec.encode(self._validate(X, reset=False))
-        settings = self._training_settings(len(rows))
-        return -evaluate(self.net_, rows, self._build_corruption(), settings.batch_size)
+        X = self._validate(X, reset=False)
+        if X.shape[0] < 2:
+            raise ValueError(
+                "score needs at least 2 rows, for each is compared with the others; got"
+                " n_samples = 1."
+            )
+        rows = self._codec.encode(X)
+        return -evaluate(self.net_, rows, self._views, SCORE_BATCH)

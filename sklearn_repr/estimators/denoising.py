@@ -50,14 +50,29 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         Normalise hidden layers before their activation.
     linear_skip : bool, default=True
         Put a linear path beside encoder and decoder.
+    tied_weights : bool, default=False
+        Let the decoder's weights be the encoder's, transposed.
     init : "pca" or None, default="pca"
         Where linear maps start: at the PCA solution with a code of unit variance, or at
         random. Applies to the linear path, and to networks without hidden layers.
     loss : str or callable, default="squared_error"
-        Loss per cell, summed over columns: "squared_error", "absolute_error" or "huber".
-        A callable maps a tensor of residuals to a tensor of losses of the same shape.
-    loss_scale : float, default=1.0
-        Where "huber" turns from square to straight, in scaled units.
+        Loss per cell, summed over columns: "squared_error", "absolute_error", "huber",
+        "pseudo_huber" (L1-L2), "cauchy", "geman_mcclure", "fair", "correntropy",
+        "log_cosh", or "binary_cross_entropy" for scaled values in [0, 1]. A callable maps
+        a tensor of residuals to a tensor of losses of the same shape. The formulas are in
+        :mod:`sklearn_repr.objectives.losses`.
+    loss_scale : float or "auto", default=1.0
+        Scale of the robust losses, in scaled units: c, or σ of "correntropy". "auto" fits
+        it to the residuals at the start of training.
+    penalty : str, list of str or None, default=None
+        Penalties Ω: "l1" on the weights; "activity_l1" on the code; "kl_sparsity" on the
+        mean of each unit of a logistic code; "topk", no penalty but a code of which only
+        the largest units stay; "contractive", the squared norm of the encoder's Jacobian;
+        "orthogonal" columns of the decoder; "decorrelation" of the code.
+    penalty_weight : float or array-like of float, default=0.001
+        Weight of the penalties: one for all, or one each.
+    sparsity_target : float, default=0.05
+        Mean activation for "kl_sparsity", share of active units for "topk".
     corruption : str or callable, default="gaussian"
         What happens to rows before the encoder: "gaussian" adds noise in proportion to
         each column's spread, "multiplicative" multiplies by noise, "masking" sets cells
@@ -108,6 +123,12 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         The trained net; ``net_.module_`` is the torch module.
     n_components_ : int
         Width of the code.
+    explained_variance_ratio_ : ndarray of shape (n_components_,)
+        Share of the variance of the scaled rows that each component explains linearly,
+        decreasing. The code is turned after training, without a change to what it
+        rebuilds, so that its components are uncorrelated and in this order; for a linear
+        network they are PCA's. Missing for an own `architecture` and for sparse codes and
+        weights, which a turn would undo.
     loss_curve_ : list of float
         Training loss per epoch.
     validation_curve_ : list of float or None
@@ -159,9 +180,13 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         dropout: float = 0.0,
         layer_norm: bool = False,
         linear_skip: bool = True,
+        tied_weights: bool = False,
         init: str | None = "pca",
         loss: str | Callable[[Tensor], Tensor] = "squared_error",
-        loss_scale: float = 1.0,
+        loss_scale: float | str = 1.0,
+        penalty: Any = None,
+        penalty_weight: Any = 0.001,
+        sparsity_target: float = 0.05,
         corruption: str | Callable[[Tensor], Tensor] = "gaussian",
         corruption_level: float = 0.3,
         alpha: float = 0.0,
@@ -189,9 +214,13 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             dropout=dropout,
             layer_norm=layer_norm,
             linear_skip=linear_skip,
+            tied_weights=tied_weights,
             init=init,
             loss=loss,
             loss_scale=loss_scale,
+            penalty=penalty,
+            penalty_weight=penalty_weight,
+            sparsity_target=sparsity_target,
             alpha=alpha,
             optimizer=optimizer,
             learning_rate_init=learning_rate_init,

@@ -22,11 +22,14 @@ from sklearn_repr.utils.validation import validate_table
 __all__ = ["ReconstructionOutlierDetector"]
 
 # Rows handed to the reconstructor at a time; always as many, so that a row's score does
-# not depend on how many came with it
+# not depend on how many came with it (unless the reconstructor itself iterates over all
+# rows together, as NMF does)
 CHUNK = 1024
 # Scaled values that a float32 network can still square without overflow; no row is less
 # of an outlier for being clipped there before it is rebuilt
 FAR_OUT = 1e15
+# Share of a row's squared size that single precision may get wrong
+NOISE = 1e-12
 
 
 class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
@@ -136,10 +139,13 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             self._codec = NumericCodec(self.scaling, "float64", seeds["scaling"])
             self._codec.fit(X, getattr(self, "feature_names_in_", None))
             self.estimator_ = self._make_reconstructor(seeds)
-            self.estimator_.fit(self._codec.scale(X))
+            rows = self._codec.scale(X)
+            self._far_out = max(FAR_OUT, float(np.abs(rows).max()))
+            self.estimator_.fit(rows)
             scores = self._score_samples(X)
             if self.contamination == "auto":
-                self.offset_ = mad_threshold(scores)
+                rounding = NOISE * float(np.square(rows).sum(axis=1).mean())
+                self.offset_ = min(mad_threshold(scores), -rounding)
             else:
                 self.offset_ = quantile_threshold(scores, float(self.contamination))
         return self
@@ -237,8 +243,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         for start in range(0, X.shape[0], CHUNK):
             rows = self._codec.scale(X[start : start + CHUNK])
             padded = np.resize(rows, (CHUNK, rows.shape[1]))
-            if self.scaling is not None:
-                padded = padded.clip(-FAR_OUT, FAR_OUT)
+            padded = padded.clip(-self._far_out, self._far_out)
             rebuilt = self.estimator_.inverse_transform(self.estimator_.transform(padded))
             residual = rows - np.asarray(rebuilt, np.float64)[: len(rows)]
             yield np.square(residual).sum(axis=1)

@@ -18,6 +18,10 @@ class Autoencoder(nn.Module):
         Maps (n, n_encoded) to (n, n_components).
     decoder : torch.nn.Module
         Maps (n, n_components) to (n, n_encoded).
+    code : torch.nn.Module or None, default=None
+        What the code passes through behind the encoder, such as a sigmoid.
+    link : torch.nn.Module or None, default=None
+        What the reconstruction passes through behind the decoder.
 
     Examples
     --------
@@ -29,20 +33,51 @@ class Autoencoder(nn.Module):
     torch.Size([3, 2])
     """
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        code: nn.Module | None = None,
+        link: nn.Module | None = None,
+    ):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        self.code = code
+        self.link = link
 
     def encode(self, x: Tensor) -> Tensor:
         """Map rows to codes."""
-        return self.encoder(x)  # type: ignore[no-any-return]
+        z: Tensor = self.encoder(x)
+        return z if self.code is None else self.code(z)
 
     def decode(self, z: Tensor) -> Tensor:
         """Map codes to rows."""
-        return self.decoder(z)  # type: ignore[no-any-return]
+        x: Tensor = self.decoder(z)
+        return x if self.link is None else self.link(x)
 
     def forward(self, x: Tensor) -> Outputs:
-        """Return embedding and reconstruction."""
+        """Return embedding, reconstruction, and what penalties need to know."""
         embedding = self.encode(x)
-        return Outputs(embedding=embedding, reconstruction=self.decode(embedding))
+        return Outputs(
+            embedding=embedding,
+            reconstruction=self.decode(embedding),
+            inputs=x,
+            encode=self.encode,
+            weights=self.weights,
+            slope=self._slope(embedding),
+        )
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return weight matrices by name."""
+        return {name: p for name, p in self.named_parameters() if p.ndim > 1}
+
+    def _slope(self, embedding: Tensor) -> Tensor | None:
+        """Return the derivative of the code's activation for a single linear layer."""
+        if not (isinstance(self.encoder, nn.Sequential) and len(self.encoder) == 1):
+            return None
+        if self.code is None:
+            return embedding.new_ones(1, 1).expand_as(embedding)
+        if isinstance(self.code, nn.Sigmoid):
+            return embedding * (1 - embedding)
+        return None

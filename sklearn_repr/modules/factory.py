@@ -17,6 +17,7 @@ from sklearn_repr.modules.linear import (
     set_to_principal_axes,
 )
 from sklearn_repr.modules.mlp import make_mlp
+from sklearn_repr.modules.tied import TiedLinear, tied_mlp
 
 __all__ = ["MLPOptions", "make_autoencoder", "make_contrastive_network"]
 
@@ -54,6 +55,9 @@ def make_autoencoder(
     options: MLPOptions,
     *,
     linear_skip: bool = True,
+    tied_weights: bool = False,
+    code: nn.Module | None = None,
+    link: nn.Module | None = None,
     subspace: PrincipalSubspace | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> nn.Module:
@@ -71,6 +75,10 @@ def make_autoencoder(
         Used by "mlp".
     linear_skip : bool, default=True
         Put a linear path beside encoder and decoder; used by "mlp".
+    tied_weights : bool, default=False
+        Let the decoder's weights be the encoder's, transposed; used by "mlp".
+    code, link : torch.nn.Module or None, default=None
+        What codes and reconstructions pass through; used by "mlp".
     subspace : PrincipalSubspace or None, default=None
         Where the linear maps start; None starts at random. Used by "mlp" where
         encoder and decoder have a linear map: with `linear_skip` or no hidden layer.
@@ -107,18 +115,25 @@ def make_autoencoder(
         elif not isinstance(built, Autoencoder):
             _require(built, ("encode", "decode"), "or return a pair (encoder, decoder)")
             built = _WithOutputs(built)
-        code = _probe(built, built.encode, n_features, n_components, "encode")
-        _probe(built, built.decode, code.shape[1], n_features, "decode")
+        _probe(built, built.encode, n_features, n_components, "encode")
+        _probe(built, built.decode, n_components, n_features, "decode")
         return cast(nn.Module, built)
     hidden = options.hidden(n_features)
     encoder = options.build([n_features, *hidden, n_components])
-    decoder = options.build([n_components, *reversed(hidden), n_features])
+    if tied_weights:
+        decoder = tied_mlp(encoder)
+    else:
+        decoder = options.build([n_components, *reversed(hidden), n_features])
     ends: tuple[nn.Module, nn.Module] = (encoder, decoder)
     maps = (encoder[0], decoder[0]) if not hidden else None
     if hidden and linear_skip:
-        maps = nn.Linear(n_features, n_components), nn.Linear(n_components, n_features)
+        forth = nn.Linear(n_features, n_components)
+        maps = (
+            forth,
+            (TiedLinear(forth) if tied_weights else nn.Linear(n_components, n_features)),
+        )
         ends = SkipConnected(maps[0], encoder), SkipConnected(maps[1], decoder)
-    module = Autoencoder(*ends).to(dtype)
+    module = Autoencoder(*ends, code, link).to(dtype)
     if maps is not None and subspace is not None:
         set_to_principal_axes(*maps, subspace)  # type: ignore[arg-type]
     return module
@@ -188,6 +203,7 @@ class _WithOutputs(Autoencoder):
     def __init__(self, module: nn.Module):
         nn.Module.__init__(self)
         self.module = module
+        self.encoder = self.code = None  # type: ignore[assignment]
 
     def encode(self, x: Tensor) -> Tensor:
         return self.module.encode(x)  # type: ignore[no-any-return,operator]
@@ -223,11 +239,12 @@ def _probe(
     width_in: int,
     width_out: int,
     what: str,
-) -> Tensor:
+) -> None:
     was_training = module.training
     module.eval()
+    first = next(module.parameters(), torch.empty(0))
     with torch.no_grad():
-        got = function(torch.zeros(2, width_in))
+        got = function(first.new_zeros(2, width_in))
     module.train(was_training)
     if not isinstance(got, Tensor) or got.shape != (2, width_out):
         shape = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
@@ -235,4 +252,3 @@ def _probe(
             f"architecture: {what} turned rows of shape (2, {width_in}) into {shape};"
             f" expected (2, {width_out})."
         )
-    return got

@@ -7,7 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sklearn_repr.modules.tied import TiedLinear
+
 __all__ = ["PrincipalSubspace", "SkipConnected", "principal_subspace"]
+
+
+# Smaller side of a table from which a few principal axes are approximated
+LARGE = 500
 
 
 class PrincipalSubspace(NamedTuple):
@@ -17,10 +23,10 @@ class PrincipalSubspace(NamedTuple):
     ----------
     mean : Tensor of shape (d,)
         Column means.
-    axes : Tensor of shape (d, d)
+    axes : Tensor of shape (m, d)
         Orthonormal axes as rows, by decreasing variance; signs are fixed so that the
         entry of largest magnitude of each is positive.
-    variances : Tensor of shape (d,)
+    variances : Tensor of shape (m,)
         Variance along each axis.
     """
 
@@ -37,18 +43,22 @@ class PrincipalSubspace(NamedTuple):
         return int((~reached).sum().clamp(max=len(reached) - 1)) + 1
 
 
-def principal_subspace(values: Tensor) -> PrincipalSubspace:
+def principal_subspace(
+    values: Tensor, n_components: int | None = None
+) -> PrincipalSubspace:
     """Compute principal axes in double precision.
 
     Parameters
     ----------
     values : Tensor of shape (n, d)
         Rows.
+    n_components : int or None, default=None
+        How many axes are needed; None is all. A few of very many are approximated.
 
     Returns
     -------
     subspace : PrincipalSubspace
-        All d axes.
+        At least that many axes, or all min(n, d).
 
     Examples
     --------
@@ -60,12 +70,22 @@ def principal_subspace(values: Tensor) -> PrincipalSubspace:
     rows = values.double()
     mean = rows.mean(dim=0)
     centred = rows - mean
-    variances, vectors = torch.linalg.eigh(centred.T @ centred / len(rows))
-    axes = vectors.flip(1).T
+    n, d = centred.shape
+    if n_components is not None and min(n, d) > max(LARGE, 4 * n_components):
+        # Halko et al., doi:10.1137/090771806; draws from the global generator
+        _, scale, right = torch.svd_lowrank(centred, q=n_components + 20, niter=6)
+        axes, variances = right.T, scale.square() / n
+    elif n < d:
+        gram, left = torch.linalg.eigh(centred @ centred.T / n)
+        variances = gram.flip(0)
+        axes = left.flip(1).T @ centred
+        axes = axes / axes.norm(dim=1, keepdim=True).clamp(min=1e-300)
+    else:
+        covariance, vectors = torch.linalg.eigh(centred.T @ centred / n)
+        variances, axes = covariance.flip(0), vectors.flip(1).T
     largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
-    return PrincipalSubspace(
-        mean, axes * largest.sign(), variances.flip(0).clamp(min=0.0)
-    )
+    signs = torch.where(largest < 0, -1.0, 1.0).to(axes)
+    return PrincipalSubspace(mean, axes * signs, variances.clamp(min=0.0))
 
 
 class SkipConnected(nn.Module):
@@ -75,10 +95,11 @@ class SkipConnected(nn.Module):
 
     Parameters
     ----------
-    linear : torch.nn.Linear
+    linear : torch.nn.Module
         The linear path.
     network : torch.nn.Sequential
-        The non-linear path; its last layer must be linear.
+        The non-linear path. A last layer that is tied to an encoder keeps its weights:
+        there the first layer, tied to the encoder's last, starts at zero.
 
     Examples
     --------
@@ -92,13 +113,14 @@ class SkipConnected(nn.Module):
     True
     """
 
-    def __init__(self, linear: nn.Linear, network: nn.Sequential):
+    def __init__(self, linear: nn.Module, network: nn.Sequential):
         super().__init__()
         self.linear = linear
         self.network = network
         last = network[-1]
-        nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        if isinstance(last, nn.Linear):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, d_in) to (n, d_out)."""
@@ -106,15 +128,17 @@ class SkipConnected(nn.Module):
 
 
 def set_to_principal_axes(
-    encoder: nn.Linear, decoder: nn.Linear, subspace: PrincipalSubspace
+    encoder: nn.Linear, decoder: nn.Linear | TiedLinear, subspace: PrincipalSubspace
 ) -> None:
-    """Start two linear maps at the PCA solution with a code of unit variance.
+    """Start two linear maps at the PCA solution.
+
+    The code has unit variance, or PCA's own where the decoder is tied to the encoder.
 
     Parameters
     ----------
-    encoder, decoder : torch.nn.Linear
+    encoder, decoder : torch.nn.Linear or TiedLinear
         Maps d → k and k → d. Components beyond d, or without variance, keep their
-        random encoder weights and a zero decoder.
+        random encoder weights and a zero decoder; tied ones are zero.
     subspace : PrincipalSubspace
         Of the training rows.
     """
@@ -123,8 +147,12 @@ def set_to_principal_axes(
     k = min(encoder.out_features, usable)
     axes, spread = subspace.axes[:k], subspace.variances[:k].sqrt().unsqueeze(1)
     with torch.no_grad():
-        encoder.weight[:k] = (axes / spread).to(encoder.weight)
+        if isinstance(decoder, TiedLinear):
+            encoder.weight.zero_()
+            encoder.weight[:k] = axes.to(encoder.weight)
+        else:
+            encoder.weight[:k] = (axes / spread).to(encoder.weight)
+            decoder.weight.zero_()
+            decoder.weight[:, :k] = (axes * spread).T.to(decoder.weight)
         encoder.bias.copy_(-(encoder.weight.double() @ subspace.mean))
-        decoder.weight.zero_()
-        decoder.weight[:, :k] = (axes * spread).T.to(decoder.weight)
         decoder.bias.copy_(subspace.mean)

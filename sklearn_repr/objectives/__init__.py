@@ -1,7 +1,25 @@
 """What is minimised: named, unreduced terms."""
 
 from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives.composite import Composite
+from sklearn_repr.objectives.contraction import Contraction, jacobian_norm
 from sklearn_repr.objectives.contrastive import NTXent, nt_xent
+from sklearn_repr.objectives.decorrelation import Decorrelation, OrthogonalDecoder
 from sklearn_repr.objectives.reconstruction import LOSSES, Reconstruction
+from sklearn_repr.objectives.sparsity import ActivityL1, KLSparsity, WeightL1
 
-__all__ = ["LOSSES", "NTXent", "Objective", "Reconstruction", "nt_xent"]
+__all__ = [
+    "LOSSES",
+    "ActivityL1",
+    "Composite",
+    "Contraction",
+    "Decorrelation",
+    "KLSparsity",
+    "NTXent",
+    "Objective",
+    "OrthogonalDecoder",
+    "Reconstruction",
+    "WeightL1",
+    "jacobian_norm",
+    "nt_xent",
+]

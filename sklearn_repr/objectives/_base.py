@@ -22,11 +22,38 @@ class Objective(nn.Module):
     ----------
     weights : mapping of str to float, optional
         Weight per term; a term that is not listed has weight 1.
+
+    Attributes
+    ----------
+    needs_fit : bool
+        True if `fit` must be called before training.
+    uses_global_generator : bool
+        True if the terms draw from torch's global generator.
     """
+
+    needs_fit = False
+    uses_global_generator = False
 
     def __init__(self, weights: Mapping[str, float] | None = None):
         super().__init__()
         self.weights = dict(weights or {})
+
+    def fit(self, outputs: Outputs, target: Batch) -> Objective:
+        """Learn what the terms need from what the untrained module says.
+
+        Parameters
+        ----------
+        outputs : Outputs
+            Of the module as it starts, on clean rows.
+        target : Batch
+            The rows.
+
+        Returns
+        -------
+        self : Objective
+            Itself.
+        """
+        return self
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Compute the terms.

@@ -6,35 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sklearn_repr._outputs import Batch, Block, Outputs
 from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives.losses import RESIDUAL_LOSSES, auto_scale
 
-__all__ = ["LOSSES", "Reconstruction", "absolute_error", "huber", "squared_error"]
-
-
-def squared_error(residual: Tensor, scale: float) -> Tensor:
-    """Return r², cell by cell; `scale` plays no part."""
-    return residual.square()
+__all__ = ["BINARY", "LOSSES", "Reconstruction"]
 
 
-def absolute_error(residual: Tensor, scale: float) -> Tensor:
-    """Return abs(r), cell by cell; `scale` plays no part."""
-    return residual.abs()
-
-
-def huber(residual: Tensor, scale: float) -> Tensor:
-    """Return r²/2 where abs(r) <= scale and scale · (abs(r) - scale/2) beyond."""
-    size = residual.abs()
-    inside = size.clamp(max=scale)
-    return inside * (size - 0.5 * inside)
-
-
-LOSSES: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "squared_error": squared_error,
-    "absolute_error": absolute_error,
-    "huber": huber,
-}
+# the loss of a probability, which no residual alone determines
+BINARY = "binary_cross_entropy"
+LOSSES = (*RESIDUAL_LOSSES, BINARY)
 
 
 class Reconstruction(Objective):
@@ -46,10 +29,12 @@ class Reconstruction(Objective):
 
     Parameters
     ----------
-    loss : {"squared_error", "absolute_error", "huber"} or callable
-        :math:`\rho`; a callable maps residuals to losses, cell by cell.
-    scale : float, default=1.0
-        Where "huber" turns from square to straight, in encoded units.
+    loss : str or callable
+        :math:`\rho`, a name in `LOSSES`; a callable maps residuals to losses, cell by
+        cell. "binary_cross_entropy" takes the reconstruction for a probability.
+    scale : float or "auto", default=1.0
+        Scale of the loss, in encoded units; "auto" takes it from the residuals at the
+        start of training, see :func:`~sklearn_repr.objectives.losses.auto_scale`.
     blocks : sequence of Block, default=()
         The codec's blocks; none means that all columns are numeric.
     weights : mapping of str to float, optional
@@ -78,37 +63,43 @@ class Reconstruction(Objective):
         self,
         loss: str | Callable[[Tensor], Tensor] = "squared_error",
         *,
-        scale: float = 1.0,
+        scale: float | str = 1.0,
         blocks: Sequence[Block] = (),
         weights: Mapping[str, float] | None = None,
     ):
         super().__init__(weights)
         self.loss = loss
-        self.scale = scale
+        self.needs_fit = scale == "auto"
+        self.scale = 1.0 if self.needs_fit else float(scale)
         self.blocks = tuple(blocks)
         unknown = sorted({block.kind for block in self.blocks} - {"numeric"})
         if unknown:
             raise ValueError(f"Reconstruction knows no loss for blocks of kind {unknown}")
 
+    def fit(self, outputs: Outputs, target: Batch) -> Reconstruction:
+        """Take the scale from the residuals of observed cells; see :class:`Objective`."""
+        rebuilt, values, observed = self._aligned(outputs, target)
+        residual = rebuilt - values
+        if observed is not None:
+            residual = residual[observed]
+        if isinstance(self.loss, str):
+            self.scale = auto_scale(self.loss, residual)
+        return self
+
     def cells(self, outputs: Outputs, target: Batch) -> Tensor:
         """Return the loss of every cell, shape (m · n, d), unobserved cells zero."""
-        if outputs.reconstruction is None:
-            raise ValueError("Reconstruction needs a module that reconstructs its input.")
-        values, observed = target.values, target.observed
-        copies = len(outputs.reconstruction) // len(values)
-        if copies > 1:
-            values = values.repeat(copies, 1)
-            observed = None if observed is None else observed.repeat(copies, 1)
-        residual = outputs.reconstruction - values
+        rebuilt, values, observed = self._aligned(outputs, target)
         if callable(self.loss):
-            cells = self.loss(residual)
-            if cells.shape != residual.shape:
+            cells = self.loss(rebuilt - values)
+            if cells.shape != values.shape:
                 raise ValueError(
                     "A loss given as a callable must return one value per cell, shape"
-                    f" {tuple(residual.shape)}; got {tuple(cells.shape)}."
+                    f" {tuple(values.shape)}; got {tuple(cells.shape)}."
                 )
+        elif self.loss == BINARY:
+            cells = functional.binary_cross_entropy(rebuilt, values, reduction="none")
         else:
-            cells = LOSSES[self.loss](residual, self.scale)
+            cells = RESIDUAL_LOSSES[self.loss](rebuilt - values, self.scale)
         return (
             cells if observed is None else cells.where(observed, torch.zeros_like(cells))
         )
@@ -119,3 +110,16 @@ class Reconstruction(Objective):
         if len(rows) > len(target):
             rows = rows.view(-1, len(target)).mean(dim=0)
         return {"reconstruction": rows}
+
+    def _aligned(
+        self, outputs: Outputs, target: Batch
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the reconstruction, and as many copies of the clean cells."""
+        rebuilt, values, observed = outputs.reconstruction, target.values, target.observed
+        if rebuilt is None:
+            raise ValueError("Reconstruction needs a module that reconstructs its input.")
+        copies = len(rebuilt) // len(values)
+        if copies > 1:
+            values = values.repeat(copies, 1)
+            observed = None if observed is None else observed.repeat(copies, 1)
+        return rebuilt, values, observed

@@ -40,4 +40,5 @@ def wrap_table(
     if container == "polars":
         polars = import_optional("polars", extra="polars", purpose="set_output")
         return polars.DataFrame(np.asarray(data), schema=list(names), orient="row")
-    return pd.DataFrame(data, columns=names, index=getattr(original, "index", None))
+    index = original.index if isinstance(original, pd.DataFrame) else None
+    return pd.DataFrame(data, columns=names, index=index)

@@ -61,14 +61,17 @@ def single_thread() -> Iterator[None]:
     several threads add up would make results depend on the machine's load.
     """
     with _LOCK:
+        # asked before setting: torch initialises a new thread on the first question
+        own = torch.get_num_threads()
         if _state["users"] == 0:
-            _state["threads"] = torch.get_num_threads()
+            _state["threads"] = own
+        elif own == 1:  # what a new thread inherits while others are in here
+            own = _state["threads"]
         _state["users"] += 1
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)
     try:
         yield
     finally:
         with _LOCK:
             _state["users"] -= 1
-            threads = _state["threads"]
-        torch.set_num_threads(threads)
+            torch.set_num_threads(own)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 __all__ = ["explained_share"]
@@ -33,11 +34,16 @@ def explained_share(X: Any, reconstruction: Any) -> float:
     >>> explained_share([[0.0], [2.0]], [[0.0], [1.0]])
     0.5
     """
-    dense = X.toarray() if sparse.issparse(X) else X
-    X = np.ascontiguousarray(dense, dtype=np.float64)
-    rebuilt = np.ascontiguousarray(reconstruction, dtype=np.float64)
+    X, rebuilt = _dense(X), _dense(reconstruction)
     residual = float(np.square(X - rebuilt).sum())
     total = float(np.square(X - X.mean(axis=0)).sum())
-    if total == 0.0:
-        return float(residual == 0.0)
+    # sums of squares below this are the rounding of the values themselves
+    rounding = np.finfo(np.float64).eps ** 2 * X.size * float(np.square(X).sum())
+    if total <= rounding:
+        return float(residual <= rounding)
     return 1.0 - residual / total
+
+
+def _dense(X: Any) -> NDArray[np.float64]:
+    rows = X.toarray() if sparse.issparse(X) else X
+    return np.ascontiguousarray(rows, dtype=np.float64)

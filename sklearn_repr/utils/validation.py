@@ -61,7 +61,10 @@ def validate_table(
         ensure_min_samples=ensure_min_samples,
     )
     cells = X.data if sparse.issparse(X) else X
-    if cells.size and not (cells.min() >= -largest and cells.max() <= largest):
+    # as Python floats: a float32 bound would round up to infinity
+    if cells.size and not (
+        float(cells.min()) >= -largest and float(cells.max()) <= largest
+    ):
         names = getattr(estimator, "feature_names_in_", None)
         raise ValueError(_describe_bad_cell(X, largest, names, type(estimator).__name__))
     return X
@@ -70,11 +73,13 @@ def validate_table(
 def _describe_bad_cell(X: Any, largest: float, names: Any, who: str) -> str:
     if sparse.issparse(X):
         X = X.tocoo()
-        position = int(np.flatnonzero(~(np.abs(X.data) <= largest))[0])
-        row, column, value = X.row[position], X.col[position], X.data[position]
+        cells = X.data.astype(np.float64)
+        position = int(np.flatnonzero(~(np.abs(cells) <= largest))[0])
+        row, column, value = X.row[position], X.col[position], cells[position]
     else:
-        row, column = np.argwhere(~(np.abs(X) <= largest))[0]
-        value = X[row, column]
+        cells = X.astype(np.float64, copy=False)
+        row, column = np.argwhere(~(np.abs(cells) <= largest))[0]
+        value = cells[row, column]
     where = f"column {column_label(names, column)} (row {row})"
     if np.isnan(value):
         return (

@@ -1,0 +1,136 @@
+"""Objectives and codes from the parameters of the reconstructing estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from sklearn_repr._outputs import Batch
+from sklearn_repr.data import NumericCodec
+from sklearn_repr.modules.code import TopK
+from sklearn_repr.objectives import (
+    ActivityL1,
+    Composite,
+    Contraction,
+    Decorrelation,
+    KLSparsity,
+    Objective,
+    OrthogonalDecoder,
+    Reconstruction,
+    WeightL1,
+)
+from sklearn_repr.utils.validation import column_label
+
+__all__ = [
+    "PENALTIES",
+    "SPARSE",
+    "make_code",
+    "make_objective",
+    "penalty_weights",
+    "refuse_outside_unit_interval",
+]
+
+PENALTIES: dict[str, Callable[[float], Objective] | None] = {
+    "l1": lambda target: WeightL1(),
+    "activity_l1": lambda target: ActivityL1(),
+    "kl_sparsity": KLSparsity,
+    "topk": None,  # a property of the code, not a term
+    "contractive": lambda target: Contraction(),
+    "orthogonal": lambda target: OrthogonalDecoder(),
+    "decorrelation": lambda target: Decorrelation(),
+}
+# what these ask of single units or weights, a turn of the code would undo
+SPARSE = {"l1", "activity_l1", "kl_sparsity", "topk"}
+
+
+def penalty_weights(penalty: Any, weight: Any) -> dict[str, float]:
+    """Resolve the parameters `penalty` and `penalty_weight`.
+
+    Parameters
+    ----------
+    penalty : str, sequence of str or None
+        Names in `PENALTIES`.
+    weight : float or sequence of float
+        One for all, or one each.
+
+    Returns
+    -------
+    weights : dict of str to float
+        Weight by name, in the order given.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or stands twice, or the numbers of names and weights differ.
+
+    Examples
+    --------
+    >>> from sklearn_repr.estimators._parts import penalty_weights
+    >>> penalty_weights(["l1", "contractive"], 0.1)
+    {'l1': 0.1, 'contractive': 0.1}
+    """
+    names: Sequence[Any] = (
+        []
+        if penalty is None
+        else [penalty]
+        if isinstance(penalty, str)
+        else list(penalty)
+    )
+    for name in names:
+        if name not in PENALTIES:
+            raise ValueError(
+                f"penalty must hold names in {set(PENALTIES)}; got {name!r}."
+            )
+    weights = np.atleast_1d(np.asarray(weight, dtype=float)).tolist()
+    if len(weights) == 1:
+        weights *= len(names)
+    if len(weights) != len(names) or len(set(names)) < len(names):
+        raise ValueError(
+            "penalty_weight must be one number or one for each penalty, and no penalty"
+            f" may stand twice; got penalty={penalty!r} and penalty_weight={weight!r}."
+        )
+    if any(not w >= 0 for w in weights):
+        raise ValueError(f"penalty_weight must not be negative; got {weight!r}.")
+    return dict(zip(names, weights, strict=True))
+
+
+def make_objective(
+    loss: str | Callable[[Tensor], Tensor],
+    loss_scale: float | str,
+    weights: dict[str, float],
+    sparsity_target: float,
+    codec: NumericCodec,
+) -> Objective:
+    """Build a reconstruction loss with its penalties."""
+    reconstruction = Reconstruction(loss, scale=loss_scale, blocks=codec.blocks_)
+    makers = [PENALTIES[name] for name in weights]
+    penalties = [make(sparsity_target) for make in makers if make is not None]
+    if not penalties:
+        return reconstruction
+    return Composite([reconstruction, *penalties], weights)
+
+
+def make_code(
+    weights: dict[str, float], sparsity_target: float, n_components: int
+) -> nn.Module | None:
+    """Build what the code passes through: rates for the divergence, k units for top-k."""
+    if "topk" in weights:
+        return TopK(max(1, round(sparsity_target * n_components)))
+    return nn.Sigmoid() if "kl_sparsity" in weights else None
+
+
+def refuse_outside_unit_interval(rows: Batch, names: Any) -> None:
+    """Raise unless all encoded values lie in [0, 1]."""
+    bad = ((rows.values < 0) | (rows.values > 1)).any(dim=0).nonzero()
+    if len(bad):
+        column = int(bad[0])
+        lowest, highest = rows.values[:, column].aminmax()
+        raise ValueError(
+            "loss='binary_cross_entropy' needs values in [0, 1]; column"
+            f" {column_label(names, column)} goes from {float(lowest):g} to"
+            f" {float(highest):g} after scaling. Set scaling=None and bring the columns"
+            " to [0, 1], or choose another loss."
+        )

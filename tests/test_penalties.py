@@ -1,0 +1,272 @@
+"""Penalties Ω: formulas, and what each does to a code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sklearn_repr import AutoencoderTransformer, DenoisingAutoencoder
+from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr.estimators._parts import PENALTIES
+from sklearn_repr.modules import principal_subspace
+from sklearn_repr.modules.code import TopK
+from sklearn_repr.modules.factory import MLPOptions, make_autoencoder
+from sklearn_repr.objectives import (
+    ActivityL1,
+    Composite,
+    Contraction,
+    Decorrelation,
+    KLSparsity,
+    OrthogonalDecoder,
+    Reconstruction,
+    WeightL1,
+)
+from sklearn_repr.objectives.contraction import jacobian_norm_estimate
+
+
+def autoencoder(hidden=(6,), k=3, **settings):
+    torch.manual_seed(0)
+    module = make_autoencoder(
+        "mlp", 5, k, MLPOptions(hidden, "tanh"), dtype=torch.float64, **settings
+    )
+    for parameter in module.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    return module
+
+
+def slow_jacobian_norm(module, x):
+    rows = [torch.func.jacrev(lambda r: module.encode(r[None])[0])(row) for row in x]
+    return torch.stack([jacobian.square().sum() for jacobian in rows])
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        autoencoder(()),
+        autoencoder((), code=nn.Sigmoid()),
+        autoencoder((), k=20, code=nn.Sigmoid()),
+        autoencoder((6,)),
+        autoencoder((7, 6), linear_skip=False),
+        autoencoder((6,), code=nn.Sigmoid()),
+    ],
+    ids=["linear", "one layer", "one wide layer", "skip", "deep", "deep with rates"],
+)
+def test_the_contractive_penalty_is_the_jacobians_norm(module):
+    x = torch.randn(7, 5, dtype=torch.float64)
+    penalty = Contraction().terms(module(x), Batch(x))["contractive"]
+    torch.testing.assert_close(penalty, slow_jacobian_norm(module, x), rtol=1e-6, atol=0)
+    with torch.no_grad():
+        again = Contraction().terms(module(x), Batch(x))["contractive"]
+    torch.testing.assert_close(again, penalty.detach())
+
+
+def test_hutchinsons_estimate_is_unbiased_and_has_gradients():
+    module = autoencoder((6,), k=20)
+    x = torch.randn(4, 5, dtype=torch.float64)
+    torch.manual_seed(1)
+    draws = torch.stack(
+        [jacobian_norm_estimate(module.encode, x, 1) for _ in range(2000)]
+    )
+    exact = slow_jacobian_norm(module, x)
+    error = draws.std(dim=0) / len(draws) ** 0.5
+    assert ((draws.mean(dim=0) - exact).abs() < 3 * error).all()
+    penalty = Contraction(n_probes=3).terms(module(x), Batch(x))["contractive"]
+    penalty.sum().backward()
+    assert all(p.grad.abs().max() > 0 for p in module.encoder.parameters() if p.ndim > 1)
+
+
+def test_penalties_follow_their_formulas():
+    module = autoencoder((6,), code=nn.Sigmoid())
+    x = torch.randn(8, 5, dtype=torch.float64)
+    outputs, batch = module(x), Batch(x)
+    z = outputs.embedding.detach().numpy()
+    activity = ActivityL1().terms(outputs, batch)["activity_l1"].detach()
+    np.testing.assert_allclose(activity, np.abs(z).sum(axis=1))
+    rate, target = z.mean(axis=0), 0.1
+    kl = target * np.log(target / rate) + (1 - target) * np.log((1 - target) / (1 - rate))
+    bernoulli = torch.distributions.Bernoulli
+    torchs = torch.distributions.kl_divergence(
+        bernoulli(torch.tensor(target)), bernoulli(torch.from_numpy(rate))
+    )
+    ours = float(KLSparsity(target).terms(outputs, batch)["kl_sparsity"].detach())
+    assert ours == pytest.approx(kl.sum())
+    assert ours == pytest.approx(float(torchs.sum()), rel=1e-5)
+    correlation = np.corrcoef(z.T)[np.triu_indices(3, 1)]
+    ours = float(Decorrelation().terms(outputs, batch)["decorrelation"].detach())
+    assert ours == pytest.approx(np.square(correlation).sum())
+    weights = [p for p in module.parameters() if p.ndim > 1]
+    ours = float(WeightL1().terms(outputs, batch)["l1"].detach())
+    assert ours == pytest.approx(float(sum(w.detach().abs().sum() for w in weights)))
+    expected = 0.0
+    for layer in (module.decoder.linear, module.decoder.network[0]):
+        columns = layer.weight.detach().numpy().T
+        for k in range(3):
+            for m in range(k):
+                a, b = columns[k], columns[m]
+                expected += (a @ b / np.linalg.norm(a) / np.linalg.norm(b)) ** 2
+    ours = float(OrthogonalDecoder().terms(outputs, batch)["orthogonal"].detach())
+    assert ours == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("penalty", [Decorrelation(), KLSparsity()])
+def test_dead_and_saturated_units_have_finite_penalties(penalty):
+    z = torch.tensor([[0.0, 1.0], [0.0, 1.0]], requires_grad=True)
+    (value,) = penalty.terms(Outputs(z), Batch(torch.zeros(2, 1))).values()
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(z.grad).all()
+
+
+def test_penalties_refuse_modules_that_tell_too_little():
+    outputs, batch = Outputs(torch.zeros(2, 2)), Batch(torch.zeros(2, 2))
+    for penalty in (WeightL1(), OrthogonalDecoder(), Contraction()):
+        with pytest.raises(ValueError, match="needs a module that says its"):
+            penalty.terms(outputs, batch)
+
+
+def test_terms_stand_side_by_side_and_reach_every_parameter():
+    module = autoencoder((6,))
+    x = torch.randn(8, 5, dtype=torch.float64)
+    parts = [Reconstruction(), ActivityL1(), Contraction(), Decorrelation(), WeightL1()]
+    terms = Composite(parts).terms(module(x), Batch(x))
+    assert list(terms) == [
+        *("reconstruction", "activity_l1", "contractive", "decorrelation", "l1")
+    ]
+    for name, term in terms.items():
+        module.zero_grad()
+        term.mean().backward(retain_graph=True)
+        touched = module if name in ("reconstruction", "l1") else module.encoder
+        for parameter in touched.parameters():
+            if parameter.ndim > 1:
+                assert parameter.grad.abs().max() > 0, name
+
+
+def test_topk_keeps_k_units():
+    z = torch.randn(50, 7)
+    kept = TopK(3)(z)
+    assert ((kept != 0).sum(dim=1) == 3).all()
+    assert (kept[kept != 0] == z[kept != 0]).all()
+    smallest_kept = kept.abs().where(kept != 0, torch.inf).amin(dim=1)
+    assert (z.abs().where(kept == 0, 0.0).amax(dim=1) <= smallest_kept).all()
+
+
+@pytest.mark.parametrize("hidden", [(), (6,)])
+@pytest.mark.parametrize("activation", ["silu", "tanh"])
+def test_tied_weights_are_the_encoders_transposed(hidden, activation):
+    options = MLPOptions(hidden, activation)
+    rows = torch.randn(100, 5, dtype=torch.float64) @ torch.randn(5, 5).double()
+    subspace = principal_subspace(rows)
+    free = make_autoencoder("mlp", 5, 2, options, subspace=subspace)
+    tied = make_autoencoder(
+        "mlp", 5, 2, options, tied_weights=True, subspace=subspace, dtype=torch.float64
+    )
+    matrices = [p for p in tied.parameters() if p.ndim > 1]
+    assert len(matrices) == sum(p.ndim > 1 for p in free.parameters()) / 2
+    start = tied(rows).reconstruction
+    centred = rows - subspace.mean
+    axes = subspace.axes[:2]
+    torch.testing.assert_close(start, centred @ axes.T @ axes + subspace.mean)
+
+
+def fitted(X, cls=AutoencoderTransformer, **settings):
+    defaults = {"n_components": 4, "max_iter": 60, "random_state": 0, "init": None}
+    return cls(**{**defaults, **settings}).fit(X)
+
+
+def test_each_penalty_does_what_it_is_for(linear_data):
+    X = linear_data[0]
+    plain = fitted(X)
+
+    def term(name, weight, measure):
+        penalised = fitted(X, penalty=name, penalty_weight=weight)
+        assert f"train_{name}" in penalised.loss_terms_
+        return measure(penalised), measure(plain)
+
+    def l1(model):
+        return sum(
+            float(p.detach().abs().sum())
+            for p in model.net_.module_.parameters()
+            if p.ndim > 1
+        )
+
+    def activity(model):
+        return np.abs(model.transform(X)).sum(axis=1).mean()
+
+    def jacobian(model):
+        rows = model._codec.encode(X[:20]).values
+        return float(slow_jacobian_norm(model.net_.module_, rows).mean().detach())
+
+    for name, weight, measure in [
+        ("l1", 0.01, l1),
+        ("activity_l1", 1.0, activity),
+    ]:
+        small, large = term(name, weight, measure)
+        assert small < 0.8 * large, name
+    curve = fitted(X, penalty="contractive", penalty_weight=1.0).loss_terms_
+    assert curve["train_contractive"][-1] < 0.9 * max(curve["train_contractive"])
+    for name in ("orthogonal", "decorrelation"):
+        heavy = fitted(X, penalty=name, penalty_weight=10.0).loss_terms_
+        light = fitted(X, penalty=name, penalty_weight=0.0).loss_terms_
+        assert heavy[f"train_{name}"][-1] < 0.7 * light[f"train_{name}"][-1] + 1e-3
+
+
+def test_sparse_codes(linear_data):
+    X = linear_data[0]
+    topk = fitted(X, n_components=10, penalty="topk", sparsity_target=0.3)
+    assert ((topk.transform(X) != 0).sum(axis=1) == 3).all()
+    rates = fitted(
+        X, n_components=10, penalty="kl_sparsity", penalty_weight=5.0, sparsity_target=0.1
+    ).transform(X)
+    assert ((rates > 0) & (rates < 1)).all()
+    assert rates.mean() == pytest.approx(0.1, abs=0.05)
+
+
+def test_penalties_compose_with_losses_and_corruptions(X):
+    model = fitted(
+        X,
+        DenoisingAutoencoder,
+        loss="huber",
+        corruption="masking",
+        penalty=["contractive", "decorrelation", "l1"],
+        penalty_weight=[0.1, 0.2, 0.001],
+        max_iter=5,
+    )
+    assert model.net_.criterion_.weights == {
+        "contractive": 0.1,
+        "decorrelation": 0.2,
+        "l1": 0.001,
+    }
+    terms = {
+        name: model.loss_terms_[f"train_{name}"][0]
+        for name in PENALTIES
+        if f"train_{name}" in model.loss_terms_
+    }
+    total = model.loss_terms_["train_reconstruction"][0] + sum(
+        model.net_.criterion_.weights[name] * value for name, value in terms.items()
+    )
+    assert model.loss_curve_[0] == pytest.approx(total, rel=1e-5)
+
+
+def test_bad_penalties_are_named(X):
+    for settings, message in [
+        ({"penalty": ["l1", "l3"]}, "got 'l3'"),
+        ({"penalty": ["l1", "l1"]}, "may stand twice"),
+        ({"penalty": ["l1"], "penalty_weight": [1.0, 2.0]}, "one for each penalty"),
+        ({"penalty": "l1", "penalty_weight": [-1.0]}, "must not be negative"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            AutoencoderTransformer(2, **settings).fit(X)
+
+
+def test_overcomplete_codes_are_warned_of_unless_something_holds_them(X, recwarn):
+    quick = {"max_iter": 1, "random_state": 0}
+    with pytest.warns(UserWarning, match=r"n_components=6, 5 columns.*copying"):
+        AutoencoderTransformer(6, **quick).fit(X)
+    recwarn.clear()
+    AutoencoderTransformer(6, penalty="topk", **quick).fit(X)
+    AutoencoderTransformer(6, alpha=0.1, **quick).fit(X)
+    AutoencoderTransformer(4, **quick).fit(X)
+    DenoisingAutoencoder(6, **quick).fit(X)
+    assert not [w for w in recwarn if "copying" in str(w.message)]
