@@ -13,19 +13,23 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AutoencoderTransformer": "sklearn_repr.estimators.autoencoder",
+    "CollapseWarning": "sklearn_repr.exceptions",
     "ContrastiveEmbedder": "sklearn_repr.estimators.contrastive",
     "DenoisingAutoencoder": "sklearn_repr.estimators.denoising",
     "NonFiniteLossError": "sklearn_repr.exceptions",
     "ReconstructionOutlierDetector": "sklearn_repr.estimators.outlier_detector",
+    "VariationalAutoencoder": "sklearn_repr.estimators.variational",
     "inspection": "sklearn_repr.inspection",
 }
 
 __all__ = [
     "AutoencoderTransformer",
+    "CollapseWarning",
     "ContrastiveEmbedder",
     "DenoisingAutoencoder",
     "NonFiniteLossError",
     "ReconstructionOutlierDetector",
+    "VariationalAutoencoder",
     "inspection",
 ]
 

@@ -100,6 +100,10 @@ class Outputs:
         Returns weight matrices by name, for penalties on them; a tied one is listed once.
     slope : Tensor of shape (n, n_components) or None
         Derivative of the code's activation, where the encoder is a single layer.
+    mean, log_variance : Tensor of shape (n, n_components) or None
+        Moments of the posterior, of which `embedding` is then a draw.
+    log_noise : 0-d Tensor or None
+        Log-variance of the columns around the reconstruction.
     """
 
     embedding: Tensor
@@ -109,3 +113,6 @@ class Outputs:
     encode: Callable[[Tensor], Tensor] | None = None
     weights: Callable[[], dict[str, Tensor]] | None = None
     slope: Tensor | None = None
+    mean: Tensor | None = None
+    log_variance: Tensor | None = None
+    log_noise: Tensor | None = None

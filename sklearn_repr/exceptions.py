@@ -1,6 +1,10 @@
 """Errors of the package; each inherits the class that scikit-learn would raise."""
 
-__all__ = ["NonFiniteLossError"]
+__all__ = ["CollapseWarning", "NonFiniteLossError"]
+
+
+class CollapseWarning(UserWarning):
+    """The representation says little or nothing about the rows."""
 
 
 class NonFiniteLossError(ValueError):

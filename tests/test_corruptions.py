@@ -8,8 +8,11 @@ import torch
 
 from sklearn_repr.corruptions import (
     CORRUPTIONS,
+    Copies,
     MarginalSwap,
+    Rotation,
     SwapNoise,
+    Translation,
     TwoViews,
     make_corruption,
 )
@@ -152,3 +155,60 @@ def test_a_callable_is_a_corruption(values):
 def test_a_share_above_one_is_refused(name):
     with pytest.raises(ValueError, match=r"corruption_level=1\.5 is not a share"):
         make_corruption(name, 1.5)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_range_is_drawn_from_for_every_row(name, values):
+    corrupted = corrupt(name, (0.1, 0.7), values)
+    if corrupted.mask is not None:
+        strength = corrupted.mask.double().mean(dim=1)
+    else:
+        change = (corrupted.values - values).abs()
+        size = values.abs() if name == "multiplicative" else values.std(dim=0)
+        strength = (change / size).mean(dim=1) / 0.8  # mean of abs of a normal
+    assert float(strength.mean()) == pytest.approx(
+        0.4 - 0.05 * (name == "scarf"), abs=0.03
+    )
+    fixed = corrupt(name, 0.4, values)
+    if fixed.mask is not None:
+        assert strength.std() > fixed.mask.double().mean(dim=1).std() + 0.02
+    assert torch.equal(corrupt(name, (0.0, 0.0), values).values, values)
+
+
+@pytest.mark.parametrize("level", [(0.5, 0.1), (-0.1, 0.2), (0.1,), "strong"])
+def test_ranges_are_checked(level):
+    with pytest.raises((ValueError, TypeError)):
+        make_corruption("gaussian", level)
+
+
+def test_copies_are_independent(values):
+    copies = Copies(make_corruption("masking", 0.5), 3)(values, generator())
+    first, second, third = copies.mask.split(N)
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
+    assert copies.values.shape == (3 * N, D)
+
+
+def test_rotations_turn_images():
+    image = torch.zeros(1, 5, 5)
+    image[0, 2, 3] = 1.0  # to the right of the centre
+    rotation = Rotation(0.0, (1, 5, 5))
+    rotation._uniform = lambda values, generator: torch.full((len(values),), 90.0)
+    turned = rotation(image.view(1, 25), generator()).values.view(5, 5)
+    assert int(turned.argmax()) in (1 * 5 + 2, 3 * 5 + 2)  # above or below it
+    assert float(turned.sum()) == pytest.approx(1.0, abs=1e-5)
+    wide = torch.rand(50, 2 * 6 * 10)
+    turned = Rotation(30.0, (2, 6, 10))(wide, generator()).values
+    assert turned.shape == wide.shape
+    assert not torch.equal(turned, wide)
+    torch.testing.assert_close(Rotation(0.0, (2, 6, 10))(wide, generator()).values, wide)
+
+
+def test_translations_shift_images():
+    image = torch.zeros(1, 4, 4)
+    image[0, 1, 1] = 1.0
+    translation = Translation(0.0, (1, 4, 4))
+    translation._uniform = lambda values, generator: torch.full((len(values),), 0.25)
+    shifted = translation(image.view(1, 16), generator()).values.view(4, 4)
+    assert int(shifted.argmax()) == 0  # one pixel up and one to the left
+    assert float(shifted.sum()) == pytest.approx(1.0, abs=1e-5)

@@ -79,6 +79,8 @@ def test_fitted_attributes_are_documented(estimator, X):
 
 # parameters whose meaning differs from estimator to estimator
 DIFFER = {
+    "init",
+    "objective",
     "n_components",
     "hidden_layer_sizes",
     "architecture",
@@ -101,10 +103,19 @@ def test_the_same_parameter_has_the_same_text_everywhere():
 
 def test_order_of_parameters_is_that_of_the_design():
     order = [
-        *("n_components", "scaling", "architecture", "hidden_layer_sizes", "activation"),
+        *("n_components", "scaling", "architecture", "input_shape", "kernel_size"),
+        *("stride", "hidden_layer_sizes", "activation"),
         *("dropout", "layer_norm", "linear_skip", "init", "projection_dim", "loss"),
-        *("loss_scale", "objective", "temperature", "corruption", "views"),
-        *("corruption_level", "alpha", "optimizer", "learning_rate_init", "batch_size"),
+        *("loss_scale", "decoder", "decoder_variance", "objective", "temperature"),
+        *("beta", "warm_up", "free_bits", "corruption", "views"),
+        *(
+            "corruption_level",
+            "n_corruptions",
+            "alpha",
+            "optimizer",
+            "learning_rate_init",
+            "batch_size",
+        ),
         *("max_iter", "early_stopping", "validation_fraction", "n_iter_no_change", "tol"),
         *("warm_start", "callbacks", "device", "dtype", "random_state", "verbose"),
     ]

@@ -10,7 +10,7 @@ from torch import nn
 
 from sklearn_repr.modules import ACTIVATIONS, make_mlp, principal_subspace
 from sklearn_repr.modules.factory import (
-    MLPOptions,
+    ArchitectureOptions,
     make_autoencoder,
     make_contrastive_network,
 )
@@ -19,7 +19,7 @@ from sklearn_repr.modules.factory import (
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("sizes", [(), (7,), (9, 6, 3)])
 def test_autoencoder_mirrors_its_layers(activation, sizes):
-    module = make_autoencoder("mlp", 5, 2, MLPOptions(sizes, activation))
+    module = make_autoencoder("mlp", 5, 2, ArchitectureOptions(sizes, activation))
     outputs = module(torch.randn(4, 5))
     assert outputs.embedding.shape == (4, 2)
     assert outputs.reconstruction.shape == (4, 5)
@@ -41,7 +41,7 @@ def test_there_is_no_batch_norm_and_dropout_and_layer_norm_are_optional():
 
 @pytest.mark.parametrize("n_features", [1, 10, 64, 500])
 def test_auto_sizes_grow_with_the_table(n_features):
-    first, second = MLPOptions("auto").hidden(n_features)
+    first, second = ArchitectureOptions("auto").hidden(n_features)
     assert 64 <= first <= 512
     assert second == first // 2
     assert first >= min(512, 2 * n_features)
@@ -55,7 +55,7 @@ def test_the_start_is_pca_with_a_code_of_unit_variance(k, hidden):
         "mlp",
         6,
         k,
-        MLPOptions(hidden),
+        ArchitectureOptions(hidden),
         subspace=principal_subspace(rows),
         dtype=torch.float64,
     )
@@ -86,7 +86,9 @@ def test_few_axes_of_large_tables(shape):
 def test_constant_columns_and_single_rows_have_a_start_too():
     for rows in (torch.ones(5, 3), torch.ones(1, 3), torch.zeros(4, 3)):
         subspace = principal_subspace(rows)
-        module = make_autoencoder("mlp", 3, 2, MLPOptions((4,)), subspace=subspace)
+        module = make_autoencoder(
+            "mlp", 3, 2, ArchitectureOptions((4,)), subspace=subspace
+        )
         np.testing.assert_allclose(module(rows).reconstruction.detach(), rows, atol=1e-6)
 
 
@@ -102,8 +104,8 @@ def test_share_of_variance_counts_components_as_pca_does():
 def test_every_parameter_of_every_architecture_learns():
     x = torch.randn(64, 5)
     modules = [
-        make_autoencoder("mlp", 5, 2, MLPOptions((8, 4), layer_norm=True)),
-        make_autoencoder("mlp", 5, 2, MLPOptions(()), linear_skip=False),
+        make_autoencoder("mlp", 5, 2, ArchitectureOptions((8, 4), layer_norm=True)),
+        make_autoencoder("mlp", 5, 2, ArchitectureOptions(()), linear_skip=False),
     ]
     for module in modules:
         # networks beside a linear path start at zero: look after a first step
@@ -113,7 +115,9 @@ def test_every_parameter_of_every_architecture_learns():
             (module(x).reconstruction - x).square().mean().backward()
             optimizer.step()
         assert all(p.grad.abs().max() > 0 for p in module.parameters())
-    network = make_contrastive_network("mlp", 5, 3, MLPOptions(), projection_dim=4)
+    network = make_contrastive_network(
+        "mlp", 5, 3, ArchitectureOptions(), projection_dim=4
+    )
     network(x).projection.square().sum().backward()
     assert all(p.grad.abs().max() > 0 for p in network.parameters())
     assert network(x).projection.shape == (64, 4)
@@ -144,19 +148,23 @@ def encoder_only(n_features, n_components):
 
 @pytest.mark.parametrize("architecture", [OwnAutoencoder, pair])
 def test_a_users_autoencoder(architecture):
-    outputs = make_autoencoder(architecture, 5, 2, MLPOptions())(torch.randn(3, 5))
+    outputs = make_autoencoder(architecture, 5, 2, ArchitectureOptions())(
+        torch.randn(3, 5)
+    )
     assert outputs.embedding.shape == (3, 2)
     assert outputs.reconstruction.shape == (3, 5)
 
 
 @pytest.mark.parametrize("architecture", [OwnAutoencoder, pair, encoder_only])
 def test_a_users_encoder(architecture):
-    network = make_contrastive_network(architecture, 5, 2, MLPOptions(), projection_dim=4)
+    network = make_contrastive_network(
+        architecture, 5, 2, ArchitectureOptions(), projection_dim=4
+    )
     assert network(torch.randn(3, 5)).projection.shape == (3, 4)
 
 
 def test_a_users_mistakes_are_named():
-    options = MLPOptions()
+    options = ArchitectureOptions()
     with pytest.raises(TypeError, match=r"with a method encode.*got Linear"):
         make_autoencoder(encoder_only, 5, 2, options)
     with pytest.raises(TypeError, match=r"torch\.nn\.Module.*got str"):

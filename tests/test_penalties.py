@@ -12,7 +12,7 @@ from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.estimators._parts import PENALTIES
 from sklearn_repr.modules import principal_subspace
 from sklearn_repr.modules.code import TopK
-from sklearn_repr.modules.factory import MLPOptions, make_autoencoder
+from sklearn_repr.modules.factory import ArchitectureOptions, make_autoencoder
 from sklearn_repr.objectives import (
     ActivityL1,
     Composite,
@@ -29,7 +29,7 @@ from sklearn_repr.objectives.contraction import jacobian_norm_estimate
 def autoencoder(hidden=(6,), k=3, **settings):
     torch.manual_seed(0)
     module = make_autoencoder(
-        "mlp", 5, k, MLPOptions(hidden, "tanh"), dtype=torch.float64, **settings
+        "mlp", 5, k, ArchitectureOptions(hidden, "tanh"), dtype=torch.float64, **settings
     )
     for parameter in module.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
@@ -155,7 +155,7 @@ def test_topk_keeps_k_units():
 @pytest.mark.parametrize("hidden", [(), (6,)])
 @pytest.mark.parametrize("activation", ["silu", "tanh"])
 def test_tied_weights_are_the_encoders_transposed(hidden, activation):
-    options = MLPOptions(hidden, activation)
+    options = ArchitectureOptions(hidden, activation)
     rows = torch.randn(100, 5, dtype=torch.float64) @ torch.randn(5, 5).double()
     subspace = principal_subspace(rows)
     free = make_autoencoder("mlp", 5, 2, options, subspace=subspace)

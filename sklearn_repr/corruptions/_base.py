@@ -9,7 +9,10 @@ from torch import Generator, Tensor
 
 from sklearn_repr._outputs import Corrupted
 
-__all__ = ["Corruption", "UserCorruption", "cells_at_rate"]
+__all__ = ["Corruption", "Level", "UserCorruption", "cells_at_rate", "draw_level"]
+
+# how strong: a number, or a range that every row draws from
+Level = float | tuple[float, float]
 
 
 class Corruption:
@@ -91,7 +94,18 @@ class UserCorruption(Corruption):
         return Corrupted(result)
 
 
-def cells_at_rate(values: Tensor, rate: float, generator: Generator) -> Tensor:
+def draw_level(level: Level, values: Tensor, generator: Generator) -> float | Tensor:
+    """Return a fixed level, or one for every row, drawn uniformly from a range."""
+    if not isinstance(level, tuple):
+        return level
+    low, high = level
+    draws = torch.rand(
+        (len(values), 1), generator=generator, device=values.device, dtype=values.dtype
+    )
+    return low + (high - low) * draws
+
+
+def cells_at_rate(values: Tensor, rate: float | Tensor, generator: Generator) -> Tensor:
     """Choose every cell independently with probability `rate`."""
     draws = torch.rand(values.shape, generator=generator, device=values.device)
     return draws < rate

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._outputs import Corrupted
-from sklearn_repr.corruptions._base import Corruption, cells_at_rate
+from sklearn_repr.corruptions._base import Corruption, Level, cells_at_rate, draw_level
 
 __all__ = ["MaskingNoise", "SaltAndPepperNoise"]
 
@@ -19,7 +19,7 @@ class MaskingNoise(Corruption):
 
     Parameters
     ----------
-    level : float
+    level : float or (float, float)
         Expected share of masked cells, in [0, 1].
 
     References
@@ -34,12 +34,13 @@ class MaskingNoise(Corruption):
     tensor([[0., 0.]])
     """
 
-    def __init__(self, level: float):
+    def __init__(self, level: Level):
         self.level = level
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Mask cells; see :class:`Corruption`."""
-        mask = cells_at_rate(values, self.level, generator)
+        level = draw_level(self.level, values, generator)
+        mask = cells_at_rate(values, level, generator)
         return Corrupted(values.masked_fill(mask, 0.0), mask)
 
 
@@ -48,7 +49,7 @@ class SaltAndPepperNoise(Corruption):
 
     Parameters
     ----------
-    level : float
+    level : float or (float, float)
         Expected share of replaced cells, in [0, 1]; minimum and maximum, taken over the
         training rows, are equally likely.
 
@@ -66,7 +67,7 @@ class SaltAndPepperNoise(Corruption):
     tensor([0., 1.])
     """
 
-    def __init__(self, level: float):
+    def __init__(self, level: Level):
         self.level = level
 
     def fit(self, values: Tensor) -> SaltAndPepperNoise:
@@ -76,7 +77,8 @@ class SaltAndPepperNoise(Corruption):
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Replace cells by extremes; see :class:`Corruption`."""
-        mask = cells_at_rate(values, self.level, generator)
+        level = draw_level(self.level, values, generator)
+        mask = cells_at_rate(values, level, generator)
         salt = cells_at_rate(values, 0.5, generator)
         extremes = torch.where(salt, self.highest_, self.lowest_)
         return Corrupted(torch.where(mask, extremes, values), mask)

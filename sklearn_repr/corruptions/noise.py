@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._outputs import Corrupted
-from sklearn_repr.corruptions._base import Corruption
+from sklearn_repr.corruptions._base import Corruption, Level, draw_level
 
 __all__ = ["GaussianNoise", "MultiplicativeNoise"]
 
@@ -22,7 +22,7 @@ class GaussianNoise(Corruption):
 
     Parameters
     ----------
-    level : float
+    level : float or (float, float)
         :math:`\lambda`, in standard deviations.
 
     References
@@ -39,7 +39,7 @@ class GaussianNoise(Corruption):
     0.5
     """
 
-    def __init__(self, level: float):
+    def __init__(self, level: Level):
         self.level = level
 
     def fit(self, values: Tensor) -> GaussianNoise:
@@ -49,9 +49,8 @@ class GaussianNoise(Corruption):
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Add noise; see :class:`Corruption`."""
-        return Corrupted(
-            torch.addcmul(values, _normal(values, generator), self.level * self.spread_)
-        )
+        spread = draw_level(self.level, values, generator) * self.spread_
+        return Corrupted(values + _normal(values, generator) * spread)
 
 
 class MultiplicativeNoise(Corruption):
@@ -62,7 +61,7 @@ class MultiplicativeNoise(Corruption):
 
     Parameters
     ----------
-    level : float
+    level : float or (float, float)
         :math:`\lambda`, the standard deviation of the factor.
 
     Examples
@@ -73,13 +72,13 @@ class MultiplicativeNoise(Corruption):
     tensor([[0., 0.]])
     """
 
-    def __init__(self, level: float):
+    def __init__(self, level: Level):
         self.level = level
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Multiply by noise; see :class:`Corruption`."""
-        noise = _normal(values, generator)
-        return Corrupted(torch.addcmul(values, values, noise, value=self.level))
+        level = draw_level(self.level, values, generator)
+        return Corrupted(values + values * (level * _normal(values, generator)))
 
 
 def _normal(values: Tensor, generator: Generator) -> Tensor:

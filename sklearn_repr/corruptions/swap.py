@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._outputs import Corrupted
-from sklearn_repr.corruptions._base import Corruption, cells_at_rate
+from sklearn_repr.corruptions._base import Corruption, Level, cells_at_rate, draw_level
 
 __all__ = ["MarginalSwap", "SwapNoise"]
 
@@ -19,7 +19,7 @@ class SwapNoise(Corruption):
 
     Parameters
     ----------
-    level : float
+    level : float or (float, float)
         Expected share of replaced cells, in [0, 1].
 
     Examples
@@ -31,13 +31,14 @@ class SwapNoise(Corruption):
             [0.]])
     """
 
-    def __init__(self, level: float):
+    def __init__(self, level: Level):
         self.level = level
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Swap cells; see :class:`Corruption`."""
         n = len(values)
-        mask = cells_at_rate(values, self.level if n > 1 else 0.0, generator)
+        level = draw_level(self.level, values, generator) if n > 1 else 0.0
+        mask = cells_at_rate(values, level, generator)
         offset = torch.randint(
             1, max(n, 2), values.shape, generator=generator, device=values.device
         )
@@ -54,7 +55,7 @@ class MarginalSwap(Corruption):
 
     Parameters
     ----------
-    level : float
+    level : float or (float, float)
         Share of cells to replace, in [0, 1].
 
     References
@@ -72,7 +73,7 @@ class MarginalSwap(Corruption):
     tensor([2, 2])
     """
 
-    def __init__(self, level: float):
+    def __init__(self, level: Level):
         self.level = level
 
     def fit(self, values: Tensor) -> MarginalSwap:
@@ -82,12 +83,17 @@ class MarginalSwap(Corruption):
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Replace cells; see :class:`Corruption`."""
+        level = draw_level(self.level, values, generator)
         # the tiny addend keeps a product like 0.3 * 10 = 2.9999... at its meaning
-        count = int(self.level * values.shape[1] + 1e-9)
+        count = torch.as_tensor(level * values.shape[1] + 1e-6).floor()
         draws = torch.rand(values.shape, generator=generator, device=values.device)
-        chosen = draws.topk(count, dim=1).indices
-        mask = torch.zeros_like(values, dtype=torch.bool).scatter_(1, chosen, True)
+        most = int(count.max())
+        chosen = draws.topk(most, dim=1).indices
+        wanted = torch.arange(most, device=values.device) < count.to(values.device)
+        mask = torch.zeros_like(values, dtype=torch.bool)
+        mask.scatter_(1, chosen, wanted.expand(chosen.shape))
         rows = torch.randint(
             len(self.pool_), chosen.shape, generator=generator, device=values.device
         )
-        return Corrupted(values.scatter(1, chosen, self.pool_[rows, chosen]), mask)
+        drawn = values.scatter(1, chosen, self.pool_[rows, chosen])
+        return Corrupted(torch.where(mask, drawn, values), mask)

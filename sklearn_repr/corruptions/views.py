@@ -1,4 +1,4 @@
-"""Two augmented views of every row, for contrastive objectives."""
+"""Several corrupted copies of every row; two of them are views to be contrasted."""
 
 from __future__ import annotations
 
@@ -8,20 +8,59 @@ from torch import Generator, Tensor
 from sklearn_repr._outputs import Corrupted
 from sklearn_repr.corruptions._base import Corruption
 
-__all__ = ["TwoViews"]
+__all__ = ["Copies", "TwoViews"]
 
 
-class TwoViews(Corruption):
-    """Corrupt every row twice, independently.
+class Copies(Corruption):
+    """Corrupt every row several times, independently.
+
+    Parameters
+    ----------
+    corruption : Corruption
+        Makes each of the copies.
+    n_copies : int
+        How many.
+
+    Notes
+    -----
+    n rows become n_copies · n, copy after copy: rows i, n + i, 2n + i ... come from i.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.corruptions import Copies, MaskingNoise
+    >>> copies = Copies(MaskingNoise(0.5), 3)
+    >>> copies(torch.ones(2, 4), torch.Generator()).values.shape
+    torch.Size([6, 4])
+    """
+
+    def __init__(self, corruption: Corruption, n_copies: int):
+        self.corruption = corruption
+        self.n_copies = n_copies
+        self.uses_global_generator = corruption.uses_global_generator
+
+    def fit(self, values: Tensor) -> Copies:
+        """Let the corruption learn; see :class:`Corruption`."""
+        self.corruption.fit(values)
+        return self
+
+    def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
+        """Return the copies, one behind the other; see :class:`Corruption`."""
+        copies = [self.corruption(values, generator) for _ in range(self.n_copies)]
+        masks = [copy.mask for copy in copies if copy.mask is not None]
+        return Corrupted(
+            torch.cat([copy.values for copy in copies]),
+            torch.cat(masks) if len(masks) == self.n_copies else None,
+        )
+
+
+class TwoViews(Copies):
+    """Two views of every row, for contrastive objectives; see :class:`Copies`.
 
     Parameters
     ----------
     corruption : Corruption
         Makes each of the views.
-
-    Notes
-    -----
-    n rows become 2n: row i and row n + i are the two views of row i.
 
     Examples
     --------
@@ -33,19 +72,4 @@ class TwoViews(Corruption):
     """
 
     def __init__(self, corruption: Corruption):
-        self.corruption = corruption
-        self.uses_global_generator = corruption.uses_global_generator
-
-    def fit(self, values: Tensor) -> TwoViews:
-        """Let the corruption learn; see :class:`Corruption`."""
-        self.corruption.fit(values)
-        return self
-
-    def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
-        """Return the first views, then the second; see :class:`Corruption`."""
-        first = self.corruption(values, generator)
-        second = self.corruption(values, generator)
-        mask = None
-        if first.mask is not None and second.mask is not None:
-            mask = torch.cat([first.mask, second.mask])
-        return Corrupted(torch.cat([first.values, second.values]), mask)
+        super().__init__(corruption, n_copies=2)

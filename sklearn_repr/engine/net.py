@@ -135,6 +135,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         datasets = {"dataset_train": train, "dataset_valid": valid}
         for _ in range(self.max_epochs if epochs is None else epochs):
             self.notify("on_epoch_begin", **datasets)
+            self.criterion_.start_epoch(len(self.history), len(train))
             self._set_training(True)
             self._record("train", self._run(batches, corruption, noise, training=True))
             if held_out is not None:

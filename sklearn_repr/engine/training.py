@@ -203,7 +203,7 @@ def _resolve_optimizer(optimizer: Any) -> tuple[Callable[..., Any], dict[str, An
 
 def _warn_if_stuck(net: RepresentationNet, patience: Patience, width: int) -> None:
     # a loss of next to nothing per column has nowhere to fall
-    if not patience.stuck_ or patience.best_loss_ <= 1e-4 * width:
+    if not patience.stuck_ or abs(patience.best_loss_) <= 1e-4 * width:
         return
     curve = net.history[:, "train_loss"]
     warnings.warn(

@@ -25,7 +25,7 @@ from sklearn_repr.data import NumericCodec
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer, train
 from sklearn_repr.engine.training import OPTIMIZERS
 from sklearn_repr.modules import ACTIVATIONS
-from sklearn_repr.modules.factory import MLPOptions
+from sklearn_repr.modules.factory import ArchitectureOptions
 from sklearn_repr.objectives import Objective
 from sklearn_repr.utils.devices import resolve_device, single_thread
 from sklearn_repr.utils.randomness import Seeds, local_torch_seed
@@ -50,7 +50,10 @@ class BaseRepresentation(
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "architecture": [StrOptions({"mlp"}), callable],
+        "architecture": [StrOptions({"mlp", "conv"}), callable],
+        "input_shape": ["array-like", None],
+        "kernel_size": [Interval(Integral, 1, None, closed="left")],
+        "stride": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": [
             StrOptions({"auto"}),
             "array-like",
@@ -89,6 +92,9 @@ class BaseRepresentation(
     _shaping: ClassVar[tuple[str, ...]] = (
         "n_components",
         "architecture",
+        "input_shape",
+        "kernel_size",
+        "stride",
         "hidden_layer_sizes",
         "activation",
         "layer_norm",
@@ -103,7 +109,7 @@ class BaseRepresentation(
         """Return what happens to rows before the encoder, None for nothing."""
         return None
 
-    def _build_module(self, rows: Batch) -> nn.Module:
+    def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
         """Return a module that may start from `rows`; set nothing but n_components_."""
         raise NotImplementedError
 
@@ -151,10 +157,10 @@ class BaseRepresentation(
             settings = self._training_settings(len(rows))
             split = settings.split(seeds)
             # held-out rows must not shape the start that they are to judge
-            start_rows = rows if split is None else split(rows)[0]
+            start_rows, held_out = (rows, None) if split is None else split(rows)
             earlier = self.net_ if continuing else None
             net = train(
-                self._start_module(start_rows, seeds, earlier),
+                self._start_module(start_rows, held_out, seeds, earlier),
                 self._build_objective(codec),
                 rows,
                 corruption=self._build_corruption(),
@@ -204,16 +210,20 @@ class BaseRepresentation(
         return NumericCodec(self.scaling, self.dtype, seeds["scaling"]).fit(X, names)
 
     def _start_module(
-        self, rows: Batch, seeds: Seeds, earlier: RepresentationNet | None
+        self,
+        rows: Batch,
+        held_out: Batch | None,
+        seeds: Seeds,
+        earlier: RepresentationNet | None,
     ) -> nn.Module:
         with single_thread(), local_torch_seed(seeds["module"]):
-            module = self._build_module(rows)
+            module = self._build_module(rows, held_out)
         if earlier is None:
             return module
         module.load_state_dict(earlier.module_.state_dict())
         return module
 
-    def _mlp_options(self) -> MLPOptions:
+    def _architecture_options(self) -> ArchitectureOptions:
         sizes = self.hidden_layer_sizes
         if not isinstance(sizes, str):
             sizes = tuple(np.atleast_1d(np.asarray(sizes, dtype=object)).tolist())
@@ -223,7 +233,15 @@ class BaseRepresentation(
                         "hidden_layer_sizes must be 'auto' or hold positive integers,"
                         f" got {self.hidden_layer_sizes!r}."
                     )
-        return MLPOptions(sizes, self.activation, self.dropout, self.layer_norm)
+        return ArchitectureOptions(
+            sizes,
+            self.activation,
+            self.dropout,
+            self.layer_norm,
+            self.input_shape,
+            self.kernel_size,
+            self.stride,
+        )
 
     def _training_settings(self, n_rows: int) -> TrainingSettings:
         batch_size = self.batch_size

@@ -122,15 +122,15 @@ def make_code(
     return nn.Sigmoid() if "kl_sparsity" in weights else None
 
 
-def refuse_outside_unit_interval(rows: Batch, names: Any) -> None:
+def refuse_outside_unit_interval(rows: Batch, names: Any, who: str) -> None:
     """Raise unless all encoded values lie in [0, 1]."""
     bad = ((rows.values < 0) | (rows.values > 1)).any(dim=0).nonzero()
     if len(bad):
         column = int(bad[0])
         lowest, highest = rows.values[:, column].aminmax()
         raise ValueError(
-            "loss='binary_cross_entropy' needs values in [0, 1]; column"
+            f"{who} needs values in [0, 1]; column"
             f" {column_label(names, column)} goes from {float(lowest):g} to"
             f" {float(highest):g} after scaling. Set scaling=None and bring the columns"
-            " to [0, 1], or choose another loss."
+            " to [0, 1]."
         )

@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from sklearn_repr.estimators._reconstructor import BaseReconstructor
+from sklearn_repr.estimators._autoencoder import BaseAutoencoder
 
 __all__ = ["AutoencoderTransformer"]
 
 
-class AutoencoderTransformer(BaseReconstructor):
+class AutoencoderTransformer(BaseAutoencoder):
     r"""Dimension reduction by an autoencoder.
 
     Learns an encoder φ and a decoder ψ that minimise
@@ -26,19 +26,29 @@ class AutoencoderTransformer(BaseReconstructor):
     Parameters
     ----------
     n_components : int, float or "auto", default="auto"
-        Width of the code. A float in (0, 1) takes as many components as PCA on the
-        scaled training rows needs to explain that share of the variance; "auto" is 0.9.
+        Width of the code. A float in (0, 1) takes as many components as PCA of the scaled
+        training rows needs to explain that share of the variance of the held-out rows;
+        "auto" is 0.9.
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable, through scikit-learn's scaler of that name.
         `inverse_transform` returns original units.
-    architecture : "mlp" or callable, default="mlp"
-        A torch module class or function called with keywords `n_features` and
-        `n_components`. It returns a module with methods ``encode`` and ``decode``, or a
-        pair (encoder, decoder) of modules.
+    architecture : "mlp", "conv" or callable, default="mlp"
+        "conv" takes a row for an image or a sequence of `input_shape`: strided
+        convolutions, and transposed ones back. A torch module class or function is called
+        with keywords `n_features` and `n_components`; it returns a module with methods
+        ``encode`` and ``decode``, or a pair (encoder, decoder) of modules.
+    input_shape : tuple of int or None, default=None
+        What a row is: (channels, height, width) or (channels, length). For "conv", and
+        for corruptions that move images.
+    kernel_size : int, default=3
+        Width of the convolutions of "conv".
+    stride : int, default=2
+        Step of the convolutions of "conv".
     hidden_layer_sizes : array-like of int or "auto", default="auto"
         Hidden layers of the encoder; the decoder mirrors them. "auto" is two layers, the
-        first twice as wide as the table (64 to 512), the second half of the first. An
-        empty tuple makes encoder and decoder linear.
+        first twice as wide as the table (64 to 512), the second half of the first; for
+        "conv" they are channels, and "auto" is 16 and 32. An empty tuple makes encoder
+        and decoder linear.
     activation : str, default="silu"
         Activation of hidden layers: "identity", "logistic", "tanh", "relu",
         "leaky_relu", "elu", "gelu" or "silu".
@@ -164,6 +174,9 @@ class AutoencoderTransformer(BaseReconstructor):
         *,
         scaling: str | None = "standard",
         architecture: str | Callable[..., Any] = "mlp",
+        input_shape: Any = None,
+        kernel_size: int = 3,
+        stride: int = 2,
         hidden_layer_sizes: Any = "auto",
         activation: str = "silu",
         dropout: float = 0.0,
@@ -195,6 +208,9 @@ class AutoencoderTransformer(BaseReconstructor):
         self.n_components = n_components
         self.scaling = scaling
         self.architecture = architecture
+        self.input_shape = input_shape
+        self.kernel_size = kernel_size
+        self.stride = stride
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.dropout = dropout

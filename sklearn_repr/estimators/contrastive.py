@@ -45,13 +45,22 @@ class ContrastiveEmbedder(BaseRepresentation):
         Width of the embedding.
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable, through scikit-learn's scaler of that name.
-    architecture : "mlp" or callable, default="mlp"
-        A torch module class or function called with keywords `n_features` and
-        `n_components`. It returns the encoder: a module, or one with a method
-        ``encode``.
+    architecture : "mlp", "conv" or callable, default="mlp"
+        "conv" takes a row for an image or a sequence of `input_shape`: strided
+        convolutions. A torch module class or function is called with keywords
+        `n_features` and `n_components`; it returns the encoder: a module, or one with a
+        method ``encode``.
+    input_shape : tuple of int or None, default=None
+        What a row is: (channels, height, width) or (channels, length). For "conv", and
+        for corruptions that move images.
+    kernel_size : int, default=3
+        Width of the convolutions of "conv".
+    stride : int, default=2
+        Step of the convolutions of "conv".
     hidden_layer_sizes : array-like of int or "auto", default="auto"
         Hidden layers of the encoder. "auto" is two layers, the first twice as wide as
-        the table (64 to 512), the second half of the first.
+        the table (64 to 512), the second half of the first; for "conv" they are channels,
+        and "auto" is 16 and 32.
     activation : str, default="silu"
         Activation of hidden layers: "identity", "logistic", "tanh", "relu",
         "leaky_relu", "elu", "gelu" or "silu".
@@ -174,6 +183,9 @@ class ContrastiveEmbedder(BaseRepresentation):
         *,
         scaling: str | None = "standard",
         architecture: str | Callable[..., Any] = "mlp",
+        input_shape: Any = None,
+        kernel_size: int = 3,
+        stride: int = 2,
         hidden_layer_sizes: Any = "auto",
         activation: str = "silu",
         dropout: float = 0.0,
@@ -202,6 +214,9 @@ class ContrastiveEmbedder(BaseRepresentation):
         self.n_components = n_components
         self.scaling = scaling
         self.architecture = architecture
+        self.input_shape = input_shape
+        self.kernel_size = kernel_size
+        self.stride = stride
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.dropout = dropout
@@ -235,7 +250,7 @@ class ContrastiveEmbedder(BaseRepresentation):
             make_corruption(self.views, self.corruption_level, parameter="views")
         )
 
-    def _build_module(self, rows: Batch) -> nn.Module:
+    def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
         self.n_components_ = int(self.n_components)
         width = rows.values.shape[1]
         if self.views == "scarf" and self.corruption_level * width + 1e-9 < 1:
@@ -250,7 +265,7 @@ class ContrastiveEmbedder(BaseRepresentation):
             self.architecture,
             width,
             self.n_components_,
-            self._mlp_options(),
+            self._architecture_options(),
             projection_dim=int(self.projection_dim),
         )
 

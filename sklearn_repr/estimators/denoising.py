@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
-from sklearn_repr.corruptions import CORRUPTIONS, Corruption, make_corruption
+from sklearn_repr.corruptions import (
+    CORRUPTIONS,
+    IMAGE_CORRUPTIONS,
+    Copies,
+    Corruption,
+    make_corruption,
+)
 from sklearn_repr.estimators.autoencoder import AutoencoderTransformer
 
 __all__ = ["DenoisingAutoencoder"]
@@ -28,19 +34,29 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     Parameters
     ----------
     n_components : int, float or "auto", default="auto"
-        Width of the code. A float in (0, 1) takes as many components as PCA on the
-        scaled training rows needs to explain that share of the variance; "auto" is 0.9.
+        Width of the code. A float in (0, 1) takes as many components as PCA of the scaled
+        training rows needs to explain that share of the variance of the held-out rows;
+        "auto" is 0.9.
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable, through scikit-learn's scaler of that name.
         `inverse_transform` returns original units.
-    architecture : "mlp" or callable, default="mlp"
-        A torch module class or function called with keywords `n_features` and
-        `n_components`. It returns a module with methods ``encode`` and ``decode``, or a
-        pair (encoder, decoder) of modules.
+    architecture : "mlp", "conv" or callable, default="mlp"
+        "conv" takes a row for an image or a sequence of `input_shape`: strided
+        convolutions, and transposed ones back. A torch module class or function is called
+        with keywords `n_features` and `n_components`; it returns a module with methods
+        ``encode`` and ``decode``, or a pair (encoder, decoder) of modules.
+    input_shape : tuple of int or None, default=None
+        What a row is: (channels, height, width) or (channels, length). For "conv", and
+        for corruptions that move images.
+    kernel_size : int, default=3
+        Width of the convolutions of "conv".
+    stride : int, default=2
+        Step of the convolutions of "conv".
     hidden_layer_sizes : array-like of int or "auto", default="auto"
         Hidden layers of the encoder; the decoder mirrors them. "auto" is two layers, the
-        first twice as wide as the table (64 to 512), the second half of the first. An
-        empty tuple makes encoder and decoder linear.
+        first twice as wide as the table (64 to 512), the second half of the first; for
+        "conv" they are channels, and "auto" is 16 and 32. An empty tuple makes encoder
+        and decoder linear.
     activation : str, default="silu"
         Activation of hidden layers: "identity", "logistic", "tanh", "relu",
         "leaky_relu", "elu", "gelu" or "silu".
@@ -77,11 +93,15 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         What happens to rows before the encoder: "gaussian" adds noise in proportion to
         each column's spread, "multiplicative" multiplies by noise, "masking" sets cells
         to zero, "salt_and_pepper" to their column's extremes, "swap" to another row's
-        value, "scarf" exactly ⌊level · d⌋ cells of each row to draws from their columns.
-        A callable maps a tensor of scaled rows to one of the same shape.
-    corruption_level : float, default=0.3
-        Standard deviations for "gaussian" and "multiplicative", else the share of cells
-        in [0, 1]; a callable ignores it.
+        value, "scarf" exactly ⌊level · d⌋ cells of each row to draws from their columns;
+        "rotation" and "translation" move images of `input_shape`. A callable maps a
+        tensor of scaled rows to one of the same shape.
+    corruption_level : float or (float, float), default=0.3
+        Standard deviations for "gaussian" and "multiplicative", degrees for "rotation",
+        share of the side for "translation", else the share of cells in [0, 1]; a callable
+        ignores it. A range (low, high) is drawn from, uniformly, for every row.
+    n_corruptions : int, default=1
+        Corrupted copies of every row in a step; their losses are averaged.
     alpha : float, default=0.0
         Weight decay: adds alpha · W to the gradient of every weight matrix W, as the
         penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
@@ -165,8 +185,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **AutoencoderTransformer._parameter_constraints,
-        "corruption": [StrOptions(set(CORRUPTIONS)), callable],
-        "corruption_level": [Interval(Real, 0, None, closed="left")],
+        "corruption": [StrOptions({*CORRUPTIONS, *IMAGE_CORRUPTIONS}), callable],
+        "corruption_level": [Interval(Real, 0, None, closed="left"), tuple, list],
+        "n_corruptions": [Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -175,6 +196,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         *,
         scaling: str | None = "standard",
         architecture: str | Callable[..., Any] = "mlp",
+        input_shape: Any = None,
+        kernel_size: int = 3,
+        stride: int = 2,
         hidden_layer_sizes: Any = "auto",
         activation: str = "silu",
         dropout: float = 0.0,
@@ -188,7 +212,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         penalty_weight: Any = 0.001,
         sparsity_target: float = 0.05,
         corruption: str | Callable[[Tensor], Tensor] = "gaussian",
-        corruption_level: float = 0.3,
+        corruption_level: float | tuple[float, float] = 0.3,
+        n_corruptions: int = 1,
         alpha: float = 0.0,
         optimizer: str | Callable[..., Any] = "adam",
         learning_rate_init: float = 0.001,
@@ -209,6 +234,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             n_components,
             scaling=scaling,
             architecture=architecture,
+            input_shape=input_shape,
+            kernel_size=kernel_size,
+            stride=stride,
             hidden_layer_sizes=hidden_layer_sizes,
             activation=activation,
             dropout=dropout,
@@ -239,6 +267,12 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         )
         self.corruption = corruption
         self.corruption_level = corruption_level
+        self.n_corruptions = n_corruptions
 
     def _build_corruption(self) -> Corruption:
-        return make_corruption(self.corruption, self.corruption_level)
+        corruption = make_corruption(
+            self.corruption, self.corruption_level, input_shape=self.input_shape
+        )
+        if self.n_corruptions == 1:
+            return corruption
+        return Copies(corruption, self.n_corruptions)

@@ -11,6 +11,12 @@ from torch import Tensor, nn
 
 from sklearn_repr.modules.autoencoder import Autoencoder
 from sklearn_repr.modules.contrastive import ContrastiveNetwork
+from sklearn_repr.modules.convolutional import (
+    ConvOptions,
+    check_input_shape,
+    conv_decoder,
+    conv_encoder,
+)
 from sklearn_repr.modules.linear import (
     PrincipalSubspace,
     SkipConnected,
@@ -18,18 +24,50 @@ from sklearn_repr.modules.linear import (
 )
 from sklearn_repr.modules.mlp import make_mlp
 from sklearn_repr.modules.tied import TiedLinear, tied_mlp
+from sklearn_repr.modules.variational import (
+    GaussianEncoder,
+    VariationalNetwork,
+    set_to_probabilistic_pca,
+)
 
-__all__ = ["MLPOptions", "make_autoencoder", "make_contrastive_network"]
+__all__ = [
+    "ArchitectureOptions",
+    "make_autoencoder",
+    "make_contrastive_network",
+    "make_variational_network",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class MLPOptions:
-    """What `architecture="mlp"` may vary; the estimators' parameters of these names."""
+class ArchitectureOptions:
+    """What named architectures may vary; the estimators' parameters of these names."""
 
     hidden_layer_sizes: str | Sequence[int] = "auto"
     activation: str = "silu"
     dropout: float = 0.0
     layer_norm: bool = False
+    input_shape: Sequence[int] | None = None
+    kernel_size: int = 3
+    stride: int = 2
+
+    def convolutions(self, n_features: int) -> ConvOptions:
+        """Resolve the shape of a convolutional network; "auto" channels are 16, 32."""
+        auto = isinstance(self.hidden_layer_sizes, str)
+        channels = (16, 32) if auto else tuple(self.hidden_layer_sizes)
+        if not channels:
+            raise ValueError(
+                "hidden_layer_sizes=() leaves architecture='conv' without a convolution:"
+                " name the channels of at least one."
+            )
+        return ConvOptions(
+            check_input_shape(self.input_shape, n_features),
+            channels,  # type: ignore[arg-type]
+            self.kernel_size,
+            self.stride,
+            self.activation,
+            self.dropout,
+            self.layer_norm,
+        )
 
     def hidden(self, n_features: int) -> tuple[int, ...]:
         """Resolve "auto": twice the input's width, between 64 and 512, then half."""
@@ -52,7 +90,7 @@ def make_autoencoder(
     architecture: str | Callable[..., Any],
     n_features: int,
     n_components: int,
-    options: MLPOptions,
+    options: ArchitectureOptions,
     *,
     linear_skip: bool = True,
     tied_weights: bool = False,
@@ -65,13 +103,13 @@ def make_autoencoder(
 
     Parameters
     ----------
-    architecture : "mlp" or callable
+    architecture : "mlp", "conv" or callable
         A torch module class or function called with keywords `n_features` and
         `n_components`. It returns a module with methods ``encode`` and ``decode``, or a
         pair (encoder, decoder) of modules.
     n_features, n_components : int
         Widths of rows and codes.
-    options : MLPOptions
+    options : ArchitectureOptions
         Used by "mlp".
     linear_skip : bool, default=True
         Put a linear path beside encoder and decoder; used by "mlp".
@@ -97,8 +135,8 @@ def make_autoencoder(
 
     Examples
     --------
-    >>> from sklearn_repr.modules.factory import MLPOptions, make_autoencoder
-    >>> make_autoencoder("mlp", 5, 2, MLPOptions((), "identity"), linear_skip=False)
+    >>> from sklearn_repr.modules.factory import ArchitectureOptions, make_autoencoder
+    >>> make_autoencoder("mlp", 5, 2, ArchitectureOptions(()), linear_skip=False)
     Autoencoder(
       (encoder): Sequential(
         (0): Linear(in_features=5, out_features=2, bias=True)
@@ -108,6 +146,8 @@ def make_autoencoder(
       )
     )
     """
+    if tied_weights and architecture != "mlp":
+        raise ValueError("tied_weights=True needs architecture='mlp'.")
     if not isinstance(architecture, str):
         built = architecture(n_features=n_features, n_components=n_components)
         if isinstance(built, tuple) and len(built) == 2:
@@ -118,12 +158,16 @@ def make_autoencoder(
         _probe(built, built.encode, n_features, n_components, "encode")
         _probe(built, built.decode, n_components, n_features, "decode")
         return cast(nn.Module, built)
-    hidden = options.hidden(n_features)
-    encoder = options.build([n_features, *hidden, n_components])
-    if tied_weights:
-        decoder = tied_mlp(encoder)
+    hidden = options.hidden(n_features) if architecture == "mlp" else (0,)
+    if architecture == "conv":
+        encoder = conv_encoder(options.convolutions(n_features), n_components)
+        decoder = conv_decoder(options.convolutions(n_features), n_components)
     else:
-        decoder = options.build([n_components, *reversed(hidden), n_features])
+        encoder = options.build([n_features, *hidden, n_components])
+        if tied_weights:
+            decoder = tied_mlp(encoder)
+        else:
+            decoder = options.build([n_components, *reversed(hidden), n_features])
     ends: tuple[nn.Module, nn.Module] = (encoder, decoder)
     maps = (encoder[0], decoder[0]) if not hidden else None
     if hidden and linear_skip:
@@ -139,11 +183,81 @@ def make_autoencoder(
     return module
 
 
+def make_variational_network(
+    architecture: str,
+    n_features: int,
+    n_components: int,
+    options: ArchitectureOptions,
+    *,
+    linear_skip: bool = True,
+    bernoulli: bool = False,
+    variance: float | None = None,
+    subspace: PrincipalSubspace | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> VariationalNetwork:
+    """Build a variational autoencoder.
+
+    Parameters
+    ----------
+    architecture : "mlp" or "conv"
+        As in :func:`make_autoencoder`.
+    n_features, n_components : int
+        Widths of rows and codes.
+    options : ArchitectureOptions
+        Shape of the network.
+    linear_skip : bool, default=True
+        Put a linear path beside encoder and decoder.
+    bernoulli : bool, default=False
+        Decode probabilities instead of means.
+    variance : float or None, default=None
+        Variance of the columns; None learns one.
+    subspace : PrincipalSubspace or None, default=None
+        Where the linear maps start; None starts at random.
+    dtype : torch.dtype, default=torch.float32
+        Type of the weights.
+
+    Returns
+    -------
+    network : VariationalNetwork
+        The network.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.modules.factory import ArchitectureOptions
+    >>> from sklearn_repr.modules.factory import make_variational_network
+    >>> network = make_variational_network("mlp", 5, 2, ArchitectureOptions())
+    >>> network(torch.zeros(1, 5)).mean.shape
+    torch.Size([1, 2])
+    """
+    path = None
+    decoder: nn.Module
+    if architecture == "conv":
+        convolutions = options.convolutions(n_features)
+        encoder = conv_encoder(convolutions, 2 * n_components)
+        decoder = network = conv_decoder(convolutions, n_components)
+        linear = not linear_skip
+    else:
+        hidden = options.hidden(n_features)
+        encoder = options.build([n_features, *hidden, 2 * n_components])
+        decoder = network = options.build([n_components, *reversed(hidden), n_features])
+        linear = not hidden
+    if not linear and linear_skip:
+        path = nn.Linear(n_features, n_components)
+        decoder = SkipConnected(nn.Linear(n_components, n_features), network)
+    built = VariationalNetwork(
+        GaussianEncoder(encoder, path), decoder, bernoulli, variance
+    ).to(dtype)
+    if subspace is not None and (path is not None or len(encoder) == 1):
+        set_to_probabilistic_pca(built, subspace)
+    return built
+
+
 def make_contrastive_network(
     architecture: str | Callable[..., Any],
     n_features: int,
     n_components: int,
-    options: MLPOptions,
+    options: ArchitectureOptions,
     *,
     projection_dim: int,
 ) -> nn.Module:
@@ -151,12 +265,12 @@ def make_contrastive_network(
 
     Parameters
     ----------
-    architecture : "mlp" or callable
+    architecture : "mlp", "conv" or callable
         As in :func:`make_autoencoder`; a module without ``encode`` is taken to be the
         encoder itself.
     n_features, n_components : int
         Widths of rows and embeddings.
-    options : MLPOptions
+    options : ArchitectureOptions
         Used by "mlp", and its activation by the head.
     projection_dim : int
         Width of the head's hidden layer and output.
@@ -174,15 +288,20 @@ def make_contrastive_network(
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr.modules.factory import MLPOptions, make_contrastive_network
-    >>> network = make_contrastive_network("mlp", 5, 3, MLPOptions(), projection_dim=2)
+    >>> from sklearn_repr.modules.factory import ArchitectureOptions
+    >>> from sklearn_repr.modules.factory import make_contrastive_network
+    >>> options = ArchitectureOptions()
+    >>> network = make_contrastive_network("mlp", 5, 3, options, projection_dim=2)
     >>> network.encode(torch.zeros(1, 5)).shape
     torch.Size([1, 3])
     """
     encoder: nn.Module
     if isinstance(architecture, str):
-        hidden = options.hidden(n_features)
-        encoder = options.build([n_features, *hidden, n_components])
+        if architecture == "conv":
+            encoder = conv_encoder(options.convolutions(n_features), n_components)
+        else:
+            hidden = options.hidden(n_features)
+            encoder = options.build([n_features, *hidden, n_components])
     else:
         encoder = architecture(n_features=n_features, n_components=n_components)
         if isinstance(encoder, tuple):

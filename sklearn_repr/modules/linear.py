@@ -34,12 +34,29 @@ class PrincipalSubspace(NamedTuple):
     axes: Tensor
     variances: Tensor
 
-    def count_for_share(self, share: float) -> int:
-        """Return how many axes explain `share` of the variance, at least one."""
-        total = float(self.variances.sum())
+    def count_for_share(self, share: float, held_out: Tensor | None = None) -> int:
+        """Return how many axes explain a share of the variance, at least one.
+
+        Parameters
+        ----------
+        share : float
+            Share of the variance, in (0, 1).
+        held_out : Tensor of shape (n, d) or None, default=None
+            Rows whose variance is meant; None means those that the axes come from.
+
+        Returns
+        -------
+        n_components : int
+            The smallest number that reaches it, or all.
+        """
+        variances, total = self.variances, float(self.variances.sum())
+        if held_out is not None:
+            rows = held_out.double() - self.mean
+            variances = (rows @ self.axes.T).square().mean(dim=0)
+            total = float(rows.square().sum(dim=1).mean())
         if total <= 0:
             return 1
-        reached = self.variances.cumsum(0) / total >= share * (1 - 1e-12)
+        reached = variances.cumsum(0) / total >= share * (1 - 1e-12)
         return int((~reached).sum().clamp(max=len(reached) - 1)) + 1
 
 
@@ -117,10 +134,11 @@ class SkipConnected(nn.Module):
         super().__init__()
         self.linear = linear
         self.network = network
-        last = network[-1]
-        if isinstance(last, nn.Linear):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+        own = (nn.Linear, nn.ConvTranspose1d, nn.ConvTranspose2d)
+        last = [layer for layer in network if hasattr(layer, "weight")][-1]
+        if isinstance(last, own):
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, d_in) to (n, d_out)."""

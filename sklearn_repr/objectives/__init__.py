@@ -7,8 +7,10 @@ from sklearn_repr.objectives.contrastive import NTXent, nt_xent
 from sklearn_repr.objectives.decorrelation import Decorrelation, OrthogonalDecoder
 from sklearn_repr.objectives.reconstruction import LOSSES, Reconstruction
 from sklearn_repr.objectives.sparsity import ActivityL1, KLSparsity, WeightL1
+from sklearn_repr.objectives.variational import ELBO, TotalCorrelation
 
 __all__ = [
+    "ELBO",
     "LOSSES",
     "ActivityL1",
     "Composite",
@@ -19,6 +21,7 @@ __all__ = [
     "Objective",
     "OrthogonalDecoder",
     "Reconstruction",
+    "TotalCorrelation",
     "WeightL1",
     "jacobian_norm",
     "nt_xent",

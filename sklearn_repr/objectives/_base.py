@@ -55,6 +55,17 @@ class Objective(nn.Module):
         """
         return self
 
+    def start_epoch(self, epoch: int, n_rows: int) -> None:
+        """Hear that an epoch begins.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 1.
+        n_rows : int
+            Rows that are trained on.
+        """
+
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Compute the terms.
 

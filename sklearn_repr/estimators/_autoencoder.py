@@ -1,0 +1,147 @@
+"""What autoencoders with a deterministic code share: losses, penalties, turned codes."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor, nn
+
+from sklearn_repr._outputs import Batch
+from sklearn_repr.data import NumericCodec
+from sklearn_repr.engine import RepresentationNet, TrainingSettings
+from sklearn_repr.estimators._parts import (
+    PENALTIES,
+    SPARSE,
+    make_code,
+    make_objective,
+    penalty_weights,
+    refuse_outside_unit_interval,
+)
+from sklearn_repr.estimators._reconstructor import BaseReconstructor
+from sklearn_repr.modules import make_autoencoder, principal_subspace
+from sklearn_repr.modules.rotation import rotate_code
+from sklearn_repr.objectives import LOSSES, Composite, Objective
+from sklearn_repr.objectives.reconstruction import BINARY
+
+__all__ = ["BaseAutoencoder"]
+
+# Rows whose codes decide how the code is turned
+ROWS_TO_TURN_BY = 10_000
+
+
+class BaseAutoencoder(BaseReconstructor):
+    """A deterministic code; see :class:`BaseReconstructor`."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseReconstructor._parameter_constraints,
+        "linear_skip": ["boolean"],
+        "init": [StrOptions({"pca"}), None],
+        "loss": [StrOptions(set(LOSSES)), callable],
+        "loss_scale": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "penalty": [StrOptions(set(PENALTIES)), list, tuple, None],
+        "penalty_weight": [Interval(Real, 0, None, closed="left"), "array-like"],
+        "sparsity_target": [Interval(Real, 0, 1, closed="neither")],
+        "tied_weights": ["boolean"],
+    }
+
+    _shaping: ClassVar[tuple[str, ...]] = (
+        *BaseReconstructor._shaping,
+        "linear_skip",
+        "tied_weights",
+    )
+
+    explained_variance_ratio_: NDArray[np.float64]
+
+    def _penalties(self) -> dict[str, float]:
+        return penalty_weights(self.penalty, self.penalty_weight)
+
+    def _is_linear(self) -> bool:
+        """Tell networks without hidden layers."""
+        return self.architecture == "mlp" and self._architecture_options().hidden(1) == ()
+
+    def _training_settings(self, n_rows: int) -> TrainingSettings:
+        settings = super()._training_settings(n_rows)
+        if not self._is_linear():
+            return settings
+        # PCA of all rows is then the solution, or at least the start
+        is_pca = self.init == "pca" and self.loss == "squared_error" and not self.alpha
+        best = is_pca and not self._penalties() and self._build_corruption() is None
+        return replace(settings, hold_out=False, best_start=best)
+
+    def _check_rows(self, rows: Batch) -> None:
+        if self.loss == BINARY:
+            names = getattr(self, "feature_names_in_", None)
+            refuse_outside_unit_interval(rows, names, f"loss={BINARY!r}")
+
+    def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
+        penalties = self._penalties()
+        # probabilities and rates have no linear start
+        bounded = self.loss == BINARY or "kl_sparsity" in penalties
+        # no eigenvectors for init=None and a plain number: they cost d³
+        by_share = not isinstance(self.n_components, Integral)
+        subspace = None
+        if (self.init == "pca" and not bounded) or by_share:
+            wanted = None if by_share else int(self.n_components)
+            subspace = principal_subspace(rows.values, wanted)
+        self._resolve_components(subspace, held_out)
+        self._warn_if_overcomplete(rows.values.shape[1])
+        return make_autoencoder(
+            self.architecture,
+            rows.values.shape[1],
+            self.n_components_,
+            self._architecture_options(),
+            linear_skip=self.linear_skip,
+            tied_weights=self.tied_weights,
+            code=make_code(penalties, self.sparsity_target, self.n_components_),
+            link=nn.Sigmoid() if self.loss == BINARY else None,
+            subspace=subspace if self.init == "pca" and not bounded else None,
+            dtype=rows.values.dtype,
+        )
+
+    def _warn_if_overcomplete(self, width: int) -> None:
+        regularised = self._penalties() or self.alpha or self.dropout
+        chosen = isinstance(self.n_components, Integral)
+        if regularised or not chosen or self.n_components_ < width:
+            return
+        if self._build_corruption() is None:
+            warnings.warn(
+                f"The code is as wide as the table or wider (n_components="
+                f"{self.n_components_}, {width} columns) and nothing keeps it from"
+                " copying its input. Lower n_components, set penalty or alpha, or use"
+                " DenoisingAutoencoder.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _build_objective(self, codec: NumericCodec) -> Objective:
+        return make_objective(
+            self.loss, self.loss_scale, self._penalties(), self.sparsity_target, codec
+        )
+
+    def _finish(self, net: RepresentationNet, rows: Batch) -> None:
+        if hasattr(self, "explained_variance_ratio_"):
+            del self.explained_variance_ratio_
+        if callable(self.architecture) or SPARSE & set(self._penalties()):
+            return
+        some = rows.take(slice(0, ROWS_TO_TURN_BY))
+        module = net.module_
+        values = some.values.to(net.device)
+        with torch.inference_mode():
+            codes = module.encode(values)
+        variance = rotate_code(module, values, codes).cpu().numpy()
+        total = float(values.double().var(dim=0, correction=0).sum())
+        self.explained_variance_ratio_ = variance / total if total else 0 * variance
+
+    def _row_error(self, x: Tensor) -> Tensor:
+        module, objective = self.net_.module_, self.net_.criterion_
+        if isinstance(objective, Composite):
+            objective = objective.objectives[0]
+        terms: dict[str, Tensor] = objective.terms(module(x), Batch(x))
+        return terms["reconstruction"]

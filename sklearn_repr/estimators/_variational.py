@@ -1,0 +1,247 @@
+"""What estimators whose code is a distribution can do."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from sklearn_repr._outputs import Batch
+from sklearn_repr.data import NumericCodec
+from sklearn_repr.engine import RepresentationNet, TrainingSettings
+from sklearn_repr.estimators._parts import refuse_outside_unit_interval
+from sklearn_repr.estimators._reconstructor import BaseReconstructor
+from sklearn_repr.exceptions import CollapseWarning
+from sklearn_repr.modules.factory import make_variational_network
+from sklearn_repr.modules.linear import principal_subspace
+from sklearn_repr.objectives import ELBO, Objective, TotalCorrelation
+from sklearn_repr.objectives.variational import (
+    gaussian_kl,
+    log_likelihood,
+    log_normal,
+)
+from sklearn_repr.utils.devices import single_thread
+from sklearn_repr.utils.draws import matched_draws, row_shifts, shifted_normal
+from sklearn_repr.utils.randomness import Seeds, make_generator
+
+__all__ = ["BaseVariational"]
+
+# Draws behind the expected log-likelihood in the evidence lower bound of a row
+ELBO_DRAWS = 16
+# A component that says less than this many nats about a row says nothing
+UNUSED = 0.01
+# Rows by which the use of components is judged
+ROWS_TO_JUDGE_BY = 10_000
+
+
+class BaseVariational(BaseReconstructor):
+    """A posterior in place of a code; see :class:`BaseReconstructor`."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseReconstructor._parameter_constraints,
+        "architecture": [StrOptions({"mlp", "conv"})],
+        "linear_skip": ["boolean"],
+        "init": [StrOptions({"pca"}), None],
+        "decoder": [StrOptions({"gaussian", "bernoulli"})],
+        "decoder_variance": [
+            StrOptions({"learned"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
+        "objective": [StrOptions({"elbo", "beta_tcvae"})],
+        "beta": [Interval(Real, 0, None, closed="left")],
+        "warm_up": [Interval(Integral, 0, None, closed="left")],
+        "free_bits": [Interval(Real, 0, None, closed="left")],
+    }
+    _shaping: ClassVar[tuple[str, ...]] = (
+        *BaseReconstructor._shaping,
+        "linear_skip",
+        "decoder",
+    )
+
+    def _training_settings(self, n_rows: int) -> TrainingSettings:
+        settings = super()._training_settings(n_rows)
+        if self.architecture != "mlp" or self._architecture_options().hidden(1) != ():
+            return settings
+        # a linear model starts at its optimum, probabilistic PCA of all rows
+        best = self.init == "pca" and self.beta == 1 and not self.alpha
+        return replace(settings, hold_out=False, best_start=best)
+
+    def _check_rows(self, rows: Batch) -> None:
+        if self.decoder == "bernoulli":
+            names = getattr(self, "feature_names_in_", None)
+            refuse_outside_unit_interval(rows, names, "decoder='bernoulli'")
+
+    def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
+        starts_at_pca = self.init == "pca" and self.decoder == "gaussian"
+        by_share = not isinstance(self.n_components, Integral)
+        subspace = None
+        if starts_at_pca or by_share:
+            subspace = principal_subspace(rows.values)
+        self._resolve_components(subspace, held_out)
+        learned = self.decoder_variance == "learned"
+        return make_variational_network(
+            self.architecture,
+            rows.values.shape[1],
+            self.n_components_,
+            self._architecture_options(),
+            linear_skip=self.linear_skip,
+            bernoulli=self.decoder == "bernoulli",
+            variance=None if learned else float(self.decoder_variance),
+            subspace=subspace if starts_at_pca else None,
+            dtype=rows.values.dtype,
+        )
+
+    def _build_objective(self, codec: NumericCodec) -> Objective:
+        bernoulli = self.decoder == "bernoulli"
+        if self.objective == "beta_tcvae":
+            return TotalCorrelation(self.beta, warm_up=self.warm_up, bernoulli=bernoulli)
+        return ELBO(
+            self.beta,
+            warm_up=self.warm_up,
+            free_bits=self.free_bits,
+            bernoulli=bernoulli,
+        )
+
+    def _finish(self, net: RepresentationNet, rows: Batch) -> None:
+        some = rows.values[:ROWS_TO_JUDGE_BY].to(net.device)
+        with torch.inference_mode():
+            mean, log_variance = net.module_.encoder(some)
+            kl = gaussian_kl(mean, log_variance).mean(dim=0)
+        self.kl_per_component_ = kl.cpu().double().numpy()
+        if self.kl_per_component_.max() < UNUSED and float(some.var(dim=0).sum()) > 0:
+            warnings.warn(
+                "The posterior has collapsed to the prior: no component says more than"
+                f" {UNUSED} nats about a row. Lower beta, set warm_up or free_bits, or"
+                " fix a smaller decoder_variance.",
+                CollapseWarning,
+                stacklevel=2,
+            )
+
+    def _row_error(self, x: Tensor) -> Tensor:
+        module = self.net_.module_
+        return -self._log_likelihood(x, module.encode(x))
+
+    def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        module = self.net_.module_
+        return log_likelihood(module.decoder(z), x, module.log_noise, module.bernoulli)
+
+    def transform(self, X: Any, return_std: bool = False) -> Any:
+        """Map rows to the mean of their posterior.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            Rows.
+        return_std : bool, default=False
+            Return the posterior's standard deviations too.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components_)
+            Means; float32 if `X` is float32, else float64.
+        std : ndarray of shape (n_samples, n_components_)
+            Standard deviations, if asked for.
+        """
+        Z = super().transform(X)
+        if not return_std:
+            return Z
+        rows = self._validate(X, reset=False)
+        encoder = self.net_.module_.encoder
+        std = self._infer(lambda x: (0.5 * encoder(x)[1]).exp(), rows)
+        return Z, std.astype(Z.dtype, copy=False)
+
+    def score_samples(self, X: Any, n_samples: int | None = None) -> NDArray[np.float64]:
+        r"""Bound the log-density of rows from below.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            Rows.
+        n_samples : int or None, default=None
+            None is the evidence lower bound (β = 1). K is the importance-weighted bound
+
+            .. math:: \log \frac1K \sum_{k=1}^K \frac{p(x|z_k) p(z_k)}{q(z_k|x)}, \quad
+                      z_k \sim q(z|x)
+
+            which in expectation grows with K towards log p(x).
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples,)
+            Nats, of the density in the units of `X` (of scaled rows, if ``scaling`` is
+            "quantile"). A row's draws depend on the row alone, so its score does not
+            depend on its neighbours.
+        """
+        check_is_fitted(self)
+        rows = self._validate(X, reset=False)
+        encoder = self.net_.module_.encoder
+        if n_samples is None:
+            points = matched_draws(ELBO_DRAWS, self.n_components_)
+        else:
+            engine: Any = torch.quasirandom.SobolEngine
+            sobol = engine(self.n_components_)
+            points = sobol.draw(int(n_samples), dtype=torch.float64)
+
+        def bound(x: Tensor) -> Tensor:
+            mean, log_variance = encoder(x)
+            shifts = row_shifts(x, self.n_components_)
+            parts = []
+            for point in points.to(x.device):
+                draw = point if n_samples is None else shifted_normal(point, shifts)
+                z = mean + (0.5 * log_variance).exp() * draw.to(x)
+                part = self._log_likelihood(x, z)
+                if n_samples is not None:
+                    prior = log_normal(z, 0.0, 0.0)
+                    part = part + (prior - log_normal(z, mean, log_variance)).sum(dim=1)
+                parts.append(part)
+            if n_samples is not None:
+                return torch.stack(parts).logsumexp(dim=0) - math.log(len(points))
+            expected = torch.stack(parts).mean(dim=0)
+            return expected - gaussian_kl(mean, log_variance).sum(dim=1)
+
+        volume = 0.0 if self.scaling == "quantile" else np.log(self._codec.scale_).sum()
+        return self._infer(bound, rows).astype(np.float64) - volume
+
+    def sample(
+        self, n_samples: int = 1, *, noise: bool = True, random_state: Any = None
+    ) -> Any:
+        """Draw rows from the model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            How many.
+        noise : bool, default=True
+            Draw columns from p(x|z); False returns their means.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws.
+
+        Returns
+        -------
+        X : ndarray or DataFrame of shape (n_samples, n_features_in_)
+            Rows in original units; a DataFrame if ``set_output`` asks for one.
+        """
+        check_is_fitted(self)
+        if int(n_samples) != n_samples or n_samples < 1:
+            raise ValueError(f"n_samples must be an integer >= 1; got {n_samples!r}.")
+        module = self.net_.module_
+        generator = make_generator(Seeds(random_state)["sample"])
+        codes = torch.randn(int(n_samples), self.n_components_, generator=generator)
+        with torch.inference_mode(), single_thread():
+            columns = module.decode(codes.to(module.log_noise)).cpu()
+            if noise and module.bernoulli:
+                columns = torch.bernoulli(columns, generator=generator)
+            elif noise:
+                spread = (0.5 * module.log_noise).exp().cpu()
+                draws = torch.randn(columns.shape, generator=generator)
+                columns = columns + spread * draws.to(columns)
+        return self._in_original_units(columns, np.dtype(np.float64), None)
