@@ -50,8 +50,9 @@ format: setup  ## Put style right where that can be done by machine
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready-bench  ## Print the benchmark tables
+bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=folder of tables adds R²
 	$(BIN)/python benchmarks/speed.py
+	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/reconstruction.py $(DATA); fi
 
 clean:  ## Remove the environments and what tools left behind
 	rm -rf $(VENV) $(OLDEST) .mypy_cache .pytest_cache .ruff_cache

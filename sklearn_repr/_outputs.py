@@ -54,6 +54,10 @@ class Batch:
         parts = (getattr(self, field.name) for field in fields(self))
         return Batch(*(None if part is None else part[index] for part in parts))  # type: ignore[arg-type]
 
+    def some(self, limit: int) -> Batch:
+        """Return at most `limit` rows, evenly spread over all."""
+        return self.take(slice(None, None, -(-len(self) // limit)))
+
     def split(self, sizes: list[int]) -> list[Batch]:
         """Cut into consecutive batches of the given sizes, without copying."""
         if self.observed is None and self.mask is None:
@@ -96,6 +100,9 @@ class Outputs:
         The rows as the encoder saw them.
     encode : callable or None
         The encoder, for penalties on how the embedding depends on the input.
+    directions : callable or None
+        Returns the first linear maps of the decoder, whose columns are the directions in
+        which the units of the code act.
     weights : callable or None
         Returns weight matrices by name, for penalties on them; a tied one is listed once.
     slope : Tensor of shape (n, n_components) or None
@@ -112,6 +119,7 @@ class Outputs:
     inputs: Tensor | None = None
     encode: Callable[[Tensor], Tensor] | None = None
     weights: Callable[[], dict[str, Tensor]] | None = None
+    directions: Callable[[], list[Tensor]] | None = None
     slope: Tensor | None = None
     mean: Tensor | None = None
     log_variance: Tensor | None = None

@@ -111,6 +111,7 @@ def test_outliers_among_images(images):
     [
         ({"input_shape": None}, "input_shape must say what a row is"),
         ({"input_shape": (1, 8, 9)}, r"\(1, 8, 9\) does not fit rows of 64 columns"),
+        ({"input_shape": (1, 8.0, 8)}, "does not fit rows of 64 columns"),
         ({"input_shape": (64,)}, "does not fit rows of 64 columns"),
         ({"hidden_layer_sizes": ()}, "without a convolution"),
         ({"tied_weights": True}, "tied_weights=True needs"),
@@ -125,5 +126,7 @@ def test_moving_corruptions_need_images(images):
     for name, level in (("rotation", 10), ("translation", 0.1)):
         with pytest.raises(ValueError, match=f"corruption='{name}' needs input_shape"):
             DenoisingAutoencoder(4, corruption=name, corruption_level=level).fit(images)
+    with pytest.raises(ValueError, match="does not fit rows of 64 columns"):
+        DenoisingAutoencoder(4, corruption="rotation", input_shape=(1, 4, 4)).fit(images)
     with pytest.raises(ValueError, match=r"need input_shape=\(channels, height, width\)"):
         DenoisingAutoencoder(4, corruption="rotation", input_shape=(1, 64)).fit(images)

@@ -175,9 +175,11 @@ def test_a_range_is_drawn_from_for_every_row(name, values):
     assert torch.equal(corrupt(name, (0.0, 0.0), values).values, values)
 
 
-@pytest.mark.parametrize("level", [(0.5, 0.1), (-0.1, 0.2), (0.1,), "strong"])
+@pytest.mark.parametrize(
+    "level", [(0.5, 0.1), (-0.1, 0.2), (0.1,), "strong", (None, 1), (0, np.inf)]
+)
 def test_ranges_are_checked(level):
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises(ValueError, match="corruption_level must be a number"):
         make_corruption("gaussian", level)
 
 
@@ -202,6 +204,15 @@ def test_rotations_turn_images():
     assert turned.shape == wide.shape
     assert not torch.equal(turned, wide)
     torch.testing.assert_close(Rotation(0.0, (2, 6, 10))(wide, generator()).values, wide)
+
+
+@pytest.mark.parametrize("level", [20.0, (10.0, 20.0)])
+def test_how_far_images_move_is_drawn_from_the_level(level):
+    draws = Rotation(level, (1, 2, 2))._uniform(torch.zeros(5000, 4), generator())
+    assert float(draws.abs().max()) <= 20.0
+    assert float(draws.mean()) == pytest.approx(0.0, abs=1.0)
+    expected = 10.0 if level == 20.0 else 7.5
+    assert float(draws.abs().mean()) == pytest.approx(expected, abs=0.4)
 
 
 def test_translations_shift_images():

@@ -122,7 +122,7 @@ def test_dead_and_saturated_units_have_finite_penalties(penalty):
 def test_penalties_refuse_modules_that_tell_too_little():
     outputs, batch = Outputs(torch.zeros(2, 2)), Batch(torch.zeros(2, 2))
     for penalty in (WeightL1(), OrthogonalDecoder(), Contraction()):
-        with pytest.raises(ValueError, match="needs a module that says its"):
+        with pytest.raises(ValueError, match="needs a"):
             penalty.terms(outputs, batch)
 
 
@@ -153,7 +153,7 @@ def test_topk_keeps_k_units():
 
 
 @pytest.mark.parametrize("hidden", [(), (6,)])
-@pytest.mark.parametrize("activation", ["silu", "tanh"])
+@pytest.mark.parametrize("activation", ["silu", "tanh", "logistic"])
 def test_tied_weights_are_the_encoders_transposed(hidden, activation):
     options = ArchitectureOptions(hidden, activation)
     rows = torch.randn(100, 5, dtype=torch.float64) @ torch.randn(5, 5).double()
@@ -204,12 +204,70 @@ def test_each_penalty_does_what_it_is_for(linear_data):
     ]:
         small, large = term(name, weight, measure)
         assert small < 0.8 * large, name
-    curve = fitted(X, penalty="contractive", penalty_weight=1.0).loss_terms_
-    assert curve["train_contractive"][-1] < 0.9 * max(curve["train_contractive"])
+    # after the code was turned, which must not stretch it
+    firm = fitted(X, penalty="contractive", penalty_weight=3.0)
+    assert jacobian(firm) < 0.7 * jacobian(plain)
+    last = firm.loss_terms_["train_contractive"][-1]
+    assert jacobian(firm) == pytest.approx(last, rel=0.3)
     for name in ("orthogonal", "decorrelation"):
         heavy = fitted(X, penalty=name, penalty_weight=10.0).loss_terms_
         light = fitted(X, penalty=name, penalty_weight=0.0).loss_terms_
         assert heavy[f"train_{name}"][-1] < 0.7 * light[f"train_{name}"][-1] + 1e-3
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"tied_weights": True},
+        {"hidden_layer_sizes": (), "tied_weights": True},
+        {"hidden_layer_sizes": (4,)},
+        {"architecture": "conv", "input_shape": (3, 4), "n_components": 3},
+    ],
+    ids=str,
+)
+def test_the_orthogonal_penalty_finds_the_decoders_first_maps(linear_data, settings):
+    def curve(weight):
+        model = fitted(
+            linear_data[0], penalty="orthogonal", penalty_weight=weight, **settings
+        )
+        return model.loss_terms_["train_orthogonal"]
+
+    assert curve(0.0)[-1] > 0
+    assert curve(20.0)[-1] < 0.7 * curve(0.0)[-1]
+
+
+def pair(n_features, n_components):
+    return nn.Sequential(nn.Linear(n_features, n_components), nn.Tanh()), nn.Sequential(
+        nn.Linear(n_components, n_features)
+    )
+
+
+class Squash(nn.Linear):
+    """Looks linear, and is not."""
+
+    def forward(self, x):
+        return super().forward(x).tanh()
+
+
+def test_penalties_on_a_users_architecture(X):
+    def squashed(n_features, n_components):
+        return nn.Sequential(Squash(n_features, n_components)), nn.Linear(
+            n_components, n_features
+        )
+
+    model = fitted(X, penalty="contractive", architecture=squashed, max_iter=1)
+    rows = model._codec.encode(X).values
+    module = model.net_.module_
+    penalty = Contraction().terms(module(rows), Batch(rows))["contractive"]
+    torch.testing.assert_close(penalty, slow_jacobian_norm(module, rows))
+    fitted(X, penalty=["orthogonal", "l1"], architecture=pair, max_iter=1)
+    for settings in (
+        {"penalty": "topk"},
+        {"penalty": "kl_sparsity"},
+        {"loss": "binary_cross_entropy", "scaling": None},
+    ):
+        with pytest.raises(ValueError, match="need architecture='mlp' or 'conv'"):
+            fitted(X * 0 + 0.5, architecture=pair, **settings)
 
 
 def test_sparse_codes(linear_data):
@@ -255,6 +313,8 @@ def test_bad_penalties_are_named(X):
         ({"penalty": ["l1", "l1"]}, "may stand twice"),
         ({"penalty": ["l1"], "penalty_weight": [1.0, 2.0]}, "one for each penalty"),
         ({"penalty": "l1", "penalty_weight": [-1.0]}, "must not be negative"),
+        ({"penalty": [["l1"]]}, r"got \['l1'\]"),
+        ({"penalty": "l1", "penalty_weight": ["x"]}, "must hold numbers"),
     ]:
         with pytest.raises(ValueError, match=message):
             AutoencoderTransformer(2, **settings).fit(X)

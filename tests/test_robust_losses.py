@@ -99,6 +99,36 @@ def test_every_loss_trains(loss, loss_scale, X):
         assert parameter.grad.abs().max() > 0, name
 
 
+@pytest.mark.parametrize("loss", RESIDUAL_LOSSES)
+def test_single_precision_neither_cancels_nor_overflows(loss):
+    function = RESIDUAL_LOSSES[loss]
+    for scale in (1e-5, 1.0, 1e5):
+        for r in (1e-6, 1e-3, 0.1, 1.0, 1e3, 1e6):
+            single = float(function(torch.tensor(r), scale))
+            double = float(function(torch.tensor(r, dtype=torch.float64), scale))
+            assert single == pytest.approx(double, rel=1e-4, abs=1e-37)
+    far = function(torch.tensor([1e15, -1e15]), 1e-5)
+    assert torch.isfinite(far).all()
+
+
+def test_the_automatic_scale_leaves_out_columns_without_spread():
+    rows, _ = planted_plane(0)
+    padded = np.hstack([rows, np.zeros((len(rows), 40))])
+    scales = []
+    for table in (rows, padded):
+        model = AutoencoderTransformer(
+            2,
+            hidden_layer_sizes=(),
+            scaling=None,
+            loss="geman_mcclure",
+            loss_scale="auto",
+            max_iter=1,
+            random_state=0,
+        ).fit(table)
+        scales.append(model.net_.criterion_.scale)
+    assert scales[1] == pytest.approx(scales[0], rel=1e-3)
+
+
 def planted_plane(seed):
     """400 rows near a plane in 20 columns; 30% of them have 30% gross cells."""
     rng = np.random.default_rng(seed)
@@ -140,13 +170,16 @@ def test_binary_cross_entropy(X):
     fitted = AutoencoderTransformer(
         3, loss="binary_cross_entropy", scaling=None, max_iter=30, random_state=0
     ).fit(pixels)
-    rebuilt = fitted.reconstruct(pixels).clip(1e-6, 1 - 1e-6)
+    rebuilt = fitted.reconstruct(pixels)
     assert ((rebuilt >= 0) & (rebuilt <= 1)).all()
+    rebuilt = rebuilt.clip(1e-6, 1 - 1e-6)
     entropy = -(pixels * np.log(rebuilt) + (1 - pixels) * np.log(1 - rebuilt))
     np.testing.assert_allclose(
         fitted.reconstruction_error(pixels), entropy.sum(axis=1), rtol=1e-3
     )
     assert fitted.loss_curve_[-1] < fitted.loss_curve_[0]
+    with pytest.raises(ValueError, match=r"needs values in \[0, 1\]"):
+        fitted.reconstruction_error(2 * pixels)
     with pytest.raises(ValueError, match=r"column number 0 goes from.*scaling=None"):
         fitted.set_params(scaling="standard").fit(pixels)
     with pytest.raises(ValueError, match=r"needs values in \[0, 1\]"):

@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import multivariate_normal
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_repr import CollapseWarning, VariationalAutoencoder
+from sklearn_repr import (
+    AutoencoderTransformer,
+    CollapseWarning,
+    DenoisingAutoencoder,
+    VariationalAutoencoder,
+)
 from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.objectives import ELBO, TotalCorrelation
 from sklearn_repr.objectives.variational import (
@@ -166,7 +172,7 @@ def test_samples_look_like_the_data(rows):
     assert list(vae.set_output(transform="pandas").sample(2).columns) == [
         f"x{i}" for i in range(8)
     ]
-    with pytest.raises(ValueError, match="n_samples must be an integer"):
+    with pytest.raises(ValueError, match="n_samples == 0, must be >= 1"):
         vae.sample(0)
 
 
@@ -233,6 +239,71 @@ def test_beta_tcvae_trains_and_records_its_parts(rows):
     for part in ("mutual_information", "total_correlation", "dimension_kl"):
         assert len(vae.loss_terms_[f"train_{part}"]) == vae.n_iter_
     assert np.isfinite(vae.score_samples(rows)).all()
+
+
+def test_beta_tcvae_is_trained_with_early_stopping(X):
+    vae = VariationalAutoencoder(
+        3,
+        objective="beta_tcvae",
+        beta=2.0,
+        init=None,
+        learning_rate_init=0.005,
+        max_iter=80,
+        random_state=0,
+    ).fit(X)
+    assert vae.best_loss_ == min(vae.validation_curve_)
+    assert vae.n_iter_ > 15
+    assert vae.kl_per_component_.sum() > 0.5
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_patience_waits_for_the_warm_up(X, early_stopping):
+    vae = VariationalAutoencoder(
+        2,
+        warm_up=30,
+        init=None,
+        early_stopping=early_stopping,
+        max_iter=60,
+        n_iter_no_change=3,
+        tol=0.5,
+        random_state=0,
+    ).fit(X)
+    assert vae.n_iter_ > 30
+
+
+def test_moments_in_frames_and_changed_settings(X):
+    vae = VariationalAutoencoder(2, max_iter=2, random_state=0, warm_start=True).fit(X)
+    mean, std = vae.set_output(transform="pandas").transform(X, return_std=True)
+    assert list(mean.columns) == list(vae.get_feature_names_out())
+    assert std.shape == mean.shape
+    with pytest.raises(ValueError, match="decoder_variance was 'learned'"):
+        vae.set_params(decoder_variance=0.5).fit(X)
+    with pytest.raises(ValueError, match="free_bits needs objective='elbo'"):
+        VariationalAutoencoder(2, objective="beta_tcvae", free_bits=1.0).fit(X)
+    for wrong in (0, 2.7, "a"):
+        with pytest.raises((ValueError, TypeError), match="n_samples"):
+            vae.score_samples(X, n_samples=wrong)
+        with pytest.raises((ValueError, TypeError), match="n_samples"):
+            vae.sample(wrong)
+
+
+def test_impossible_rows_of_bernoulli_columns_are_refused():
+    bits = (np.random.default_rng(0).random((80, 5)) < 0.5) * 1.0
+    vae = VariationalAutoencoder(
+        1, decoder="bernoulli", scaling=None, max_iter=2, random_state=0
+    ).fit(bits)
+    for method in (vae.score_samples, vae.reconstruction_error):
+        with pytest.raises(ValueError, match=r"needs values in \[0, 1\]"):
+            method(3 * bits)
+
+
+@pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer])
+def test_defaults_are_silent_on_ordinary_tables(load, recwarn):
+    rows = load().data
+    for cls in (AutoencoderTransformer, DenoisingAutoencoder, VariationalAutoencoder):
+        for seed in range(2):
+            cls(random_state=seed, max_iter=30).fit(rows)
+    assert not [str(w.message) for w in recwarn]
 
 
 def test_convolutional():

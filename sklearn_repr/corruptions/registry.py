@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 from torch import Tensor
@@ -77,8 +79,9 @@ def make_corruption(
         return copy.deepcopy(corruption)  # fitting it must not change the parameter
     if not isinstance(corruption, str):
         return UserCorruption(corruption)
-    ends = tuple(level) if isinstance(level, tuple | list) else (level, level)
-    if len(ends) != 2 or not 0 <= ends[0] <= ends[1]:
+    ends: Any = tuple(level) if isinstance(level, tuple | list) else (level, level)
+    numbers = all(isinstance(end, Real) and math.isfinite(end) for end in ends)
+    if len(ends) != 2 or not numbers or not 0 <= ends[0] <= ends[1]:
         raise ValueError(
             "corruption_level must be a number >= 0 or a range (low, high) of such;"
             f" got {level!r}."

@@ -69,11 +69,15 @@ class Patience(Callback):  # type: ignore[misc]
         Epochs without improvement before training ends.
     tol : float
         An improvement lowers the loss by more than `tol` times its magnitude.
+    good_start : bool, default=False
+        The start is a solution of its own, such as PCA: to find nothing better is then
+        no failure, unless the weights hardly moved or the loss exploded.
     """
 
-    def __init__(self, n_iter_no_change: int, tol: float):
+    def __init__(self, n_iter_no_change: int, tol: float, good_start: bool = False):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.good_start = good_start
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget earlier training."""
@@ -102,14 +106,19 @@ class Patience(Callback):  # type: ignore[misc]
         held_out = dataset_valid is not None
         epoch = len(net.history)
         loss = net.history[-1]["valid_loss" if held_out else "train_loss"]
-        self._consider(net, loss, epoch=epoch, keep=held_out)
+        if held_out or net.criterion_.settled:
+            self._consider(net, loss, epoch=epoch, keep=held_out)
+        if not net.criterion_.settled:
+            self.waited_ = 0
         # by a flag, so that the callbacks that come after hear of this epoch too
         net.stop_ = self.waited_ >= self.n_iter_no_change
         if net.stop_ or epoch == net.max_epochs:
             if held_out:
                 self.stuck_ = self.best_epoch_ == 0 and self._is_stuck(net, dataset_train)
             else:
-                self.stuck_ = epoch > 1 and not loss_fell(net.history[:, "train_loss"])
+                curve = net.history[:, "train_loss"]
+                self.compared_ = curve[0], curve[-1]
+                self.stuck_ = epoch > 1 and not loss_fell(curve)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Put the best weights back."""
@@ -123,6 +132,10 @@ class Patience(Callback):  # type: ignore[misc]
         final = net.evaluate(batches, net.corruption_)["loss"]
         net.module_.load_state_dict(self.weights_)
         start = net.evaluate(batches, net.corruption_)["loss"]
+        self.compared_ = start, final
+        if self.good_start:
+            still = abs(final - start) <= 1e-6 * abs(start)
+            return bool(still or final - start > abs(start))
         return bool(final >= start - 1e-6 * abs(start))
 
     def _consider(self, net: Any, loss: float, *, epoch: int, keep: bool) -> None:

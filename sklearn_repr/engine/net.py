@@ -130,6 +130,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         noise = make_generator(self.seeds["corruption"], train.values.device)
         self.stop_ = False
         self.listening_ = any(_hears_batches(cb) for _, cb in self.callbacks_)
+        self.criterion_.start_epoch(0, len(train))
         if held_out is not None:
             self.initial_loss_ = self.evaluate(held_out, corruption)["loss"]
         datasets = {"dataset_train": train, "dataset_valid": valid}

@@ -40,7 +40,7 @@ class TrainingSettings:
 
     `min_rows` is the smallest batch that the objective can learn from. Without
     `hold_out`, early stopping judges by the training rows: right where nothing can be
-    overfitted. `best_start` says that no better weights than the first can be expected.
+    overfitted. `good_start` says that the start is a solution of its own, such as PCA.
     `label` names the estimator on the progress bar.
     """
 
@@ -58,7 +58,7 @@ class TrainingSettings:
     verbose: int
     min_rows: int = 1
     hold_out: bool = True
-    best_start: bool = False
+    good_start: bool = False
     label: str = ""
 
     def split(self, seeds: Seeds) -> ShuffledSplit | AllRows | None:
@@ -121,7 +121,9 @@ def train(
     finite_loss = FiniteLoss(column_names)
     optimizer, options = _resolve_optimizer(settings.optimizer)
     progress = ProgressBar(settings.label)
-    patience = Patience(settings.n_iter_no_change, settings.tol)
+    patience = Patience(
+        settings.n_iter_no_change, settings.tol, good_start=settings.good_start
+    )
     net: RepresentationNet = RepresentationNet(
         module.to(rows.values.dtype),
         objective.to(rows.values.dtype),
@@ -156,15 +158,14 @@ def train(
     with single_thread(), seeded, closing(progress):
         net.initialize()
         if net.criterion_.needs_fit:
-            some = rows.take(slice(0, ROWS_TO_FIT_ON))
+            some = rows.some(ROWS_TO_FIT_ON)
             with torch.no_grad():
                 net.criterion_.fit(net.module_(some.values), some)
         net.partial_fit(rows, corruption=corruption)
     net._set_training(False)
     if not all(bool(torch.isfinite(p).all()) for p in net.module_.parameters()):
         finite_loss.fail(net, rows)
-    if not settings.best_start:
-        _warn_if_stuck(net, patience, rows.values.shape[1])
+    _warn_if_stuck(net, patience, rows.values.shape[1])
     return net
 
 
@@ -205,10 +206,10 @@ def _warn_if_stuck(net: RepresentationNet, patience: Patience, width: int) -> No
     # a loss of next to nothing per column has nowhere to fall
     if not patience.stuck_ or abs(patience.best_loss_) <= 1e-4 * width:
         return
-    curve = net.history[:, "train_loss"]
+    start, end = patience.compared_
     warnings.warn(
-        f"The loss never fell in {len(curve)} epochs (from {curve[0]:.4g} to"
-        f" {curve[-1]:.4g}). Change learning_rate_init ({net.lr:g}), raise max_iter, or"
+        f"The loss never fell in {len(net.history)} epochs (from {start:.4g} to"
+        f" {end:.4g}). Change learning_rate_init ({net.lr:g}), raise max_iter, or"
         " look for columns that hold no signal.",
         ConvergenceWarning,
         stacklevel=2,

@@ -68,27 +68,32 @@ class BaseAutoencoder(BaseReconstructor):
 
     def _training_settings(self, n_rows: int) -> TrainingSettings:
         settings = super()._training_settings(n_rows)
-        if not self._is_linear():
-            return settings
-        # PCA of all rows is then the solution, or at least the start
-        is_pca = self.init == "pca" and self.loss == "squared_error" and not self.alpha
-        best = is_pca and not self._penalties() and self._build_corruption() is None
-        return replace(settings, hold_out=False, best_start=best)
+        linear = self._is_linear()
+        has_path = linear or (self.linear_skip and not callable(self.architecture))
+        good = self.init == "pca" and has_path and not self._is_bounded()
+        # a linear network overfits no more than PCA does: judge it by all rows
+        return replace(settings, hold_out=not linear, good_start=good)
+
+    def _unit_interval(self) -> bool:
+        return bool(self.loss == BINARY)
+
+    def _is_bounded(self) -> bool:
+        """Tell probabilities and rates, which have no linear start."""
+        return self.loss == BINARY or "kl_sparsity" in self._penalties()
 
     def _check_rows(self, rows: Batch) -> None:
-        if self.loss == BINARY:
+        if self._unit_interval():
             names = getattr(self, "feature_names_in_", None)
             refuse_outside_unit_interval(rows, names, f"loss={BINARY!r}")
 
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
-        penalties = self._penalties()
-        # probabilities and rates have no linear start
-        bounded = self.loss == BINARY or "kl_sparsity" in penalties
+        penalties, bounded = self._penalties(), self._is_bounded()
         # no eigenvectors for init=None and a plain number: they cost d³
         by_share = not isinstance(self.n_components, Integral)
         subspace = None
         if (self.init == "pca" and not bounded) or by_share:
-            wanted = None if by_share else int(self.n_components)
+            exact = by_share or self._is_linear()
+            wanted = None if exact else int(self.n_components)
             subspace = principal_subspace(rows.values, wanted)
         self._resolve_components(subspace, held_out)
         self._warn_if_overcomplete(rows.values.shape[1])
@@ -106,7 +111,7 @@ class BaseAutoencoder(BaseReconstructor):
         )
 
     def _warn_if_overcomplete(self, width: int) -> None:
-        regularised = self._penalties() or self.alpha or self.dropout
+        regularised = any(self._penalties().values()) or self.alpha or self.dropout
         chosen = isinstance(self.n_components, Integral)
         if regularised or not chosen or self.n_components_ < width:
             return
@@ -130,12 +135,13 @@ class BaseAutoencoder(BaseReconstructor):
             del self.explained_variance_ratio_
         if callable(self.architecture) or SPARSE & set(self._penalties()):
             return
-        some = rows.take(slice(0, ROWS_TO_TURN_BY))
         module = net.module_
-        values = some.values.to(net.device)
+        values = rows.some(ROWS_TO_TURN_BY).values.to(net.device)
         with torch.inference_mode():
             codes = module.encode(values)
-        variance = rotate_code(module, values, codes).cpu().numpy()
+        contractive = "contractive" in self._penalties()
+        turned = rotate_code(module, values, codes, keep_lengths=contractive)
+        variance = turned.cpu().numpy()
         total = float(values.double().var(dim=0, correction=0).sum())
         self.explained_variance_ratio_ = variance / total if total else 0 * variance
 

@@ -80,11 +80,14 @@ def penalty_weights(penalty: Any, weight: Any) -> dict[str, float]:
         else list(penalty)
     )
     for name in names:
-        if name not in PENALTIES:
+        if not isinstance(name, str) or name not in PENALTIES:
             raise ValueError(
                 f"penalty must hold names in {set(PENALTIES)}; got {name!r}."
             )
-    weights = np.atleast_1d(np.asarray(weight, dtype=float)).tolist()
+    try:
+        weights = np.atleast_1d(np.asarray(weight, dtype=float)).ravel().tolist()
+    except (TypeError, ValueError):
+        raise ValueError(f"penalty_weight must hold numbers; got {weight!r}.") from None
     if len(weights) == 1:
         weights *= len(names)
     if len(weights) != len(names) or len(set(names)) < len(names):

@@ -45,6 +45,10 @@ class BaseReconstructor(BaseRepresentation):
         """Return how badly each encoded row reconstructs, shape (n,)."""
         raise NotImplementedError
 
+    def _unit_interval(self) -> bool:
+        """Tell whether scaled values must lie in [0, 1]."""
+        return False
+
     def _resolve_components(
         self, subspace: PrincipalSubspace | None, held_out: Batch | None
     ) -> None:
@@ -116,6 +120,8 @@ class BaseReconstructor(BaseRepresentation):
         """
         check_is_fitted(self)
         X = self._validate(X, reset=False)
+        if self._unit_interval():
+            self._check_rows(self._codec.encode(X))
         return self._infer(self._row_error, X).astype(np.float64)
 
     def score(self, X: Any, y: Any = None) -> float:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -43,6 +44,11 @@ UNUSED = 0.01
 ROWS_TO_JUDGE_BY = 10_000
 
 
+def check_count(n_samples: Any) -> None:
+    """Raise unless `n_samples` is a positive integer."""
+    check_scalar(n_samples, "n_samples", Integral, min_val=1)
+
+
 class BaseVariational(BaseReconstructor):
     """A posterior in place of a code; see :class:`BaseReconstructor`."""
 
@@ -65,18 +71,24 @@ class BaseVariational(BaseReconstructor):
         *BaseReconstructor._shaping,
         "linear_skip",
         "decoder",
+        "decoder_variance",
     )
 
     def _training_settings(self, n_rows: int) -> TrainingSettings:
         settings = super()._training_settings(n_rows)
-        if self.architecture != "mlp" or self._architecture_options().hidden(1) != ():
-            return settings
-        # a linear model starts at its optimum, probabilistic PCA of all rows
-        best = self.init == "pca" and self.beta == 1 and not self.alpha
-        return replace(settings, hold_out=False, best_start=best)
+        hidden = (
+            self._architecture_options().hidden(1) if self.architecture == "mlp" else (0,)
+        )
+        good = self.init == "pca" and self.decoder == "gaussian"
+        good = good and (self.linear_skip or not hidden)
+        # a linear model overfits no more than probabilistic PCA does
+        return replace(settings, hold_out=bool(hidden), good_start=good)
+
+    def _unit_interval(self) -> bool:
+        return bool(self.decoder == "bernoulli")
 
     def _check_rows(self, rows: Batch) -> None:
-        if self.decoder == "bernoulli":
+        if self._unit_interval():
             names = getattr(self, "feature_names_in_", None)
             refuse_outside_unit_interval(rows, names, "decoder='bernoulli'")
 
@@ -103,6 +115,8 @@ class BaseVariational(BaseReconstructor):
     def _build_objective(self, codec: NumericCodec) -> Objective:
         bernoulli = self.decoder == "bernoulli"
         if self.objective == "beta_tcvae":
+            if self.free_bits:
+                raise ValueError("free_bits needs objective='elbo'.")
             return TotalCorrelation(self.beta, warm_up=self.warm_up, bernoulli=bernoulli)
         return ELBO(
             self.beta,
@@ -112,12 +126,15 @@ class BaseVariational(BaseReconstructor):
         )
 
     def _finish(self, net: RepresentationNet, rows: Batch) -> None:
-        some = rows.values[:ROWS_TO_JUDGE_BY].to(net.device)
+        some = rows.some(ROWS_TO_JUDGE_BY).values.to(net.device)
         with torch.inference_mode():
             mean, log_variance = net.module_.encoder(some)
             kl = gaussian_kl(mean, log_variance).mean(dim=0)
         self.kl_per_component_ = kl.cpu().double().numpy()
-        if self.kl_per_component_.max() < UNUSED and float(some.var(dim=0).sum()) > 0:
+        if (
+            self.kl_per_component_.max() < UNUSED
+            and float(some.var(dim=0, correction=0).sum()) > 0
+        ):
             warnings.warn(
                 "The posterior has collapsed to the prior: no component says more than"
                 f" {UNUSED} nats about a row. Lower beta, set warm_up or free_bits, or"
@@ -151,13 +168,14 @@ class BaseVariational(BaseReconstructor):
         std : ndarray of shape (n_samples, n_components_)
             Standard deviations, if asked for.
         """
-        Z = super().transform(X)
+        check_is_fitted(self)
+        rows = self._validate(X, reset=False)
+        module = self.net_.module_
+        Z = self._infer(module.encode, rows).astype(rows.dtype, copy=False)
         if not return_std:
             return Z
-        rows = self._validate(X, reset=False)
-        encoder = self.net_.module_.encoder
-        std = self._infer(lambda x: (0.5 * encoder(x)[1]).exp(), rows)
-        return Z, std.astype(Z.dtype, copy=False)
+        std = self._infer(lambda x: (0.5 * module.encoder(x)[1]).exp(), rows)
+        return Z, std.astype(rows.dtype, copy=False)
 
     def score_samples(self, X: Any, n_samples: int | None = None) -> NDArray[np.float64]:
         r"""Bound the log-density of rows from below.
@@ -183,7 +201,11 @@ class BaseVariational(BaseReconstructor):
         """
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
+        if self._unit_interval():
+            self._check_rows(self._codec.encode(rows))
         encoder = self.net_.module_.encoder
+        if n_samples is not None:
+            check_count(n_samples)
         if n_samples is None:
             points = matched_draws(ELBO_DRAWS, self.n_components_)
         else:
@@ -231,8 +253,7 @@ class BaseVariational(BaseReconstructor):
             Rows in original units; a DataFrame if ``set_output`` asks for one.
         """
         check_is_fitted(self)
-        if int(n_samples) != n_samples or n_samples < 1:
-            raise ValueError(f"n_samples must be an integer >= 1; got {n_samples!r}.")
+        check_count(n_samples)
         module = self.net_.module_
         generator = make_generator(Seeds(random_state)["sample"])
         codes = torch.randn(int(n_samples), self.n_components_, generator=generator)

@@ -17,6 +17,7 @@ from sklearn_repr.corruptions import (
     make_corruption,
 )
 from sklearn_repr.estimators.autoencoder import AutoencoderTransformer
+from sklearn_repr.utils.validation import check_input_shape
 
 __all__ = ["DenoisingAutoencoder"]
 
@@ -270,8 +271,11 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         self.n_corruptions = n_corruptions
 
     def _build_corruption(self) -> Corruption:
+        shape = self.input_shape
+        if shape is not None:
+            shape = check_input_shape(shape, self.n_features_in_)
         corruption = make_corruption(
-            self.corruption, self.corruption_level, input_shape=self.input_shape
+            self.corruption, self.corruption_level, input_shape=shape
         )
         if self.n_corruptions == 1:
             return corruption

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from sklearn_repr._outputs import Outputs
+from sklearn_repr.modules.linear import SkipConnected
+from sklearn_repr.modules.tied import TiedLinear
 
 __all__ = ["Autoencoder"]
+
+LINEAR = (nn.Linear, TiedLinear)
 
 
 class Autoencoder(nn.Module):
@@ -65,6 +71,7 @@ class Autoencoder(nn.Module):
             inputs=x,
             encode=self.encode,
             weights=self.weights,
+            directions=self.directions,
             slope=self._slope(embedding),
         )
 
@@ -72,9 +79,20 @@ class Autoencoder(nn.Module):
         """Return weight matrices by name."""
         return {name: p for name, p in self.named_parameters() if p.ndim > 1}
 
+    def directions(self) -> list[Tensor]:
+        """Return the weights that the code meets first, where they are linear maps."""
+        decoder: Any = self.decoder
+        first = [decoder[0]] if isinstance(decoder, nn.Sequential) else []
+        if isinstance(decoder, SkipConnected):
+            first = [decoder.linear, decoder.network[0]]
+        return [layer.weight for layer in first if isinstance(layer, LINEAR)]
+
     def _slope(self, embedding: Tensor) -> Tensor | None:
         """Return the derivative of the code's activation for a single linear layer."""
-        if not (isinstance(self.encoder, nn.Sequential) and len(self.encoder) == 1):
+        encoder = self.encoder
+        if not (isinstance(encoder, nn.Sequential) and len(encoder) == 1):
+            return None
+        if type(encoder[0]) is not nn.Linear:
             return None
         if self.code is None:
             return embedding.new_ones(1, 1).expand_as(embedding)

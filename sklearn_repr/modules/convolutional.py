@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -11,10 +11,14 @@ from torch import nn
 
 from sklearn_repr.modules.mlp import ACTIVATIONS
 
-__all__ = ["ConvOptions", "check_input_shape", "conv_decoder", "conv_encoder"]
+__all__ = ["ConvOptions", "conv_decoder", "conv_encoder"]
 
 CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d}
 TRANSPOSED: dict[int, type[nn.Module]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d}
+
+# Units of the dense layer between convolutions and code: without it, a narrow code would
+# have to place every feature by a linear map
+DENSE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,8 @@ def conv_encoder(options: ConvOptions, n_components: int) -> nn.Sequential:
         )
         layers += options.behind(after)
     width = options.channels[-1] * prod(options.sizes()[-1])
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width, n_components))
+    layers += [nn.Flatten(), nn.Linear(width, DENSE), *options.behind(DENSE)]
+    return nn.Sequential(*layers, nn.Linear(DENSE, n_components))
 
 
 def conv_decoder(options: ConvOptions, n_components: int) -> nn.Sequential:
@@ -145,7 +150,8 @@ def conv_decoder(options: ConvOptions, n_components: int) -> nn.Sequential:
     shape, sizes, kernel = options.input_shape, options.sizes(), options.kernel_size
     transposed: Callable[..., nn.Module] = TRANSPOSED[len(shape) - 1]
     last = options.channels[-1]
-    layers: list[nn.Module] = [nn.Linear(n_components, last * prod(sizes[-1]))]
+    layers: list[nn.Module] = [nn.Linear(n_components, DENSE), *options.behind(DENSE)]
+    layers += [nn.Linear(DENSE, last * prod(sizes[-1]))]
     layers += [nn.Unflatten(1, (last, *sizes[-1])), *options.behind(last)]
     channels = (*reversed(options.channels), shape[0])
     for i, (before, after) in enumerate(pairwise(channels)):
@@ -164,46 +170,3 @@ def conv_decoder(options: ConvOptions, n_components: int) -> nn.Sequential:
         if i < len(channels) - 2:
             layers += options.behind(after)
     return nn.Sequential(*layers, nn.Flatten())
-
-
-def check_input_shape(
-    input_shape: Sequence[int] | None, n_features: int
-) -> tuple[int, ...]:
-    """Check the parameter `input_shape` against the table.
-
-    Parameters
-    ----------
-    input_shape : sequence of int or None
-        (channels, height, width) or (channels, length).
-    n_features : int
-        Columns of the table.
-
-    Returns
-    -------
-    input_shape : tuple of int
-        The same.
-
-    Raises
-    ------
-    ValueError
-        If it is missing, has another number of entries, or does not fit.
-
-    Examples
-    --------
-    >>> from sklearn_repr.modules.convolutional import check_input_shape
-    >>> check_input_shape([1, 8, 8], 64)
-    (1, 8, 8)
-    """
-    if input_shape is None:
-        raise ValueError(
-            "input_shape must say what a row is: (channels, height, width) or (channels,"
-            " length); got None."
-        )
-    shape = tuple(int(n) for n in input_shape)
-    if len(shape) not in (2, 3) or any(n < 1 for n in shape) or prod(shape) != n_features:
-        raise ValueError(
-            f"input_shape={shape} does not fit rows of {n_features} columns: it must be"
-            " (channels, height, width) or (channels, length) whose product is"
-            f" {n_features}."
-        )
-    return shape

@@ -13,7 +13,6 @@ from sklearn_repr.modules.autoencoder import Autoencoder
 from sklearn_repr.modules.contrastive import ContrastiveNetwork
 from sklearn_repr.modules.convolutional import (
     ConvOptions,
-    check_input_shape,
     conv_decoder,
     conv_encoder,
 )
@@ -29,6 +28,7 @@ from sklearn_repr.modules.variational import (
     VariationalNetwork,
     set_to_probabilistic_pca,
 )
+from sklearn_repr.utils.validation import check_input_shape
 
 __all__ = [
     "ArchitectureOptions",
@@ -106,22 +106,22 @@ def make_autoencoder(
     architecture : "mlp", "conv" or callable
         A torch module class or function called with keywords `n_features` and
         `n_components`. It returns a module with methods ``encode`` and ``decode``, or a
-        pair (encoder, decoder) of modules.
+        pair (encoder, decoder) of modules; what follows is then without effect.
     n_features, n_components : int
         Widths of rows and codes.
     options : ArchitectureOptions
-        Used by "mlp".
+        Shape of the network.
     linear_skip : bool, default=True
-        Put a linear path beside encoder and decoder; used by "mlp".
+        Put a linear path beside encoder and decoder.
     tied_weights : bool, default=False
-        Let the decoder's weights be the encoder's, transposed; used by "mlp".
+        Let the decoder's weights be the encoder's, transposed ("mlp" only).
     code, link : torch.nn.Module or None, default=None
-        What codes and reconstructions pass through; used by "mlp".
+        What codes and reconstructions pass through.
     subspace : PrincipalSubspace or None, default=None
-        Where the linear maps start; None starts at random. Used by "mlp" where
-        encoder and decoder have a linear map: with `linear_skip` or no hidden layer.
+        Where linear maps start, with `linear_skip` or no hidden layer; None starts at
+        random.
     dtype : torch.dtype, default=torch.float32
-        Type of the weights; a user's architecture keeps its own.
+        Type of the weights.
 
     Returns
     -------
@@ -149,6 +149,12 @@ def make_autoencoder(
     if tied_weights and architecture != "mlp":
         raise ValueError("tied_weights=True needs architecture='mlp'.")
     if not isinstance(architecture, str):
+        if code is not None or link is not None:
+            raise ValueError(
+                "penalty='topk', penalty='kl_sparsity' and loss='binary_cross_entropy'"
+                " need architecture='mlp' or 'conv': they end encoder or decoder by a"
+                " layer of their own."
+            )
         built = architecture(n_features=n_features, n_components=n_components)
         if isinstance(built, tuple) and len(built) == 2:
             built = Autoencoder(*built)
@@ -180,6 +186,12 @@ def make_autoencoder(
     module = Autoencoder(*ends, code, link).to(dtype)
     if maps is not None and subspace is not None:
         set_to_principal_axes(*maps, subspace)  # type: ignore[arg-type]
+        if hidden and tied_weights:
+            # a tied network cannot start at zero where its activation does not
+            with torch.no_grad():
+                path: Any = ends[1]
+                start = path.network(torch.zeros(1, n_components, dtype=dtype))
+                path.linear.bias -= start[0]
     return module
 
 
@@ -322,7 +334,7 @@ class _WithOutputs(Autoencoder):
     def __init__(self, module: nn.Module):
         nn.Module.__init__(self)
         self.module = module
-        self.encoder = self.code = None  # type: ignore[assignment]
+        self.encoder = self.decoder = self.code = None  # type: ignore[assignment]
 
     def encode(self, x: Tensor) -> Tensor:
         return self.module.encode(x)  # type: ignore[no-any-return,operator]

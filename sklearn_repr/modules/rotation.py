@@ -16,7 +16,9 @@ __all__ = ["rotate_code"]
 FLOOR = 1e-5
 
 
-def rotate_code(module: Autoencoder, rows: Tensor, codes: Tensor) -> Tensor:
+def rotate_code(
+    module: Autoencoder, rows: Tensor, codes: Tensor, *, keep_lengths: bool = False
+) -> Tensor:
     r"""Turn the code without changing what the module reconstructs.
 
     The new code is z' = T (z - m), with m the mean code and T such that the best linear
@@ -24,7 +26,8 @@ def rotate_code(module: Autoencoder, rows: Tensor, codes: Tensor) -> Tensor:
     units, by decreasing variance: the axes of PCA on what the code linearly explains. For
     a linear autoencoder at its optimum they are the principal components themselves. The
     sign makes the entry of largest magnitude of every column positive. Where decoder and
-    encoder are tied, T is orthogonal and its axes are those of the code's covariance.
+    encoder are tied, or lengths are to be kept, T is orthogonal and its axes are those of
+    the code's covariance.
 
     Parameters
     ----------
@@ -34,6 +37,9 @@ def rotate_code(module: Autoencoder, rows: Tensor, codes: Tensor) -> Tensor:
         Training rows.
     codes : Tensor of shape (n, n_components)
         Their codes.
+    keep_lengths : bool, default=False
+        Turn the code without stretching it, which leaves the norm of the encoder's
+        Jacobian as it is.
 
     Returns
     -------
@@ -61,9 +67,10 @@ def rotate_code(module: Autoencoder, rows: Tensor, codes: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(z.T @ z / len(z))
     values = values.clamp(min=FLOOR**2 * float(values[-1]) + 1e-30)
     tied = any(isinstance(layer, TiedLinear) for layer in module.modules())
+    rigid = tied or keep_lengths
     whiten = (vectors / values.sqrt()).T
     cross = x.T @ (z @ whiten.T) / len(z)
-    if tied:
+    if rigid:
         order = cross.square().sum(dim=0).argsort(descending=True, stable=True)
         turn, explained = vectors.T[order], cross.square().sum(dim=0)[order]
         columns, mean = cross[:, order], torch.zeros_like(mean)
@@ -80,7 +87,7 @@ def rotate_code(module: Autoencoder, rows: Tensor, codes: Tensor) -> Tensor:
         columns, explained = left, scale.square()
     largest = columns.gather(0, columns.abs().argmax(dim=0, keepdim=True))[0]
     turn = turn * torch.where(largest < 0, -1.0, 1.0).unsqueeze(1).to(turn)
-    back = turn.T if tied else torch.linalg.inv(turn)
+    back = turn.T if rigid else torch.linalg.inv(turn)
     with torch.no_grad():
         for i, layer in enumerate(_ends(module.encoder, -1)):
             layer.weight.copy_(turn @ layer.weight.double())

@@ -27,11 +27,15 @@ class Objective(nn.Module):
     ----------
     needs_fit : bool
         True if `fit` must be called before training.
+    settled : bool
+        False while the weights of the terms still change, so that losses of different
+        epochs cannot be compared.
     uses_global_generator : bool
         True if the terms draw from torch's global generator.
     """
 
     needs_fit = False
+    settled = True
     uses_global_generator = False
 
     def __init__(self, weights: Mapping[str, float] | None = None):
@@ -61,7 +65,7 @@ class Objective(nn.Module):
         Parameters
         ----------
         epoch : int
-            Counted from 1.
+            Counted from 1; 0 is the start, before any training.
         n_rows : int
             Rows that are trained on.
         """

@@ -55,22 +55,20 @@ class OrthogonalDecoder(Objective):
     >>> import torch
     >>> from sklearn_repr._outputs import Batch, Outputs
     >>> from sklearn_repr.objectives import OrthogonalDecoder
-    >>> weights = {"decoder.weight": torch.eye(2)}
-    >>> outputs = Outputs(torch.zeros(1, 2), weights=lambda: weights)
+    >>> outputs = Outputs(torch.zeros(1, 2), directions=lambda: [torch.eye(2)])
     >>> float(OrthogonalDecoder().terms(outputs, Batch(torch.zeros(1, 2)))["orthogonal"])
     0.0
     """
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the penalty of the batch; see :class:`Objective`."""
-        if outputs.weights is None:
+        maps = outputs.directions() if outputs.directions is not None else []
+        if not maps:
             raise ValueError(
-                "The orthogonal penalty needs a module that says its weights."
+                "The orthogonal penalty needs a decoder that begins with a linear map."
             )
-        width = outputs.embedding.shape[1]
         total = outputs.embedding.new_zeros(())
-        for name, weight in outputs.weights().items():
-            if name.startswith("decoder.") and weight.shape[-1] == width:
-                columns = torch.nn.functional.normalize(weight, dim=0)
-                total = total + (columns.T @ columns).triu(diagonal=1).square().sum()
+        for weight in maps:
+            columns = torch.nn.functional.normalize(weight, dim=0)
+            total = total + (columns.T @ columns).triu(diagonal=1).square().sum()
         return {"orthogonal": total}

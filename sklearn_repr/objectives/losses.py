@@ -27,6 +27,8 @@ __all__ = [
 
 # Standard deviation of a normal distribution over its median absolute deviation
 MAD_TO_SD = 1.4826
+# Ratios beyond this would overflow when squared in single precision
+FAR = 1e18
 
 
 def squared_error(residual: Tensor, scale: float) -> Tensor:
@@ -48,26 +50,30 @@ def huber(residual: Tensor, scale: float) -> Tensor:
 
 def pseudo_huber(residual: Tensor, scale: float) -> Tensor:
     """Return c² (√(1 + (r/c)²) - 1), also known as L1-L2; c is `scale`."""
-    ratio = (residual / scale).square()
-    # (√(1 + u) - 1) without cancellation at small u
-    return scale**2 * ratio / ((1 + ratio).sqrt() + 1)
+    ratio = residual / scale
+    # in this form nothing cancels where r is small nor overflows where it is large
+    return scale**2 * ratio * (ratio / (torch.hypot(ratio, torch.ones_like(ratio)) + 1))
 
 
 def cauchy(residual: Tensor, scale: float) -> Tensor:
     """Return c²/2 · log(1 + (r/c)²); c is `scale`."""
-    return scale**2 / 2 * torch.log1p((residual / scale).square())
+    return scale**2 / 2 * torch.log1p((residual / scale).clamp(-FAR, FAR).square())
 
 
 def geman_mcclure(residual: Tensor, scale: float) -> Tensor:
     """Return r²/2 / (1 + (r/c)²), which never exceeds c²/2; c is `scale`."""
-    square = residual.square()
-    return square / 2 / (1 + square / scale**2)
+    ratio = (residual / scale).clamp(-FAR, FAR).square()
+    return scale**2 / 2 * (ratio / (1 + ratio))
 
 
 def fair(residual: Tensor, scale: float) -> Tensor:
     """Return c² (abs(r)/c - log(1 + abs(r)/c)); c is `scale`."""
     ratio = residual.abs() / scale
-    return scale**2 * (ratio - torch.log1p(ratio))
+    # near zero the difference would cancel: its series
+    small = ratio.clamp(max=0.02)
+    series = 1 / 2 - small * (1 / 3 - small * (1 / 4 - small * (1 / 5 - small / 6)))
+    far = ratio - torch.log1p(ratio)
+    return scale**2 * torch.where(ratio < 0.02, small.square() * series, far)
 
 
 def correntropy(residual: Tensor, scale: float) -> Tensor:
@@ -144,6 +150,12 @@ def auto_scale(loss: str, residual: Tensor) -> float:
     """
     if loss not in SCALED_LOSSES:
         return 1.0
-    spread = max(MAD_TO_SD * float(residual.abs().median()), 1e-6)
+    if residual.numel() == 0:
+        return 1.0
+    sizes = residual.abs()
+    typical = float(sizes.median())
+    if typical == 0.0 and sizes.any():  # more than half are zero: the others decide
+        typical = float(sizes[sizes > 0].median())
+    spread = max(MAD_TO_SD * typical, 1e-6)
     tuning = SCALED_LOSSES[loss].tuning
     return tuning * spread**2 if loss == "correntropy" else tuning * spread

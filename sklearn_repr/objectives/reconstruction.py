@@ -80,8 +80,12 @@ class Reconstruction(Objective):
         """Take the scale from the residuals of observed cells; see :class:`Objective`."""
         rebuilt, values, observed = self._aligned(outputs, target)
         residual = rebuilt - values
+        # columns without spread leave no residual, and say nothing about the others'
+        varied = values.amax(dim=0) > values.amin(dim=0)
         if observed is not None:
-            residual = residual[observed]
+            residual = residual[observed & varied]
+        elif varied.any():
+            residual = residual[:, varied]
         if isinstance(self.loss, str):
             self.scale = auto_scale(self.loss, residual)
         return self

@@ -140,6 +140,7 @@ class ELBO(Objective):
         """Let the divergence's weight grow; see :class:`Objective`."""
         self.n_rows = n_rows
         self.share = min(1.0, epoch / (self.warm_up + 1)) if self.warm_up else 1.0
+        self.settled = self.share == 1.0
         self.weights = {k: self.share * w for k, w in self.final_weights.items()}
 
     def train(self, mode: bool = True) -> ELBO:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -9,7 +12,7 @@ from scipy import sparse
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-__all__ = ["check_latent", "column_label", "validate_table"]
+__all__ = ["check_input_shape", "check_latent", "column_label", "validate_table"]
 
 
 def column_label(names: Any, index: int) -> str:
@@ -127,3 +130,47 @@ def check_latent(Z: Any, n_components: int, who: str) -> Any:
             f" {n_components} components: pass what transform returned."
         )
     return Z
+
+
+def check_input_shape(
+    input_shape: Sequence[int] | None, n_features: int
+) -> tuple[int, ...]:
+    """Check the parameter `input_shape` against the table.
+
+    Parameters
+    ----------
+    input_shape : sequence of int or None
+        (channels, height, width) or (channels, length).
+    n_features : int
+        Columns of the table.
+
+    Returns
+    -------
+    input_shape : tuple of int
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If it is missing, has another number of entries, or does not fit.
+
+    Examples
+    --------
+    >>> from sklearn_repr.utils.validation import check_input_shape
+    >>> check_input_shape([1, 8, 8], 64)
+    (1, 8, 8)
+    """
+    if input_shape is None:
+        raise ValueError(
+            "input_shape must say what a row is: (channels, height, width) or (channels,"
+            " length); got None."
+        )
+    shape: tuple[Any, ...] = tuple(input_shape)
+    whole = all(isinstance(n, Integral) and int(n) >= 1 for n in shape)
+    if not whole or len(shape) not in (2, 3) or prod(shape) != n_features:
+        raise ValueError(
+            f"input_shape={shape} does not fit rows of {n_features} columns: it must be"
+            " (channels, height, width) or (channels, length) whose product is"
+            f" {n_features}."
+        )
+    return tuple(int(n) for n in shape)
