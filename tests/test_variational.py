@@ -241,19 +241,14 @@ def test_beta_tcvae_trains_and_records_its_parts(rows):
     assert np.isfinite(vae.score_samples(rows)).all()
 
 
-def test_beta_tcvae_is_trained_with_early_stopping(X):
+def test_beta_tcvae_is_trained_with_early_stopping():
+    rows = StandardScaler().fit_transform(load_wine().data)
     vae = VariationalAutoencoder(
-        3,
-        objective="beta_tcvae",
-        beta=2.0,
-        init=None,
-        learning_rate_init=0.005,
-        max_iter=80,
-        random_state=0,
-    ).fit(X)
+        4, objective="beta_tcvae", beta=4.0, init=None, max_iter=100, random_state=0
+    ).fit(rows)
     assert vae.best_loss_ == min(vae.validation_curve_)
     assert vae.n_iter_ > 15
-    assert vae.kl_per_component_.sum() > 0.5
+    assert vae.score(rows) > 0.4
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])
