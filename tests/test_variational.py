@@ -271,6 +271,10 @@ def test_moments_in_frames_and_changed_settings(X):
     mean, std = vae.set_output(transform="pandas").transform(X, return_std=True)
     assert list(mean.columns) == list(vae.get_feature_names_out())
     assert std.shape == mean.shape
+    density = vae.score_samples(X)
+    vae.set_params(scaling="quantile")  # reaches the next fit, not this one
+    np.testing.assert_array_equal(vae.score_samples(X), density)
+    vae.set_params(scaling="standard")
     with pytest.raises(ValueError, match="decoder_variance was 'learned'"):
         vae.set_params(decoder_variance=0.5).fit(X)
     with pytest.raises(ValueError, match="free_bits needs objective='elbo'"):

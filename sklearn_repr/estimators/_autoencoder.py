@@ -22,7 +22,6 @@ from sklearn_repr.estimators._parts import (
     make_code,
     make_objective,
     penalty_weights,
-    refuse_outside_unit_interval,
 )
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.modules import make_autoencoder, principal_subspace
@@ -41,8 +40,6 @@ class BaseAutoencoder(BaseReconstructor):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseReconstructor._parameter_constraints,
-        "linear_skip": ["boolean"],
-        "init": [StrOptions({"pca"}), None],
         "loss": [StrOptions(set(LOSSES)), callable],
         "loss_scale": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "penalty": [StrOptions(set(PENALTIES)), list, tuple, None],
@@ -53,7 +50,6 @@ class BaseAutoencoder(BaseReconstructor):
 
     _shaping: ClassVar[tuple[str, ...]] = (
         *BaseReconstructor._shaping,
-        "linear_skip",
         "tied_weights",
     )
 
@@ -61,10 +57,6 @@ class BaseAutoencoder(BaseReconstructor):
 
     def _penalties(self) -> dict[str, float]:
         return penalty_weights(self.penalty, self.penalty_weight)
-
-    def _is_linear(self) -> bool:
-        """Tell networks without hidden layers."""
-        return self.architecture == "mlp" and self._architecture_options().hidden(1) == ()
 
     def _training_settings(self, n_rows: int) -> TrainingSettings:
         settings = super()._training_settings(n_rows)
@@ -74,17 +66,12 @@ class BaseAutoencoder(BaseReconstructor):
         # a linear network overfits no more than PCA does: judge it by all rows
         return replace(settings, hold_out=not linear, good_start=good)
 
-    def _unit_interval(self) -> bool:
-        return bool(self.loss == BINARY)
+    def _wants_unit_interval(self) -> str | None:
+        return f"loss={BINARY!r}" if self.loss == BINARY else None
 
     def _is_bounded(self) -> bool:
         """Tell probabilities and rates, which have no linear start."""
         return self.loss == BINARY or "kl_sparsity" in self._penalties()
-
-    def _check_rows(self, rows: Batch) -> None:
-        if self._unit_interval():
-            names = getattr(self, "feature_names_in_", None)
-            refuse_outside_unit_interval(rows, names, f"loss={BINARY!r}")
 
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
         penalties, bounded = self._penalties(), self._is_bounded()

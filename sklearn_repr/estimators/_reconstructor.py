@@ -15,6 +15,7 @@ from torch import Tensor
 from sklearn_repr._outputs import Batch
 from sklearn_repr.engine import infer
 from sklearn_repr.estimators._base import BaseRepresentation
+from sklearn_repr.estimators._parts import refuse_outside_unit_interval
 from sklearn_repr.modules.linear import PrincipalSubspace
 from sklearn_repr.utils.containers import wrap_table
 from sklearn_repr.utils.scores import explained_share
@@ -39,15 +40,28 @@ class BaseReconstructor(BaseRepresentation):
             Interval(RealNotInt, 0, 1, closed="neither"),
             StrOptions({"auto"}),
         ],
+        "linear_skip": ["boolean"],
+        "init": [StrOptions({"pca"}), None],
     }
+    _shaping: ClassVar[tuple[str, ...]] = (*BaseRepresentation._shaping, "linear_skip")
 
     def _row_error(self, x: Tensor) -> Tensor:
         """Return how badly each encoded row reconstructs, shape (n,)."""
         raise NotImplementedError
 
-    def _unit_interval(self) -> bool:
-        """Tell whether scaled values must lie in [0, 1]."""
-        return False
+    def _is_linear(self) -> bool:
+        """Tell networks without hidden layers."""
+        return self.architecture == "mlp" and self._architecture_options().hidden(1) == ()
+
+    def _wants_unit_interval(self) -> str | None:
+        """Name the setting by which scaled values must lie in [0, 1], if any does."""
+        return None
+
+    def _check_rows(self, rows: Batch) -> None:
+        setting = self._wants_unit_interval()
+        if setting is not None:
+            names = getattr(self, "feature_names_in_", None)
+            refuse_outside_unit_interval(rows, names, setting)
 
     def _resolve_components(
         self, subspace: PrincipalSubspace | None, held_out: Batch | None
@@ -120,7 +134,7 @@ class BaseReconstructor(BaseRepresentation):
         """
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        if self._unit_interval():
+        if self._wants_unit_interval():
             self._check_rows(self._codec.encode(X))
         return self._infer(self._row_error, X).astype(np.float64)
 

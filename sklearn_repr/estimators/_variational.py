@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from sklearn_repr._outputs import Batch
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.engine import RepresentationNet, TrainingSettings
-from sklearn_repr.estimators._parts import refuse_outside_unit_interval
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.exceptions import CollapseWarning
 from sklearn_repr.modules.factory import make_variational_network
@@ -55,8 +54,6 @@ class BaseVariational(BaseReconstructor):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseReconstructor._parameter_constraints,
         "architecture": [StrOptions({"mlp", "conv"})],
-        "linear_skip": ["boolean"],
-        "init": [StrOptions({"pca"}), None],
         "decoder": [StrOptions({"gaussian", "bernoulli"})],
         "decoder_variance": [
             StrOptions({"learned"}),
@@ -69,28 +66,20 @@ class BaseVariational(BaseReconstructor):
     }
     _shaping: ClassVar[tuple[str, ...]] = (
         *BaseReconstructor._shaping,
-        "linear_skip",
         "decoder",
         "decoder_variance",
     )
 
     def _training_settings(self, n_rows: int) -> TrainingSettings:
         settings = super()._training_settings(n_rows)
-        hidden = (
-            self._architecture_options().hidden(1) if self.architecture == "mlp" else (0,)
-        )
+        linear = self._is_linear()
         good = self.init == "pca" and self.decoder == "gaussian"
-        good = good and (self.linear_skip or not hidden)
+        good = good and (self.linear_skip or linear)
         # a linear model overfits no more than probabilistic PCA does
-        return replace(settings, hold_out=bool(hidden), good_start=good)
+        return replace(settings, hold_out=not linear, good_start=good)
 
-    def _unit_interval(self) -> bool:
-        return bool(self.decoder == "bernoulli")
-
-    def _check_rows(self, rows: Batch) -> None:
-        if self._unit_interval():
-            names = getattr(self, "feature_names_in_", None)
-            refuse_outside_unit_interval(rows, names, "decoder='bernoulli'")
+    def _wants_unit_interval(self) -> str | None:
+        return "decoder='bernoulli'" if self.decoder == "bernoulli" else None
 
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
         starts_at_pca = self.init == "pca" and self.decoder == "gaussian"
@@ -201,24 +190,24 @@ class BaseVariational(BaseReconstructor):
         """
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
-        if self._unit_interval():
+        if self._wants_unit_interval():
             self._check_rows(self._codec.encode(rows))
         encoder = self.net_.module_.encoder
-        if n_samples is not None:
-            check_count(n_samples)
         if n_samples is None:
             points = matched_draws(ELBO_DRAWS, self.n_components_)
         else:
+            check_count(n_samples)
             engine: Any = torch.quasirandom.SobolEngine
             sobol = engine(self.n_components_)
             points = sobol.draw(int(n_samples), dtype=torch.float64)
 
         def bound(x: Tensor) -> Tensor:
             mean, log_variance = encoder(x)
-            shifts = row_shifts(x, self.n_components_)
+            # the plain bound shares its draws, and needs no row's own shift
+            shifts = None if n_samples is None else row_shifts(x, self.n_components_)
             parts = []
             for point in points.to(x.device):
-                draw = point if n_samples is None else shifted_normal(point, shifts)
+                draw = point if shifts is None else shifted_normal(point, shifts)
                 z = mean + (0.5 * log_variance).exp() * draw.to(x)
                 part = self._log_likelihood(x, z)
                 if n_samples is not None:
@@ -230,7 +219,9 @@ class BaseVariational(BaseReconstructor):
             expected = torch.stack(parts).mean(dim=0)
             return expected - gaussian_kl(mean, log_variance).sum(dim=1)
 
-        volume = 0.0 if self.scaling == "quantile" else np.log(self._codec.scale_).sum()
+        volume = (
+            0.0 if self._codec.scaling == "quantile" else np.log(self._codec.scale_).sum()
+        )
         return self._infer(bound, rows).astype(np.float64) - volume
 
     def sample(
