@@ -34,7 +34,7 @@ class Batch:
     Attributes
     ----------
     values : Tensor of shape (n, n_encoded)
-        Clean encoded cells.
+        Clean encoded cells; NaN where a cell was not observed.
     observed : bool Tensor of shape (n, n_encoded) or None
         True where a cell was observed; None means everywhere. Unobserved cells never
         enter a loss.

@@ -80,6 +80,8 @@ def test_fitted_attributes_are_documented(estimator, X):
 # parameters whose meaning differs from estimator to estimator
 DIFFER = {
     "init",
+    "input_shape",
+    "loss",
     "objective",
     "n_components",
     "hidden_layer_sizes",
@@ -103,11 +105,11 @@ def test_the_same_parameter_has_the_same_text_everywhere():
 
 def test_order_of_parameters_is_that_of_the_design():
     order = [
-        *("n_components", "scaling", "architecture", "input_shape", "kernel_size"),
-        *("stride", "hidden_layer_sizes", "activation"),
+        *("n_components", "scaling", "architecture", "input_shape", "patch_size"),
+        *("kernel_size", "stride", "hidden_layer_sizes", "activation"),
         *("dropout", "layer_norm", "linear_skip", "init", "projection_dim", "loss"),
         *("loss_scale", "decoder", "decoder_variance", "objective", "temperature"),
-        *("beta", "warm_up", "free_bits", "corruption", "views"),
+        *("beta", "warm_up", "free_bits", "mask_ratio", "corruption", "views"),
         *(
             "corruption_level",
             "n_corruptions",

@@ -19,6 +19,7 @@ from sklearn_repr import (
     AutoencoderTransformer,
     ContrastiveEmbedder,
     DenoisingAutoencoder,
+    MaskedAutoencoder,
     ReconstructionOutlierDetector,
 )
 from sklearn_repr.inspection import reconstruction_r2
@@ -80,6 +81,9 @@ def test_r2_on_linear_data_is_within_two_hundredths_of_pca(
 ):
     train, test = linear_data
     estimator = clone(estimator).set_params(n_components=3, random_state=0, **settings)
+    if settings and isinstance(estimator, MaskedAutoencoder):
+        # far from its start, it needs more steps to learn from every choice of cells
+        estimator.set_params(learning_rate_init=3e-3, n_iter_no_change=30, max_iter=400)
     pca = reconstruction_r2(PCA(3).fit(train), test)
     assert estimator.fit(train).score(test) > pca - 0.02
 

@@ -15,6 +15,7 @@ from sklearn_repr import (
     AutoencoderTransformer,
     ContrastiveEmbedder,
     DenoisingAutoencoder,
+    MaskedAutoencoder,
     ReconstructionOutlierDetector,
 )
 
@@ -30,6 +31,9 @@ OTHER_SETTINGS = [
         0.5, corruption="swap", scaling="robust", early_stopping=False, max_iter=5
     ),
     ContrastiveEmbedder(3, views="gaussian", layer_norm=True, batch_size=5, max_iter=5),
+    MaskedAutoencoder(
+        2, architecture="transformer", hidden_layer_sizes=(16,), loss="cauchy", max_iter=5
+    ),
     ReconstructionOutlierDetector(PCA(1), contamination=0.1, scaling="robust"),
     ReconstructionOutlierDetector(AutoencoderTransformer(1, max_iter=5)),
 ]

@@ -1,6 +1,7 @@
 """What happens to a row before the encoder sees it: noise, masks, swaps, two views."""
 
 from sklearn_repr.corruptions._base import Corruption, UserCorruption
+from sklearn_repr.corruptions.hidden import HiddenCells
 from sklearn_repr.corruptions.images import Rotation, Translation
 from sklearn_repr.corruptions.masking import MaskingNoise, SaltAndPepperNoise
 from sklearn_repr.corruptions.noise import GaussianNoise, MultiplicativeNoise
@@ -18,6 +19,7 @@ __all__ = [
     "Copies",
     "Corruption",
     "GaussianNoise",
+    "HiddenCells",
     "MarginalSwap",
     "MaskingNoise",
     "MultiplicativeNoise",

@@ -44,7 +44,8 @@ class NumericCodec:
     -----
     Columns that are constant, or constant but for rounding noise, are centred and keep
     scale 1. A column whose interquartile range is zero though it varies (a zero-inflated
-    one) has no robust scale and falls back to its standard deviation.
+    one) has no robust scale and falls back to its standard deviation. Missing cells are
+    NaN before and after; they enter no location and no scale.
 
     Examples
     --------
@@ -81,6 +82,11 @@ class NumericCodec:
         -------
         self : NumericCodec
             The fitted codec.
+
+        Raises
+        ------
+        ValueError
+            If a column has no observed cell.
         """
         # one memory layout, for sums depend on the order of their terms
         X = np.ascontiguousarray(_dense(X), dtype=np.float64)
@@ -89,10 +95,16 @@ class NumericCodec:
         self.blocks_ = (Block("numeric", 0, self.n_encoded_),)
         self.quantiles_: QuantileTransformer | None = None
         self.center_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
+        empty = np.isnan(X).all(axis=0)
+        if empty.any():
+            raise ValueError(
+                f"Column {column_label(names, int(empty.argmax()))} of X holds no"
+                " observed value. Drop the column."
+            )
         if self.scaling is None:
             return self
         standard = StandardScaler().fit(X)
-        size = np.abs(X).max(axis=0)
+        size = np.nanmax(np.abs(X), axis=0)
         spread = np.sqrt(standard.var_)
         self.constant_ = (standard.scale_ == 1.0) & (spread != 1.0)
         self.constant_ |= (spread <= NEAR_CONSTANT * size) & (spread < 1.0)
@@ -100,7 +112,7 @@ class NumericCodec:
         self.scale_ = np.where(self.constant_, 1.0, standard.scale_)
         if self.scaling == "robust":
             robust = RobustScaler().fit(X)
-            width = np.subtract(*np.percentile(X, [75, 25], axis=0))
+            width = np.subtract(*np.nanpercentile(X, [75, 25], axis=0))
             usable = ~self.constant_ & (width > NEAR_CONSTANT * size)
             self.center_ = np.where(usable, robust.center_, self.center_)
             self.scale_ = np.where(usable, robust.scale_, self.scale_)
@@ -139,8 +151,8 @@ class NumericCodec:
                 normal = self.quantiles_.transform(X.astype(np.float64, copy=False))
                 scaled = np.where(self.constant_, scaled, normal)
             encoded = np.ascontiguousarray(scaled, dtype=self.dtype)
-        if not np.isfinite(encoded).all():
-            row, column = np.argwhere(~np.isfinite(encoded))[0]
+        if np.isinf(encoded).any():
+            row, column = np.argwhere(np.isinf(encoded))[0]
             raise ValueError(
                 f"Input X contains a value too large for dtype('{self.dtype}') after"
                 f" scaling: {X[row, column]:g} in column"
@@ -160,9 +172,12 @@ class NumericCodec:
         Returns
         -------
         batch : Batch
-            Contiguous values; ``observed`` is None, for every cell was observed.
+            Contiguous values, NaN where a cell is missing; ``observed`` is None if none
+            is.
         """
-        return Batch(torch.from_numpy(self.scale(X)))
+        values = torch.from_numpy(self.scale(X))
+        missing = values.isnan()
+        return Batch(values, ~missing if missing.any() else None)
 
     def decode(self, encoded: Any) -> NDArray[np.float64]:
         """Turn encoded rows back into original units.

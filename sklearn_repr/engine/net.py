@@ -18,6 +18,9 @@ from sklearn_repr.utils.randomness import Seeds, local_torch_seed, make_generato
 
 __all__ = ["RepresentationNet"]
 
+# Rows from which an objective learns its scales before training
+ROWS_TO_FIT_ON = 10_000
+
 BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
@@ -130,6 +133,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         noise = make_generator(self.seeds["corruption"], train.values.device)
         self.stop_ = False
         self.listening_ = any(_hears_batches(cb) for _, cb in self.callbacks_)
+        if self.criterion_.needs_fit:
+            self._fit_objective(train.some(ROWS_TO_FIT_ON), corruption)
         self.criterion_.start_epoch(0, len(train))
         if held_out is not None:
             self.initial_loss_ = self.evaluate(held_out, corruption)["loss"]
@@ -175,6 +180,14 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             with local_torch_seed(seed):
                 return self._run(batches, corruption, noise, training=False)
         return self._run(batches, corruption, noise, training=False)
+
+    def _fit_objective(self, rows: Batch, corruption: Any) -> None:
+        inputs = rows.values
+        if corruption is not None:
+            noise = make_generator(self.seeds["validation"], self.device)
+            inputs, rows.mask = corruption(inputs, noise)
+        with torch.no_grad():
+            self.criterion_.fit(self.module_(inputs), rows)
 
     def compute_terms(
         self, batch: Batch, corruption: Any, noise: torch.Generator

@@ -24,9 +24,6 @@ from sklearn_repr.utils.randomness import Seeds, local_torch_seed
 
 __all__ = ["OPTIMIZERS", "TrainingSettings", "train"]
 
-# Rows from which an objective learns its scales before training
-ROWS_TO_FIT_ON = 10_000
-
 OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]] = {
     "adam": (torch.optim.Adam, {"fused": True}),
     "adamw": (torch.optim.AdamW, {"fused": True}),
@@ -157,10 +154,6 @@ def train(
     seeded = local_torch_seed(seeds["dropout"]) if borrow else nullcontext()
     with single_thread(), seeded, closing(progress):
         net.initialize()
-        if net.criterion_.needs_fit:
-            some = rows.some(ROWS_TO_FIT_ON)
-            with torch.no_grad():
-                net.criterion_.fit(net.module_(some.values), some)
         net.partial_fit(rows, corruption=corruption)
     net._set_training(False)
     if not all(bool(torch.isfinite(p).all()) for p in net.module_.parameters()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -233,15 +234,12 @@ class BaseRepresentation(
                         "hidden_layer_sizes must be 'auto' or hold positive integers,"
                         f" got {self.hidden_layer_sizes!r}."
                     )
-        return ArchitectureOptions(
-            sizes,
-            self.activation,
-            self.dropout,
-            self.layer_norm,
-            self.input_shape,
-            self.kernel_size,
-            self.stride,
-        )
+        given = {
+            field.name: getattr(self, field.name)
+            for field in fields(ArchitectureOptions)
+            if hasattr(self, field.name)
+        }
+        return ArchitectureOptions(**{**given, "hidden_layer_sizes": sizes})
 
     def _training_settings(self, n_rows: int) -> TrainingSettings:
         batch_size = self.batch_size

@@ -25,7 +25,11 @@ class Reconstruction(Objective):
 
     .. math:: \ell_i = \sum_j o_{ij} \, \rho(\hat x_{ij} - x_{ij})
 
-    with :math:`o_{ij} = 1` where a cell was observed and 0 elsewhere.
+    with :math:`o_{ij} = 1` where a cell was observed and 0 elsewhere. With `masked_only`
+    only cells that the corruption hid count, and the sum is scaled to all columns,
+
+    .. math:: \ell_i = \frac{d}{\sum_j o_{ij} m_{ij}}
+              \sum_j o_{ij} m_{ij} \, \rho(\hat x_{ij} - x_{ij})
 
     Parameters
     ----------
@@ -37,6 +41,8 @@ class Reconstruction(Objective):
         start of training, see :func:`~sklearn_repr.objectives.losses.auto_scale`.
     blocks : sequence of Block, default=()
         The codec's blocks; none means that all columns are numeric.
+    masked_only : bool, default=False
+        Count hidden cells only; needs a corruption that says which it hid.
     weights : mapping of str to float, optional
         See :class:`Objective`.
 
@@ -65,6 +71,7 @@ class Reconstruction(Objective):
         *,
         scale: float | str = 1.0,
         blocks: Sequence[Block] = (),
+        masked_only: bool = False,
         weights: Mapping[str, float] | None = None,
     ):
         super().__init__(weights)
@@ -72,6 +79,7 @@ class Reconstruction(Objective):
         self.needs_fit = scale == "auto"
         self.scale = 1.0 if self.needs_fit else float(scale)
         self.blocks = tuple(blocks)
+        self.masked_only = masked_only
         unknown = sorted({block.kind for block in self.blocks} - {"numeric"})
         if unknown:
             raise ValueError(f"Reconstruction knows no loss for blocks of kind {unknown}")
@@ -110,7 +118,11 @@ class Reconstruction(Objective):
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the loss of every row; see :class:`Objective`."""
-        rows = self.cells(outputs, target).sum(dim=1)
+        cells = self.cells(outputs, target)
+        rows = cells.sum(dim=1)
+        if self.masked_only and target.mask is not None:
+            counted = self._aligned(outputs, target)[2]
+            rows = rows * (cells.shape[1] / counted.sum(dim=1).clamp(min=1))  # type: ignore[union-attr]
         if len(rows) > len(target):
             rows = rows.view(-1, len(target)).mean(dim=0)
         return {"reconstruction": rows}
@@ -118,12 +130,17 @@ class Reconstruction(Objective):
     def _aligned(
         self, outputs: Outputs, target: Batch
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the reconstruction, and as many copies of the clean cells."""
-        rebuilt, values, observed = outputs.reconstruction, target.values, target.observed
+        """Return the reconstruction, as many clean cells, and which of them count."""
+        rebuilt, values, counted = outputs.reconstruction, target.values, target.observed
         if rebuilt is None:
             raise ValueError("Reconstruction needs a module that reconstructs its input.")
+        if counted is not None:
+            # missing cells are NaN, which no later selection keeps out of gradients
+            values = values.where(counted, torch.zeros_like(values))
         copies = len(rebuilt) // len(values)
         if copies > 1:
             values = values.repeat(copies, 1)
-            observed = None if observed is None else observed.repeat(copies, 1)
-        return rebuilt, values, observed
+            counted = None if counted is None else counted.repeat(copies, 1)
+        if self.masked_only and target.mask is not None:
+            counted = target.mask if counted is None else target.mask & counted
+        return rebuilt, values, counted

@@ -20,7 +20,8 @@ def explained_share(X: Any, reconstruction: Any) -> float:
     Parameters
     ----------
     X, reconstruction : array-like of shape (n_samples, n_features)
-        Rows and their reconstruction, in the same units.
+        Rows and their reconstruction, in the same units. Cells that are NaN in `X` do
+        not count.
 
     Returns
     -------
@@ -35,6 +36,11 @@ def explained_share(X: Any, reconstruction: Any) -> float:
     0.5
     """
     X, rebuilt = _dense(X), _dense(reconstruction)
+    missing = np.isnan(X)
+    if missing.any():
+        count = np.maximum(len(X) - missing.sum(axis=0), 1)
+        X = np.where(missing, np.nansum(X, axis=0) / count, X)
+        rebuilt = np.where(missing, X, rebuilt)
     residual = float(np.square(X - rebuilt).sum())
     total = float(np.square(X - X.mean(axis=0)).sum())
     # sums of squares below this are the rounding of the values themselves

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import check_array
+from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import validate_data
 
 __all__ = ["check_input_shape", "check_latent", "column_label", "validate_table"]
@@ -51,8 +51,8 @@ def validate_table(
     Raises
     ------
     ValueError
-        If a value is missing, infinite or beyond `largest`; the message names the
-        first such row and its column.
+        If a value is missing (unless the estimator's tags allow it), infinite or beyond
+        `largest`; the message names the first such row and its column.
     """
     X = validate_data(
         estimator,
@@ -64,31 +64,33 @@ def validate_table(
         ensure_min_samples=ensure_min_samples,
     )
     cells = X.data if sparse.issparse(X) else X
+    may_miss = get_tags(estimator).input_tags.allow_nan
+    if may_miss:
+        cells = cells[~np.isnan(cells)]
     # as Python floats: a float32 bound would round up to infinity
     if cells.size and not (
         float(cells.min()) >= -largest and float(cells.max()) <= largest
     ):
         names = getattr(estimator, "feature_names_in_", None)
-        raise ValueError(_describe_bad_cell(X, largest, names, type(estimator).__name__))
+        who = type(estimator).__name__
+        raise ValueError(_describe_bad_cell(X, largest, names, who, may_miss))
     return X
 
 
-def _describe_bad_cell(X: Any, largest: float, names: Any, who: str) -> str:
-    if sparse.issparse(X):
-        X = X.tocoo()
-        cells = X.data.astype(np.float64)
-        position = int(np.flatnonzero(~(np.abs(cells) <= largest))[0])
-        row, column, value = X.row[position], X.col[position], cells[position]
-    else:
-        cells = X.astype(np.float64, copy=False)
-        row, column = np.argwhere(~(np.abs(cells) <= largest))[0]
-        value = cells[row, column]
+def _describe_bad_cell(
+    X: Any, largest: float, names: Any, who: str, may_miss: bool
+) -> str:
+    X = X.tocoo() if sparse.issparse(X) else sparse.coo_array(X)
+    cells = X.data.astype(np.float64)
+    bad = np.abs(cells) > largest if may_miss else ~(np.abs(cells) <= largest)
+    position = int(np.flatnonzero(bad)[0])
+    row, column, value = X.row[position], X.col[position], cells[position]
     where = f"column {column_label(names, column)} (row {row})"
     if np.isnan(value):
         return (
             f"Input X contains NaN: {where}. {who} does not accept missing values;"
-            " put sklearn.impute.SimpleImputer before it in a pipeline, or drop the"
-            " rows."
+            " put sklearn.impute.SimpleImputer before it in a pipeline, fill them by"
+            " MaskedAutoencoder's impute, or drop the rows."
         )
     if np.isinf(value):
         return (

@@ -1,0 +1,60 @@
+"""Cells, patches or windows that the encoder must do without."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from sklearn_repr._outputs import Corrupted
+from sklearn_repr.corruptions._base import Corruption, Level, draw_level
+
+__all__ = ["HiddenCells"]
+
+
+class HiddenCells(Corruption):
+    """Hide a share of every row's patches from a module that knows what is hidden.
+
+    Hidden cells become NaN, as missing ones are. At least one patch is hidden and, if
+    there are two or more, at least one is not.
+
+    Parameters
+    ----------
+    level : float or (float, float)
+        Share of patches to hide, in [0, 1].
+    patches : ndarray of shape (d,)
+        Number of the patch that each column belongs to, from 0.
+
+    References
+    ----------
+    He et al., "Masked autoencoders are scalable vision learners", CVPR 2022,
+    arXiv:2111.06377.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from sklearn_repr.corruptions import HiddenCells
+    >>> hide = HiddenCells(0.5, np.array([0, 0, 1, 1]))
+    >>> hide(torch.zeros(1, 4), torch.Generator().manual_seed(0)).mask
+    tensor([[ True,  True, False, False]])
+    """
+
+    def __init__(self, level: Level, patches: NDArray[Any]):
+        self.level = level
+        self.patches = torch.as_tensor(patches)
+
+    def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
+        """Hide patches; see :class:`Corruption`."""
+        count = int(self.patches.max()) + 1
+        level = draw_level(self.level, values, generator)
+        hidden = torch.as_tensor(level, device=values.device).mul(count).round()
+        hidden = hidden.clamp(1, max(count - 1, 1))
+        draws = torch.rand(
+            (len(values), count), generator=generator, device=values.device
+        )
+        rank = draws.argsort(dim=1).argsort(dim=1)
+        mask = (rank < hidden)[:, self.patches.to(values.device)]
+        return Corrupted(values.masked_fill(mask, float("nan")), mask)

@@ -1,0 +1,222 @@
+"""MaskedAutoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from sklearn_repr.estimators._masked import BaseMasked
+
+__all__ = ["MaskedAutoencoder"]
+
+
+class MaskedAutoencoder(BaseMasked):
+    r"""Representation and imputation by an autoencoder that predicts hidden cells.
+
+    Learns an encoder φ and a decoder ψ that minimise
+
+    .. math:: \frac{1}{n} \sum_i \frac{d}{|m_i|} \sum_{j \in m_i}
+              \rho(x_{ij} - \psi(\phi(x_{i, \setminus m_i}))_j)
+
+    where :math:`m_i` are cells of row i, hidden anew in every epoch, that were observed.
+    The encoder is told which cells it sees, so that tables with missing cells, NaN, need
+    no preparation: these are never in the loss, and :meth:`impute` fills them. Rows to
+    transform are seen whole.
+
+    The linear path beside the networks is factor analysis: its code is the posterior mean
+    given the visible cells, and it starts near the maximum likelihood, found by the EM
+    algorithm from the PCA solution. A code wider than 128 is filled by it in part.
+
+    Parameters
+    ----------
+    n_components : int, float or "auto", default="auto"
+        Width of the code. A float in (0, 1) takes as many components as PCA of the scaled
+        training rows, with column means for missing cells, needs to explain that share of
+        the variance of the held-out rows; "auto" is the fewest with which factor analysis
+        predicts hidden cells of the held-out rows about as well as with any number up to
+        64.
+    scaling : {"standard", "robust", "quantile"} or None, default="standard"
+        How columns are made comparable, through scikit-learn's scaler of that name.
+        `inverse_transform` returns original units.
+    architecture : "mlp" or "transformer", default="mlp"
+        The encoder: a perceptron on cells and their visibility, or attention among cells
+        or patches. The decoder is a perceptron.
+    input_shape : tuple of int or None, default=None
+        What a row is: (channels, height, width) or (channels, length); patches or windows
+        of it are hidden and attended to. None hides single cells.
+    patch_size : int, default=4
+        Side of a patch or length of a window; without `input_shape`, of no effect.
+    hidden_layer_sizes : array-like of int or "auto", default="auto"
+        Hidden layers of the encoder; the decoder mirrors them. "auto" is two layers, the
+        first twice as wide as the table (64 to 512), the second half of the first. With
+        "transformer" one entry per block, all the same multiple of 16; "auto" is
+        (64, 64), and the decoder keeps to the first rule. An empty tuple leaves the
+        linear path alone.
+    activation : str, default="silu"
+        Activation of hidden layers: "identity", "logistic", "tanh", "relu",
+        "leaky_relu", "elu", "gelu" or "silu".
+    dropout : float, default=0.0
+        Probability in [0, 1) of dropping a hidden unit in training.
+    layer_norm : bool, default=False
+        Normalise hidden layers before their activation.
+    linear_skip : bool, default=True
+        Put a linear path beside encoder and decoder.
+    init : "pca" or None, default="pca"
+        Where the linear path starts: at factor analysis, found from PCA, or at random.
+    loss : str or callable, default="squared_error"
+        Loss per hidden cell: "squared_error", "absolute_error", "huber",
+        "pseudo_huber" (L1-L2), "cauchy", "geman_mcclure", "fair", "correntropy" or
+        "log_cosh". A callable maps a tensor of residuals to a tensor of losses of the
+        same shape. The formulas are in :mod:`sklearn_repr.objectives.losses`.
+    loss_scale : float or "auto", default=1.0
+        Scale of the robust losses, in scaled units: c, or σ of "correntropy". "auto" fits
+        it to the residuals at the start of training.
+    mask_ratio : float or (float, float), default=(0.0, 0.5)
+        Share of a row's cells, patches or windows to hide in training, at least one and
+        not all. A range (low, high) is drawn from, uniformly, for every row; one that
+        comes close to zero teaches the network what whole rows look like.
+    alpha : float, default=0.0
+        Weight decay: adds alpha · W to the gradient of every weight matrix W, as the
+        penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
+    optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
+        A torch optimizer class, or a function of parameter groups and `lr`.
+    learning_rate_init : float, default=0.001
+        Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
+    batch_size : int or "auto", default="auto"
+        Rows per step. "auto" grows with the table, from 32 to 256.
+    max_iter : int, default=200
+        Most epochs to train.
+    early_stopping : bool, default=True
+        Hold out a random share of the rows, stop when the loss on them no longer
+        improves, and keep the weights that were best. Without it, or with too few rows
+        to hold any out, the training loss decides when to stop.
+    validation_fraction : float, default=0.1
+        Share of rows to hold out, rounded down.
+    n_iter_no_change : int, default=10
+        Epochs without improvement after which training stops.
+    tol : float, default=0.0001
+        An improvement lowers the loss by more than `tol` times its magnitude.
+    warm_start : bool, default=False
+        Continue from the last fit's weights and scaling instead of starting anew.
+    callbacks : list of skorch callbacks or None, default=None
+        Callbacks, or pairs (name, callback); copied before training.
+    device : str, default="auto"
+        "auto" takes CUDA where there is one and the CPU otherwise; or a name of torch's.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of the computation.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, shuffling, held-out rows and hidden cells. None differs from call
+        to call.
+    verbose : int, default=0
+        1 draws a progress bar on stderr.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net; ``net_.module_`` is the torch module.
+    n_components_ : int
+        Width of the code.
+    loss_curve_ : list of float
+        Training loss per epoch.
+    validation_curve_ : list of float or None
+        Loss on the held-out rows per epoch; None if none were held out.
+    loss_terms_ : dict of str to list of float
+        Every term of the loss per epoch, unweighted: "train_reconstruction", ...
+    best_loss_ : float
+        Lowest monitored loss, the start included where rows were held out.
+    n_iter_ : int
+        Epochs trained.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if fit saw a table with string names.
+
+    See Also
+    --------
+    DenoisingAutoencoder : Undoes corruption that it is not told of.
+    sklearn.impute.IterativeImputer : Fills missing cells by regressions in turn.
+
+    References
+    ----------
+    He et al., "Masked autoencoders are scalable vision learners", CVPR 2022,
+    arXiv:2111.06377.
+
+    Rubin and Thayer, "EM algorithms for ML factor analysis", Psychometrika 47 (1982),
+    doi:10.1007/BF02293851.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_repr import MaskedAutoencoder
+    >>> X = load_iris().data.copy()
+    >>> X[::7, 2] = np.nan
+    >>> autoencoder = MaskedAutoencoder(max_iter=20, random_state=0).fit(X)
+    >>> bool(np.isnan(autoencoder.impute(X)).any())
+    False
+    """
+
+    def __init__(
+        self,
+        n_components: int | float | str = "auto",
+        *,
+        scaling: str | None = "standard",
+        architecture: str = "mlp",
+        input_shape: Any = None,
+        patch_size: int = 4,
+        hidden_layer_sizes: Any = "auto",
+        activation: str = "silu",
+        dropout: float = 0.0,
+        layer_norm: bool = False,
+        linear_skip: bool = True,
+        init: str | None = "pca",
+        loss: str | Callable[[Tensor], Tensor] = "squared_error",
+        loss_scale: float | str = 1.0,
+        mask_ratio: float | tuple[float, float] = (0.0, 0.5),
+        alpha: float = 0.0,
+        optimizer: str | Callable[..., Any] = "adam",
+        learning_rate_init: float = 0.001,
+        batch_size: int | str = "auto",
+        max_iter: int = 200,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        callbacks: list[Any] | None = None,
+        device: str = "auto",
+        dtype: str = "float32",
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.n_components = n_components
+        self.scaling = scaling
+        self.architecture = architecture
+        self.input_shape = input_shape
+        self.patch_size = patch_size
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.layer_norm = layer_norm
+        self.linear_skip = linear_skip
+        self.init = init
+        self.loss = loss
+        self.loss_scale = loss_scale
+        self.mask_ratio = mask_ratio
+        self.alpha = alpha
+        self.optimizer = optimizer
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.callbacks = callbacks
+        self.device = device
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
