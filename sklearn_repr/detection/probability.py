@@ -77,7 +77,8 @@ class ProbabilityMap:
             the threshold.
         """
         scores = check_scores(scores, "scores", empty=True)
-        odds = self.log_odds(scores)
+        # beyond these odds no float is nearer to 0 or 1, and the slope might overflow
+        odds = np.clip(self.log_odds(scores), -2000.0, 2000.0)
         share: NDArray[np.float64] = expit(np.where(odds < 0.0, self.slope * odds, odds))
         # the decision is the comparison of scores, whatever rounding does to the odds
         above = np.nextafter(0.5, 1.0)

@@ -90,6 +90,7 @@ def mad_threshold(scores: NDArray[np.float64], deviations: float = 3.0) -> float
     >>> mad_threshold(np.array([-1.0, 0.0, 1.0]), deviations=1.0)
     -1.4826
     """
+    scores = check_scores(scores, "scores")
     median = np.median(scores)
     spread = MAD_TO_SD * np.median(np.abs(scores - median))
     return float(median - deviations * spread)

@@ -48,8 +48,9 @@ def best_threshold(
         Scores, high for normal rows.
     y : array-like of shape (n_samples,)
         Labels: 1 or True for outliers and 0 or False for inliers, or -1 for outliers and
-        1 for inliers as ``predict`` returns them. Only ones are taken for inliers,
-        since no threshold can be learned from outliers alone; see `outlier_label`.
+        1 for inliers as ``predict`` returns them. If all are the number 1 they are taken
+        for inliers, since no threshold can be learned from outliers alone; see
+        `outlier_label`.
     metric : {"f1", "balanced_accuracy", "youden", "mcc"} or callable, default="f1"
         What to maximise. A callable takes ``(y_true, y_pred)``, both with 1 for outliers
         and 0 for inliers whatever the labels in `y`, and returns a number, high for good
@@ -81,7 +82,7 @@ def best_threshold(
     """
     scores = check_scores(scores, "scores")
     outlier = _outliers(y, len(scores), outlier_label)
-    if not callable(metric) and metric not in METRICS:
+    if not (callable(metric) or (isinstance(metric, str) and metric in METRICS)):
         raise ValueError(
             f"metric must be callable or one of {sorted(METRICS)}, got {metric!r}."
         )
@@ -121,8 +122,8 @@ def _outliers(y: Any, n_rows: int, outlier_label: int | None) -> NDArray[np.bool
         raise ValueError(f"outlier_label must be 1, -1 or None, got {outlier_label!r}.")
     found = set(np.unique(labels).tolist())
     if outlier_label is None:
-        # only ones: the inliers of predict
-        outlier_label = 1 if 0 in found else -1
+        # only ones are the inliers of predict, unless they are Booleans
+        outlier_label = 1 if 0 in found or labels.dtype == np.bool_ else -1
     allowed = {0, 1} if outlier_label == 1 else {-1, 1}
     if not found <= allowed:
         raise ValueError(
