@@ -1,5 +1,34 @@
-"""From anomaly scores to decisions: NumPy only."""
+"""From anomaly scores to decisions: NumPy and SciPy only.
 
-from sklearn_repr.detection.thresholds import mad_threshold, quantile_threshold
+Scores are high for normal rows throughout, as in scikit-learn's ``score_samples``, and a
+row is an outlier where its score is strictly below a threshold.
+"""
 
-__all__ = ["mad_threshold", "quantile_threshold"]
+from sklearn_repr.detection.conformal import conformal_p_values, cross_conformal_p_values
+from sklearn_repr.detection.false_discovery import benjamini_hochberg
+from sklearn_repr.detection.generalized_pareto import gpd_threshold
+from sklearn_repr.detection.probability import (
+    ProbabilityMap,
+    fit_probability_map,
+    outlier_probability,
+)
+from sklearn_repr.detection.thresholds import (
+    conformal_threshold,
+    mad_threshold,
+    quantile_threshold,
+)
+from sklearn_repr.detection.tuning import best_threshold
+
+__all__ = [
+    "ProbabilityMap",
+    "benjamini_hochberg",
+    "best_threshold",
+    "conformal_p_values",
+    "conformal_threshold",
+    "cross_conformal_p_values",
+    "fit_probability_map",
+    "gpd_threshold",
+    "mad_threshold",
+    "outlier_probability",
+    "quantile_threshold",
+]
