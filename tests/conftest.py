@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn_repr.utils.discovery import all_estimators
 
 # enough epochs to learn something, few enough to stay fast
-FAST = {"max_iter": 8, "random_state": 0}
+FAST = {"max_iter": 8, "n_steps": 30, "random_state": 0}
 
 
 def fast(estimator):

@@ -30,7 +30,7 @@ def test_the_score_of_pca_is_its_squared_residual(X, scaling):
 def test_the_score_of_an_autoencoder_is_its_reconstruction_error(X):
     model = AutoencoderTransformer(2, scaling=None, max_iter=3, random_state=0)
     detector = ReconstructionOutlierDetector(model).fit(X)
-    encoded = detector._codec.scale(X)
+    encoded = detector._scorer.codec.scale(X)
     np.testing.assert_allclose(
         detector.anomaly_score(X),
         detector.estimator_.reconstruction_error(encoded),

@@ -76,9 +76,7 @@ def test_every_parameter_has_moved(estimator, manifold):
 
 @pytest.mark.parametrize("settings", [{}, {"init": None}, {"linear_skip": False}])
 @each(RECONSTRUCTORS)
-def test_r2_on_linear_data_is_close_to_that_of_pca(
-    estimator, settings, linear_data
-):
+def test_r2_on_linear_data_is_close_to_that_of_pca(estimator, settings, linear_data):
     train, test = linear_data
     estimator = clone(estimator).set_params(n_components=3, random_state=0, **settings)
     margin = 0.02

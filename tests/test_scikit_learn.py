@@ -36,6 +36,9 @@ OTHER_SETTINGS = [
     ),
     ReconstructionOutlierDetector(PCA(1), contamination=0.1, scaling="robust"),
     ReconstructionOutlierDetector(AutoencoderTransformer(1, max_iter=5)),
+    ReconstructionOutlierDetector(
+        training_data="clean", n_steps=20, threshold="gpd", alpha=0.1, calibration=2
+    ),
 ]
 
 

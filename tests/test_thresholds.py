@@ -155,7 +155,9 @@ def test_p_values_by_counting(shape, size):
     expected = (1 + np.array(counts)) / (size + 1)
     np.testing.assert_array_equal(conformal_p_values(calibration, fresh), expected)
     assert expected.min() > 0
-    smoothed = conformal_p_values(calibration, fresh, smoothed=True, random_state=0)
+    smoothed = conformal_p_values(
+        calibration, fresh, 1 - np.random.default_rng(0).random(len(fresh))
+    )
     assert (smoothed <= expected).all()
     assert (smoothed > 0).all()
 
@@ -178,7 +180,7 @@ def test_false_alarms_over_seeds(size, alpha):
         rng = np.random.default_rng(seed)
         calibration, fresh = -rng.gamma(2, size=size), -rng.gamma(2, size=2000)
         shares.append((conformal_p_values(calibration, fresh) <= alpha).mean())
-        p = conformal_p_values(calibration, fresh, smoothed=True, random_state=rng)
+        p = conformal_p_values(calibration, fresh, 1 - rng.random(len(fresh)))
         smoothed.append((p <= alpha).mean())
     # the ranks that alpha allows: none with 60 rows and alpha = 0.01
     attainable = np.floor(alpha * (size + 1) + 1e-9) / (size + 1)
@@ -193,7 +195,7 @@ def test_false_alarms_of_independent_trials_are_binomial(alpha):
     trials, size = 4000, 60
     p_values = np.array(
         [
-            conformal_p_values(row[:-1], row[-1:], smoothed=True, random_state=rng)[0]
+            conformal_p_values(row[:-1], row[-1:], 1 - rng.random(1))[0]
             for row in rng.normal(size=(trials, size + 1))
         ]
     )

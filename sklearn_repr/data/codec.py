@@ -101,13 +101,13 @@ class NumericCodec:
                 f"Column {column_label(names, int(empty.argmax()))} of X holds no"
                 " observed value. Drop the column."
             )
-        if self.scaling is None:
-            return self
         standard = StandardScaler().fit(X)
         size = np.nanmax(np.abs(X), axis=0)
         spread = np.sqrt(standard.var_)
         self.constant_ = (standard.scale_ == 1.0) & (spread != 1.0)
         self.constant_ |= (spread <= NEAR_CONSTANT * size) & (spread < 1.0)
+        if self.scaling is None:
+            return self
         self.center_ = standard.mean_
         self.scale_ = np.where(self.constant_, 1.0, standard.scale_)
         if self.scaling == "robust":

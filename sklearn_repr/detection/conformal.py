@@ -15,9 +15,7 @@ __all__ = ["conformal_p_values", "cross_conformal_p_values"]
 def conformal_p_values(
     calibration: NDArray[np.float64],
     scores: NDArray[np.float64],
-    *,
-    smoothed: bool = False,
-    random_state: int | np.random.Generator | None = None,
+    uniforms: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     r"""Return split-conformal p-values.
 
@@ -44,10 +42,8 @@ def conformal_p_values(
         Scores of inliers that the model was not fitted on, high for normal rows.
     scores : ndarray of shape (n_samples,)
         Scores of the rows in question, by the same model.
-    smoothed : bool, default=False
-        Break ties at random. The p-value of a row then depends on the draw.
-    random_state : int, Generator or None, default=None
-        Seed of the draws; without `smoothed` there are none.
+    uniforms : ndarray of shape (n_samples,) or None, default=None
+        U of each row, in (0, 1], for smoothed p-values; None smooths nothing.
 
     Returns
     -------
@@ -72,17 +68,16 @@ def conformal_p_values(
     scores = check_scores(scores, "scores", empty=True)
     ranks = len(calibration) + 1
     up_to = np.searchsorted(calibration, scores, side="right")
-    if not smoothed:
+    if uniforms is None:
         return (1.0 + up_to) / ranks
     below = np.searchsorted(calibration, scores, side="left")
-    # random() may draw 0, and a p-value of 0 would survive any correction
-    uniform = 1.0 - np.random.default_rng(random_state).random(len(scores))
-    return (below + uniform * (1.0 + up_to - below)) / ranks
+    return (below + uniforms * (1.0 + up_to - below)) / ranks
 
 
 def cross_conformal_p_values(
     fold_calibration_scores: Sequence[NDArray[np.float64]],
     fold_test_scores: Sequence[NDArray[np.float64]],
+    uniforms: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     r"""Return cross-conformal p-values, for which every training row calibrates.
 
@@ -110,6 +105,8 @@ def cross_conformal_p_values(
         rows.
     fold_test_scores : sequence of K ndarrays of shape (n_samples,)
         Scores of the same fresh rows by each of these models, in the same order.
+    uniforms : ndarray of shape (n_samples,) or None, default=None
+        Draws in (0, 1] that smooth ties, as in :func:`conformal_p_values`.
 
     Returns
     -------
@@ -148,7 +145,12 @@ def cross_conformal_p_values(
     n_calibration = sum(map(len, held_out))
     if n_calibration == 0:
         raise ValueError("fold_calibration_scores must hold at least one row.")
-    counts = np.zeros(len(fresh[0]), dtype=np.intp)
+    up_to = np.zeros(len(fresh[0]))
+    below = np.zeros(len(fresh[0]))
     for calibration, scores in zip(held_out, fresh, strict=True):
-        counts += np.searchsorted(calibration, scores, side="right")
-    return (1.0 + counts) / (n_calibration + 1)
+        up_to += np.searchsorted(calibration, scores, side="right")
+        below += np.searchsorted(calibration, scores, side="left")
+    ranks = n_calibration + 1
+    if uniforms is None:
+        return (1.0 + up_to) / ranks
+    return (below + uniforms * (1.0 + up_to - below)) / ranks

@@ -58,19 +58,23 @@ def infer(
     encode: Callable[[Any], Tensor],
     X: Any,
     device: torch.device | str,
+    *,
+    chunk: int = CHUNK,
 ) -> NDArray[Any]:
     """Apply `function` to all rows of `X`, a zero-padded chunk at a time.
 
     Parameters
     ----------
     function : callable
-        Maps an encoded chunk (CHUNK, d) to one result a row.
+        Maps an encoded chunk (chunk, d) to one result a row.
     encode : callable
         Maps rows of `X` to an encoded tensor.
     X : {ndarray, CSR matrix} of shape (n_samples, n_features)
         Validated rows.
     device : torch.device or str
         Where `function` computes.
+    chunk : int, default=1024
+        Rows at a time; results may differ in their last bits between chunk sizes.
 
     Returns
     -------
@@ -80,11 +84,11 @@ def infer(
     n_rows = X.shape[0]
     results: NDArray[Any] | None = None
     with torch.inference_mode(), single_thread(), _AlignedLinear():
-        for start in range(0, n_rows, CHUNK):
-            values = encode(X[start : start + CHUNK])
+        for start in range(0, n_rows, chunk):
+            values = encode(X[start : start + chunk])
             count = len(values)
-            if count < CHUNK:
-                values = functional.pad(values, (0, 0, 0, CHUNK - count))
+            if count < chunk:
+                values = functional.pad(values, (0, 0, 0, chunk - count))
             result = function(values.to(device))[:count].cpu().numpy()
             if results is None:
                 results = np.empty((n_rows, *result.shape[1:]), dtype=result.dtype)

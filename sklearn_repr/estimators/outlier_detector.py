@@ -2,70 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, OutlierMixin, _fit_context, clone
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from scipy import sparse
+from sklearn.base import _fit_context, clone
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    RealNotInt,
+    StrOptions,
+)
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_repr.data import NumericCodec
-from sklearn_repr.detection import mad_threshold, quantile_threshold
-from sklearn_repr.estimators.denoising import DenoisingAutoencoder
+from sklearn_repr.estimators._anomaly import (
+    CHUNK,
+    CellScorer,
+    EstimatorErrors,
+    NetworkErrors,
+    TableScorer,
+)
+from sklearn_repr.estimators._decisions import THRESHOLDS, BaseDecisions
 from sklearn_repr.utils.randomness import Seeds
 from sklearn_repr.utils.state import restored_on_failure
 from sklearn_repr.utils.validation import validate_table
 
 __all__ = ["ReconstructionOutlierDetector"]
 
-# Rows handed to the reconstructor at a time; always as many, so that a row's score does
-# not depend on how many came with it (unless the reconstructor itself iterates over all
-# rows together, as NMF does)
-CHUNK = 1024
-# Scaled values that a float32 network can still square without overflow; no row is less
-# of an outlier for being clipped there before it is rebuilt
-FAR_OUT = 1e15
-# Share of a row's squared size that single precision may get wrong
-NOISE = 1e-12
+# Folds of calibration="auto"
+FOLDS = 5
 
 
-class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
+class ReconstructionOutlierDetector(BaseDecisions):
     r"""Outliers are rows that a representation cannot rebuild.
 
-    The anomaly score of a row is its squared reconstruction error, summed over scaled
-    columns,
+    A row's anomaly score is the sum of its cells' contributions, and a row is an outlier
+    if it exceeds a threshold τ. With an `estimator` the score is
 
     .. math:: a(x) = \|x - \psi(\phi(x))\|^2
 
-    and a row is an outlier if it exceeds a threshold τ.
+    over scaled columns. By default it is the error of an ensemble of denoising networks
+    without bottleneck, joined with a distance to training rows, each in units of what is
+    usual in training.
 
     Parameters
     ----------
     estimator : object with fit, transform and inverse_transform, or None, default=None
         The reconstructor: PCA, KernelPCA with ``fit_inverse_transform=True``, an
         autoencoder, a pipeline of them; cloned before it is fitted, on scaled rows. None
-        is a :class:`DenoisingAutoencoder` without linear path that learns to undo swaps:
-        to tell from a row's other cells which cells are another row's.
+        is the ensemble.
+    training_data : {"contaminated", "clean"}, default="contaminated"
+        Whether outliers may be among the training rows. It chooses how the ensemble is
+        trained and which distance is joined: the mean distance to the nearest row of
+        small random sets of training rows that the networks find normal, or the distance
+        to the mean of the ten nearest training rows. If in doubt, "contaminated".
+    neighbors : float or "auto", default="auto"
+        Weight w of the distance to training rows T beside the error E: the score is the
+        weighted mean (E / s + w T / s') / (1 + w), with their standard deviations in
+        training, or for clean data the weighted geometric mean of E and T over their
+        medians. 0 is the error alone. "auto" is 0 with an `estimator`, else 0.5 for
+        contaminated and 2 for clean data.
+    n_steps : int or "auto", default="auto"
+        Training steps of the ensemble; "auto" is 400 for contaminated and 600 for clean
+        data. Without effect on an `estimator`.
+    threshold : float or {"auto", "quantile", "mad", "gpd", "conformal"}, default="auto"
+        Where outliers begin: an anomaly score, or a rule. "quantile" flags the share
+        `contamination` of the training rows; "mad" those more than three robust standard
+        deviations (1.4826 times the median absolute deviation) beyond the median; "gpd"
+        rows beyond the quantile 1 - `alpha` of a generalised Pareto distribution fitted
+        to the upper tail of the training scores; "conformal" keeps the rate of false
+        alarms at `alpha` by calibration scores. "auto" is "quantile" if contamination is
+        given and "mad" if it is not.
     contamination : "auto" or float, default="auto"
-        Share of the training rows to flag, in (0, 0.5]. "auto" flags rows whose anomaly
-        score exceeds the median by more than three robust standard deviations (1.4826
-        times the median absolute deviation) of the training scores.
+        Share of the training rows to flag, in (0, 0.5].
+    alpha : float, default=0.05
+        Rate of false alarms among inliers, for "conformal" and "gpd".
+    calibration : int, float, None or "auto", default="auto"
+        Where scores of rows that were not fitted come from, which p-values and
+        "conformal" compare with: a number of folds, each scored by a detector fitted on
+        the others; or a share of rows to hold out from the fit. None does without. "auto"
+        is 5 folds for threshold="conformal" and None otherwise.
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable before reconstruction and in the score, through
         scikit-learn's scaler of that name. None leaves them as they are.
     random_state : int, RandomState instance or None, default=None
-        Sets every `random_state` within `estimator` that is None. None differs from call
-        to call.
+        Seed of the ensemble and of all else that is drawn; sets every `random_state`
+        within `estimator` that is None. None differs from call to call.
     verbose : int, default=0
-        1 draws the progress bar of the default reconstructor on stderr.
+        1 draws the progress bar of the ensemble on stderr.
 
     Attributes
     ----------
     estimator_ : object
-        The fitted reconstructor; it takes scaled rows.
+        The fitted reconstructor, which takes scaled rows; None for the ensemble.
+    training_scores_ : ndarray of shape (n_samples,)
+        `score_samples` of the training rows.
     offset_ : float
         ``decision_function = score_samples - offset_``.
     n_features_in_ : int
@@ -77,10 +112,18 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     --------
     sklearn.ensemble.IsolationForest : Outliers are rows that are easy to isolate.
 
+    Notes
+    -----
+    The distance to training rows leaves out, once, a training row that is the same as
+    the row in question: a training row is never near because it is itself.
+
     References
     ----------
     Hawkins, He, Williams and Baxter, "Outlier detection using replicator neural
     networks", DaWaK 2002, doi:10.1007/3-540-46145-0_17.
+
+    Pang, Ting and Albrecht, "LeSiNN: detecting anomalies by identifying least similar
+    nearest neighbours", ICDM Workshops 2015, doi:10.1109/ICDMW.2015.62.
 
     Examples
     --------
@@ -96,23 +139,48 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [HasMethods(["fit", "transform", "inverse_transform"]), None],
+        "training_data": [StrOptions({"contaminated", "clean"})],
+        "neighbors": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "n_steps": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "threshold": [StrOptions(set(THRESHOLDS)), Real],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
+        "alpha": [Interval(Real, 0, 1, closed="neither")],
+        "calibration": [
+            StrOptions({"auto"}),
+            Interval(Integral, 2, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+            None,
+        ],
         "scaling": [StrOptions({"standard", "robust", "quantile"}), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
 
+    estimator_: Any
+
     def __init__(
         self,
         estimator: Any = None,
         *,
+        training_data: str = "contaminated",
+        neighbors: float | str = "auto",
+        n_steps: int | str = "auto",
+        threshold: float | str = "auto",
         contamination: float | str = "auto",
+        alpha: float = 0.05,
+        calibration: int | float | str | None = "auto",
         scaling: str | None = "standard",
         random_state: Any = None,
         verbose: int = 0,
     ):
         self.estimator = estimator
+        self.training_data = training_data
+        self.neighbors = neighbors
+        self.n_steps = n_steps
+        self.threshold = threshold
         self.contamination = contamination
+        self.alpha = alpha
+        self.calibration = calibration
         self.scaling = scaling
         self.random_state = random_state
         self.verbose = verbose
@@ -136,22 +204,25 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         with restored_on_failure(self):
             X = self._validate(X, reset=True)
             seeds = Seeds(self.random_state)
-            self._codec = NumericCodec(self.scaling, "float64", seeds["scaling"])
-            self._codec.fit(X, getattr(self, "feature_names_in_", None))
-            self.estimator_ = self._make_reconstructor(seeds)
-            rows = self._codec.scale(X)
-            self._far_out = max(FAR_OUT, float(np.abs(rows).max()))
-            self.estimator_.fit(rows)
-            scores = self._score_samples(X)
-            if self.contamination == "auto":
-                rounding = NOISE * float(np.square(rows).sum(axis=1).mean())
-                self.offset_ = min(mad_threshold(scores), -rounding)
-            else:
-                self.offset_ = quantile_threshold(scores, float(self.contamination))
+            held_out, folds = self._calibration_rows(X.shape[0], seeds)
+            kept = np.setdiff1d(np.arange(X.shape[0]), held_out)
+            self._scorer = self._fit_scorer(X[kept] if len(held_out) else X, seeds)
+            self.estimator_ = getattr(self._scorer.cells.reconstructor, "estimator", None)
+            self.training_scores_ = self._scorer.score(X)
+            self._calibration = [
+                (scorer, scorer.score(X[fold]))
+                for fold, rest in folds
+                for scorer in [self._fit_scorer(X[rest], seeds)]
+            ]
+            if len(held_out):
+                self._calibration = [(self._scorer, self.training_scores_[held_out])]
+            self._set_offset(
+                self._resolve_offset(self.threshold, self.contamination, self.alpha)
+            )
         return self
 
-    def predict(self, X: Any) -> NDArray[np.int64]:
-        """Tell outliers from inliers.
+    def score_parts(self, X: Any) -> dict[str, NDArray[np.float64]]:
+        """Return what reconstruction and neighbours add to the anomaly score.
 
         Parameters
         ----------
@@ -160,73 +231,84 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
 
         Returns
         -------
-        label : ndarray of shape (n_samples,)
-            -1 for outliers, 1 for inliers.
-        """
-        return np.where(self.decision_function(X) < 0, -1, 1)
-
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Return the distance to the threshold.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
-            Rows.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,)
-            ``score_samples(X) - offset_``: negative for outliers.
-        """
-        return self.score_samples(X) - self.offset_
-
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Score rows, the higher the more normal.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
-            Rows.
-
-        Returns
-        -------
-        score : ndarray of shape (n_samples,)
-            The negative `anomaly_score`.
+        parts : dict of str to ndarray of shape (n_samples,)
+            "reconstruction" and, if `neighbors` has weight, "neighbors". They add up to
+            `anomaly_score`.
         """
         check_is_fitted(self)
-        return self._score_samples(self._validate(X, reset=False))
+        parts: dict[str, NDArray[np.float64]] = self._scorer.sums(
+            self._validate(X, reset=False)
+        )
+        return parts
 
-    def anomaly_score(self, X: Any) -> NDArray[np.float64]:
-        """Score rows, the higher the more abnormal.
+    def explain(self, X: Any, *, as_frame: bool = False) -> Any:
+        """Say which cells make rows abnormal.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
             Rows.
+        as_frame : bool, default=False
+            Return a tidy frame instead, with expected and observed values.
 
         Returns
         -------
-        score : ndarray of shape (n_samples,)
-            Squared reconstruction error, summed over scaled columns.
+        contributions : ndarray of shape (n_samples, n_features_in_) or DataFrame
+            At least 0; their sum over a row is its `anomaly_score`. The frame has one row
+            per cell, by row and decreasing contribution, and columns "row" (the index of
+            a DataFrame, else the position), "column", "observed" and "expected" (in
+            original units) and "contribution".
         """
-        return -self.score_samples(X)
+        check_is_fitted(self)
+        rows = self._validate(X, reset=False)
+        starts = range(0, rows.shape[0], CHUNK)
+        chunks = [rows[start : start + CHUNK] for start in starts]
+        contributions: NDArray[np.float64] = np.concatenate(
+            [np.sum([*self._scorer.parts(part).values()], axis=0) for part in chunks]
+        )
+        if not as_frame:
+            return contributions
+        expected = np.concatenate([self._scorer.expected(part) for part in chunks])
+        observed = rows.toarray() if sparse.issparse(rows) else rows
+        n, d = contributions.shape
+        order = np.argsort(-contributions, axis=1, kind="stable")
+        names = getattr(self, "feature_names_in_", np.arange(d))
+        index = X.index if isinstance(X, pd.DataFrame) else np.arange(n)
+
+        def sorted_cells(cells: NDArray[Any]) -> NDArray[Any]:
+            return np.take_along_axis(cells, order, axis=1).ravel()
+
+        return pd.DataFrame(
+            {
+                "row": np.repeat(index, d),
+                "column": np.asarray(names)[order.ravel()],
+                "observed": sorted_cells(observed),
+                "expected": sorted_cells(expected),
+                "contribution": sorted_cells(contributions),
+            }
+        )
 
     def _validate(self, X: Any, *, reset: bool) -> Any:
         return validate_table(
             self, X, reset=reset, largest=float(np.finfo(np.float32).max)
         )
 
-    def _make_reconstructor(self, seeds: Seeds) -> Any:
+    def _fit_scorer(self, X: Any, seeds: Seeds) -> TableScorer:
+        clean = self.training_data == "clean"
+        weight: Any = self.neighbors
+        if weight == "auto":
+            weight = 0.0 if self.estimator is not None else 2.0 if clean else 0.5
+        errors: Any
         if self.estimator is None:
-            # a linear path that starts at PCA would rebuild outliers along with the rest
-            return DenoisingAutoencoder(
-                scaling=None,
-                linear_skip=False,
-                init=None,
-                corruption="swap",
-                random_state=seeds["estimator"],
-                verbose=self.verbose,
-            )
+            verbose = int(self.verbose)
+            errors = NetworkErrors(self.training_data, self.n_steps, seeds, verbose)
+        else:
+            errors = EstimatorErrors(self._clone_estimator(seeds))
+        codec = NumericCodec(self.scaling, "float64", seeds["scaling"])
+        cells = CellScorer(errors, self.training_data, float(weight), seeds)
+        return TableScorer(codec, cells).fit(X, getattr(self, "feature_names_in_", None))
+
+    def _clone_estimator(self, seeds: Seeds) -> Any:
         reconstructor = clone(self.estimator)
         unset = {
             name: seeds[name]
@@ -235,18 +317,31 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         }
         return reconstructor.set_params(**unset)
 
-    def _score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Score validated rows."""
-        return -np.concatenate([*self._chunk_errors(X)])
-
-    def _chunk_errors(self, X: Any) -> Iterator[NDArray[np.float64]]:
-        for start in range(0, X.shape[0], CHUNK):
-            rows = self._codec.scale(X[start : start + CHUNK])
-            padded = np.resize(rows, (CHUNK, rows.shape[1]))
-            padded = padded.clip(-self._far_out, self._far_out)
-            rebuilt = self.estimator_.inverse_transform(self.estimator_.transform(padded))
-            residual = rows - np.asarray(rebuilt, np.float64)[: len(rows)]
-            yield np.square(residual).sum(axis=1)
+    def _calibration_rows(
+        self, n: int, seeds: Seeds
+    ) -> tuple[Any, list[tuple[Any, Any]]]:
+        """Return rows to hold out from the fit, and folds with their complements."""
+        calibration: Any = self.calibration
+        if calibration == "auto":
+            calibration = FOLDS if self.threshold == "conformal" else None
+        if calibration is None:
+            return np.arange(0), []
+        order = np.random.default_rng(seeds["calibration"]).permutation(n)
+        if isinstance(calibration, Integral):
+            if int(calibration) > n:
+                raise ValueError(
+                    f"calibration={calibration} folds need as many rows; got {n}."
+                )
+            folds = [np.sort(fold) for fold in np.array_split(order, int(calibration))]
+            every = np.arange(n)
+            return every[:0], [(fold, np.setdiff1d(every, fold)) for fold in folds]
+        count = round(float(calibration) * n)
+        if not 0 < count < n:
+            raise ValueError(
+                f"calibration={calibration} of {n} rows leaves none to hold out, or none"
+                " to fit."
+            )
+        return np.sort(order[:count]), []
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

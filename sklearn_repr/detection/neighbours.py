@@ -1,0 +1,211 @@
+"""How far rows are from training rows, column by column.
+
+A training row that is the same as the row in question, but for rounding, is left out
+once: so a training row's own distance is a leave-one-out distance, with nobody having to
+say which rows are training rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
+
+__all__ = ["LocalMean", "SetNeighbours"]
+
+# Rows handled at a time, which bounds memory
+CHUNK = 256
+# Rows that differ by less than this share of their size are the same
+SAME = 1e-3
+# Up to so many columns a tree is faster than all distances
+TREE_COLUMNS = 12
+# Training rows that are kept to be neighbours, at most
+LARGEST = 20_000
+
+
+def _signed_log(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    logs: NDArray[np.float64] = np.sign(rows) * np.log1p(np.abs(rows))
+    return logs
+
+
+class SetNeighbours:
+    r"""Mean distance to the nearest row of small random sets of training rows.
+
+    Rows are compared by :math:`\mathrm{sign}(x) \log(1 + |x|)`, which keeps single far
+    cells from deciding. Small sets make rows that have few like them far from most sets:
+    clustered outliers too, as long as few sets hold one.
+
+    Parameters
+    ----------
+    n_sets : int, default=64
+        Number of sets.
+    set_size : int, default=32
+        Rows in each, drawn without replacement.
+
+    References
+    ----------
+    Pang, Ting and Albrecht, "LeSiNN: detecting anomalies by identifying least similar
+    nearest neighbours", ICDM Workshops 2015, doi:10.1109/ICDMW.2015.62.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_repr.detection.neighbours import SetNeighbours
+    >>> rows = np.zeros((4, 2))
+    >>> near = SetNeighbours().fit(rows, np.random.default_rng(0))
+    >>> near.distances(np.array([[0.0, np.e - 1]]))
+    array([[0., 1.]])
+    """
+
+    def __init__(self, n_sets: int = 64, set_size: int = 32):
+        self.n_sets = n_sets
+        self.set_size = set_size
+
+    def fit(self, rows: NDArray[np.float64], rng: np.random.Generator) -> SetNeighbours:
+        """Draw the sets.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_samples, n_features)
+            Training rows.
+        rng : Generator
+            Source of randomness.
+
+        Returns
+        -------
+        self : SetNeighbours
+            Ready to measure.
+        """
+        size = min(self.set_size, len(rows))
+        drawn = [
+            rng.choice(len(rows), size, replace=False, shuffle=False)
+            for _ in range(self.n_sets)
+        ]
+        kept, where = np.unique(drawn, return_inverse=True)
+        self.sets_ = where.reshape(self.n_sets, size)
+        self.rows_ = _signed_log(rows[kept])
+        return self
+
+    def distances(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the absolute difference to the nearest rows, averaged over sets.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_samples, n_features)
+            By column; their sum is the mean L1 distance.
+        """
+        logs = _signed_log(rows)
+        parts = [self._chunk(logs[i : i + CHUNK]) for i in range(0, len(logs), CHUNK)]
+        return np.concatenate(parts)
+
+    def _chunk(self, logs: NDArray[np.float64]) -> NDArray[np.float64]:
+        apart = cdist(logs, self.rows_, "cityblock")
+        same = apart <= SAME * (1.0 + np.abs(logs).sum(axis=1, keepdims=True))
+        total = np.zeros(logs.shape)
+        count = np.zeros((len(logs), 1))
+        for members in self.sets_:
+            near = apart[:, members]
+            twin = same[:, members]
+            first = twin.argmax(axis=1)
+            found = twin.any(axis=1)
+            near[found, first[found]] = np.inf
+            best = near.argmin(axis=1)
+            known = np.isfinite(near[np.arange(len(near)), best])[:, None]
+            total += np.where(known, np.abs(logs - self.rows_[members[best]]), 0.0)
+            count += known
+        return total / np.maximum(count, 1.0)
+
+
+class LocalMean:
+    r"""Distance to the mean of the nearest training rows, weighted by :math:`1/d^2`.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=10
+        How many.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_repr.detection.neighbours import LocalMean
+    >>> rows = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, 9.0]])
+    >>> near = LocalMean(2).fit(rows, np.random.default_rng(0))
+    >>> near.distances(np.array([[0.0, 2.0]]))
+    array([[0., 2.]])
+    """
+
+    def __init__(self, n_neighbors: int = 10):
+        self.n_neighbors = n_neighbors
+
+    def fit(self, rows: NDArray[np.float64], rng: np.random.Generator) -> LocalMean:
+        """Keep the rows, or a draw of 20,000 of them.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_samples, n_features)
+            Training rows.
+        rng : Generator
+            Source of randomness.
+
+        Returns
+        -------
+        self : LocalMean
+            Ready to measure.
+        """
+        if len(rows) > LARGEST:
+            rows = rows[rng.choice(len(rows), LARGEST, replace=False, shuffle=False)]
+        self.rows_ = rows.copy()
+        self.tree_ = cKDTree(rows) if rows.shape[1] <= TREE_COLUMNS else None
+        return self
+
+    def distances(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the shares of each column in the distance to the local mean.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_samples, n_features)
+            Squared difference by column over the distance; their sum is the distance.
+        """
+        parts = [self._chunk(rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)]
+        return np.concatenate(parts)
+
+    def _chunk(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        k = min(self.n_neighbors + 1, len(self.rows_))
+        apart, index = self._nearest(rows, k)
+        same = apart[:, 0] <= SAME * (1.0 + np.linalg.norm(rows, axis=1))
+        # of the k nearest without the twin, or the k - 1 nearest where there is none
+        skip = same & (k > 1)
+        columns = np.arange(max(k - 1, 1)) + skip[:, None]
+        apart = np.take_along_axis(apart, columns, axis=1)
+        index = np.take_along_axis(index, columns, axis=1)
+        weight = 1.0 / np.maximum(apart / np.maximum(apart[:, :1], 1e-150), 1e-150) ** 2
+        weight = np.where(apart[:, :1] > 0, weight, apart == 0)
+        mean = (weight[:, :, None] * self.rows_[index]).sum(axis=1)
+        residual = np.square(rows - mean / weight.sum(axis=1, keepdims=True))
+        size = np.sqrt(residual.sum(axis=1, keepdims=True))
+        shares: NDArray[np.float64] = residual / np.where(size > 0, size, 1.0)
+        return shares
+
+    def _nearest(self, rows: NDArray[np.float64], k: int) -> tuple[Any, Any]:
+        if self.tree_ is not None:
+            apart, index = self.tree_.query(rows, k=np.arange(1, k + 1))
+            return apart, index
+        apart = cdist(rows, self.rows_)
+        index = np.argpartition(apart, k - 1, axis=1)[:, :k]
+        near = np.take_along_axis(apart, index, axis=1)
+        order = np.lexsort((index, near), axis=1)
+        index = np.take_along_axis(index, order, axis=1)
+        return np.take_along_axis(apart, index, axis=1), index

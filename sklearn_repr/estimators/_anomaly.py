@@ -1,0 +1,198 @@
+"""How abnormal every cell of a row is: errors of a reconstructor and of neighbours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_repr.data import NumericCodec
+from sklearn_repr.detection.neighbours import LocalMean, SetNeighbours
+from sklearn_repr.estimators._noise_networks import (
+    CleanNetworks,
+    ContaminatedNetworks,
+    NoiseNetworks,
+)
+from sklearn_repr.utils.randomness import Seeds
+
+__all__ = ["CellScorer", "EstimatorErrors", "NetworkErrors", "TableScorer"]
+
+# Scaled values that a float32 network can still square without overflow; no row is less
+# of an outlier for being clipped there before it is rebuilt
+FAR_OUT = 1e15
+# Rows handed to a reconstructor at a time; always as many, so that a row's error does not
+# depend on how many came with it (unless the reconstructor itself iterates over all rows
+# together, as NMF does)
+CHUNK = 1024
+# Share of training rows that a contaminated table's neighbours are drawn from
+KEPT = 0.9
+# Networks, their number and their steps of training
+PRESETS: dict[str, tuple[type[NoiseNetworks], int, int]] = {
+    "contaminated": (ContaminatedNetworks, 4, 400),
+    "clean": (CleanNetworks, 2, 600),
+}
+
+
+class NetworkErrors:
+    """The default reconstructor: networks on columns in units of their spread."""
+
+    def __init__(self, training_data: str, n_steps: Any, seeds: Seeds, verbose: int):
+        self.clean = training_data == "clean"
+        kind, members, steps = PRESETS[training_data]
+        steps = steps if n_steps == "auto" else int(n_steps)
+        self.networks = kind(seeds["networks"], members, steps, verbose)
+
+    def fit(
+        self, rows: NDArray[np.float64], constant: NDArray[np.bool_]
+    ) -> NetworkErrors:
+        """Fit the networks to scaled rows; constant columns keep their unit."""
+        self.center_ = rows.mean(axis=0)
+        spread = np.ptp(rows, axis=0) if self.clean else rows.std(axis=0)
+        self.unit_ = np.where(constant | (spread == 0), 1.0, spread)
+        self.networks.fit(self.units(rows))
+        return self
+
+    def units(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return rows in the units in which they are compared."""
+        inside: NDArray[np.float64] = (rows - self.center_) / self.unit_
+        return inside.clip(-FAR_OUT, FAR_OUT)
+
+    def errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return errors by cell."""
+        found: NDArray[np.float64] = self.networks.errors(self.units(rows))
+        return found
+
+    def expected(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the reconstruction in the units of `rows`."""
+        rebuilt = self.networks.expected(self.units(rows)) * self.unit_
+        return np.asarray(rebuilt + self.center_)
+
+
+class EstimatorErrors:
+    """Any reconstructor: squared errors of what it rebuilds."""
+
+    def __init__(self, estimator: Any):
+        self.estimator = estimator
+
+    def fit(
+        self, rows: NDArray[np.float64], constant: NDArray[np.bool_]
+    ) -> EstimatorErrors:
+        """Fit the estimator to scaled rows."""
+        self.far_out_ = max(FAR_OUT, float(np.abs(rows).max()))
+        self.estimator.fit(rows)
+        return self
+
+    def units(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return rows in the units in which they are compared."""
+        return rows.clip(-self.far_out_, self.far_out_)
+
+    def errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return squared errors by cell."""
+        return np.square(rows - self.expected(rows))
+
+    def expected(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the reconstruction."""
+        parts = []
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            padded = self.units(np.resize(part, (CHUNK, rows.shape[1])))
+            rebuilt = self.estimator.inverse_transform(self.estimator.transform(padded))
+            parts.append(np.asarray(rebuilt, np.float64)[: len(part)])
+        return np.concatenate(parts)
+
+
+class CellScorer:
+    r"""Errors and neighbour distances joined to one score, cell by cell.
+
+    With the row sums E of errors and T of neighbour distances and the weight w,
+
+    .. math:: a = \frac{E / s_E + w \, T / s_T}{1 + w}
+              \quad\text{or}\quad
+              a = \Big( \frac{E}{m_E} \Big( \frac{T}{m_T} \Big)^w \Big)^{1 / (1 + w)}
+
+    for contaminated and clean training rows, with their standard deviations s and
+    medians m over the training rows; cells share a in proportion to their share of each
+    part. With w = 0 the score is E itself.
+    """
+
+    def __init__(self, errors: Any, training_data: str, weight: float, seeds: Seeds):
+        self.reconstructor = errors
+        self.weight = weight
+        self.clean = training_data == "clean"
+        self.neighbours: SetNeighbours | LocalMean | None = None
+        if weight:
+            self.neighbours = LocalMean() if self.clean else SetNeighbours()
+        self.seed = seeds["neighbors"]
+
+    def fit(self, rows: NDArray[np.float64], constant: NDArray[np.bool_]) -> CellScorer:
+        """Fit both parts to scaled rows, of which some columns are constant."""
+        self.reconstructor.fit(rows, constant)
+        if self.neighbours is None:
+            return self
+        errors = self.reconstructor.errors(rows).sum(axis=1)
+        units = self.reconstructor.units(rows)
+        rng = np.random.default_rng(self.seed)
+        if self.clean:
+            self.neighbours.fit(units, rng)
+        else:
+            self.neighbours.fit(units[errors <= np.quantile(errors, KEPT)], rng)
+        near = self.neighbours.distances(units).sum(axis=1)
+        middle = np.median if self.clean else np.std
+        # parts without spread say nothing, whatever they are divided by
+        self.usual_ = float(middle(errors)) or 1.0, float(middle(near)) or 1.0
+        return self
+
+    def parts(self, rows: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Return contributions by part, each of shape (n, d); their sum is the score."""
+        errors = self.reconstructor.errors(rows)
+        if self.neighbours is None:
+            return {"reconstruction": errors}
+        near = self.neighbours.distances(self.reconstructor.units(rows))
+        errors, near = errors / self.usual_[0], near / self.usual_[1]
+        w = self.weight
+        if self.clean:
+            sums = [part.sum(axis=1, keepdims=True) for part in (errors, near)]
+            score = (sums[0] * sums[1] ** w) ** (1.0 / (1.0 + w))
+            errors, near = (
+                part * (score / np.where(total > 0, total, 1.0))
+                for part, total in zip((errors, near), sums, strict=True)
+            )
+        share = 1.0 / (1.0 + w)
+        return {"reconstruction": share * errors, "neighbors": (1.0 - share) * near}
+
+
+class TableScorer:
+    """From rows in original units to contributions: scaling, then a CellScorer."""
+
+    def __init__(self, codec: NumericCodec, cells: CellScorer):
+        self.codec = codec
+        self.cells = cells
+
+    def fit(self, X: Any, names: Any = None) -> TableScorer:
+        """Fit scaling and cells to validated rows."""
+        rows = self.codec.fit(X, names).scale(X)
+        self.size_ = float(np.square(rows).sum(axis=1).mean())
+        self.cells.fit(rows, self.codec.constant_)
+        return self
+
+    def parts(self, X: Any) -> dict[str, NDArray[np.float64]]:
+        """Return contributions of all cells by part."""
+        return self.cells.parts(self.codec.scale(X))
+
+    def expected(self, X: Any) -> NDArray[np.float64]:
+        """Return what cells are rebuilt to, in original units."""
+        rebuilt = self.cells.reconstructor.expected(self.codec.scale(X))
+        return self.codec.decode(rebuilt)
+
+    def sums(self, X: Any) -> dict[str, NDArray[np.float64]]:
+        """Return the contributions of all rows by part, in bounded memory."""
+        collected: dict[str, list[NDArray[np.float64]]] = {}
+        for start in range(0, X.shape[0], CHUNK):
+            for name, cells in self.parts(X[start : start + CHUNK]).items():
+                collected.setdefault(name, []).append(cells.sum(axis=1))
+        return {name: np.concatenate(sums) for name, sums in collected.items()}
+
+    def score(self, X: Any) -> NDArray[np.float64]:
+        """Return scores, high for normal rows."""
+        return -np.asarray(sum(self.sums(X).values()))

@@ -1,0 +1,221 @@
+"""Denoising networks without bottleneck, the reconstructor of the default detector."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from sklearn_repr.engine import infer
+from sklearn_repr.engine.ensemble import train_steps
+from sklearn_repr.modules.batched import BatchedMLP
+from sklearn_repr.utils.randomness import make_generator
+
+__all__ = ["CleanNetworks", "ContaminatedNetworks", "NoiseNetworks"]
+
+# Training rows by which errors are made comparable
+ROWS_TO_NORMALISE_BY = 20_000
+# Rows a forward pass takes at a time
+CHUNK = 256
+
+
+class NoiseNetworks:
+    """Members trained together on rows of comparable columns; no bottleneck.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of weights, batches and noise.
+    n_members : int
+        Number of networks, each with its own weights, batches and noise.
+    n_steps : int, default=600
+        Steps of training.
+    verbose : int, default=0
+        1 draws a progress bar.
+    """
+
+    hidden: int
+    batch_size: int
+    lowest: float
+    highest: float
+    learning_rate = 1e-2
+    label = "ReconstructionOutlierDetector"
+
+    def __init__(self, seed: int, n_members: int, n_steps: int = 600, verbose: int = 0):
+        self.seed = seed
+        self.n_members = n_members
+        self.n_steps = n_steps
+        self.verbose = verbose
+
+    def fit(self, rows: NDArray[np.float64]) -> NoiseNetworks:
+        """Train on rows of shape (n, d) and learn how large errors are on them."""
+        generator = make_generator(self.seed)
+        values = torch.from_numpy(rows.astype(np.float32))
+        self.network_ = self._make_network(rows.shape[1], generator)
+        train_steps(
+            self.network_,
+            lambda step: self._loss(self._draw(values, generator), step, generator),
+            self.n_steps,
+            learning_rate=self.learning_rate,
+            label=self.label,
+            verbose=self.verbose,
+        )
+        self._normalise(rows[:: -(-len(rows) // ROWS_TO_NORMALISE_BY)], generator)
+        return self
+
+    def errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how far every cell is from its reconstruction, shape (n, d)."""
+        raise NotImplementedError
+
+    def expected(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the reconstruction, shape (n, d)."""
+        raise NotImplementedError
+
+    def _make_network(self, width: int, generator: Generator) -> BatchedMLP:
+        raise NotImplementedError
+
+    def _loss(self, x: Tensor, step: int, generator: Generator) -> Tensor:
+        raise NotImplementedError
+
+    def _normalise(self, rows: NDArray[np.float64], generator: Generator) -> None:
+        """Learn what errors are compared with."""
+
+    def _draw(self, values: Tensor, generator: Generator) -> Tensor:
+        shape = (self.n_members, self.batch_size)
+        return values[torch.randint(len(values), shape, generator=generator)]
+
+    def _levels(self, generator: Generator) -> Tensor:
+        """Draw the logarithm of a noise level for every row of a batch."""
+        low, high = math.log(self.lowest), math.log(self.highest)
+        shape = (self.n_members, self.batch_size, 1)
+        return low + (high - low) * torch.rand(shape, generator=generator)
+
+    def _infer(self, function: Any, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = infer(
+            function,
+            lambda part: torch.from_numpy(part.astype(np.float32)),
+            rows,
+            "cpu",
+            chunk=CHUNK,
+        )
+        return found.astype(np.float64)
+
+
+class ContaminatedNetworks(NoiseNetworks):
+    r"""Networks for training rows with outliers among them.
+
+    Every network is told the noise level σ, log-uniform in [0.1, 3]: from
+    :math:`((x + \sigma \varepsilon) / \sqrt{1 + \sigma^2}, \log \sigma)` it predicts x.
+    Once a tenth of the steps are over, the tenth of every batch with the largest loss,
+    relative to :math:`\sigma^2 / (1 + \sigma^2)`, is left out: outliers, if there are.
+    An error is the absolute error under fixed noise of four levels, over the column's
+    mean error in training, over the training rows' median; the mean over levels.
+    """
+
+    hidden, batch_size = 128, 64
+    lowest, highest = 0.1, 3.0
+    levels = (0.1, 0.3, 1.0, 3.0)
+    trimmed = 0.1
+    # added to a column's mean error, so that constant columns do not decide
+    floor = 0.05
+
+    def _make_network(self, width: int, generator: Generator) -> BatchedMLP:
+        sizes = [width + 1, self.hidden, self.hidden, width]
+        return BatchedMLP(self.n_members, sizes, generator)
+
+    def _loss(self, x: Tensor, step: int, generator: Generator) -> Tensor:
+        level = self._levels(generator)
+        noise = torch.randn(x.shape, generator=generator)
+        rows = self._rebuild(x, level, noise).sub(x).square().sum(dim=2)
+        if step < self.trimmed * self.n_steps:
+            return rows.mean()
+        variance = level.exp().square().squeeze(2)
+        relative = rows.detach() * (1 + variance) / variance
+        count = int(self.batch_size * (1 - self.trimmed))
+        keep = relative <= relative.kthvalue(count, dim=1, keepdim=True).values
+        return (rows * keep).sum() / keep.sum()
+
+    def _rebuild(self, x: Tensor, level: Tensor, noise: Tensor) -> Tensor:
+        deviation = level.exp()
+        noisy = (x + deviation * noise) / (1 + deviation.square()).sqrt()
+        level = level.expand(*noisy.shape[:2], 1)
+        rebuilt: Tensor = self.network_(torch.cat([noisy, level], dim=2))
+        return rebuilt
+
+    def _normalise(self, rows: NDArray[np.float64], generator: Generator) -> None:
+        shape = (len(self.levels), self.n_members, 1, rows.shape[1])
+        self.noise_ = torch.randn(shape, generator=generator)
+        raw = self._raw_errors(rows)
+        self.usual_ = raw.mean(axis=0) + self.floor
+        sums = (raw / self.usual_).sum(axis=2)
+        self.medians_ = np.median(sums, axis=0)[:, None] + np.finfo(np.float64).tiny
+
+    def _raw_errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return absolute errors of shape (n, levels, d)."""
+
+        def errors(x: Tensor) -> Tensor:
+            parts = [(part - x).abs() for part in self._at_levels(x)]
+            return torch.stack([part.mean(dim=0) for part in parts], dim=1)
+
+        return self._infer(errors, rows)
+
+    def _at_levels(self, x: Tensor) -> list[Tensor]:
+        return [
+            self._rebuild(x, torch.full((1, 1, 1), math.log(level)), noise)
+            for level, noise in zip(self.levels, self.noise_, strict=True)
+        ]
+
+    def errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return normalised errors; see :class:`NoiseNetworks`."""
+        parts = [
+            (self._raw_errors(part) / self.usual_ / self.medians_).mean(axis=1)
+            for part in np.array_split(rows, -(-len(rows) // ROWS_TO_NORMALISE_BY))
+        ]
+        return np.concatenate(parts)
+
+    def expected(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the mean reconstruction; see :class:`NoiseNetworks`."""
+        return self._infer(
+            lambda x: torch.stack(self._at_levels(x)).mean(dim=(0, 1)), rows
+        )
+
+
+class CleanNetworks(NoiseNetworks):
+    """Networks for training rows without outliers.
+
+    They are not told the noise, whose level is log-uniform in [0.03, 1] and which falls
+    on a random share of the cells. An error is the absolute error without noise.
+    """
+
+    hidden, batch_size = 256, 128
+    lowest, highest = 0.03, 1.0
+
+    def _make_network(self, width: int, generator: Generator) -> BatchedMLP:
+        sizes = [width, self.hidden, self.hidden, width]
+        return BatchedMLP(self.n_members, sizes, generator)
+
+    def _loss(self, x: Tensor, step: int, generator: Generator) -> Tensor:
+        noise = self._levels(generator).exp() * torch.randn(x.shape, generator=generator)
+        share = torch.rand((*x.shape[:2], 1), generator=generator)
+        hit = torch.rand(x.shape, generator=generator) < share
+        residual: Tensor = self.network_(x + noise * hit) - x
+        return residual.square().sum(dim=2).mean()
+
+    def errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return absolute errors; see :class:`NoiseNetworks`."""
+        return self._infer(
+            lambda x: (self._rebuild(x) - x).abs().mean(dim=0),
+            rows,
+        )
+
+    def expected(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the mean reconstruction; see :class:`NoiseNetworks`."""
+        return self._infer(lambda x: self._rebuild(x).mean(dim=0), rows)
+
+    def _rebuild(self, x: Tensor) -> Tensor:
+        rebuilt: Tensor = self.network_(x.expand(self.n_members, *x.shape))
+        return rebuilt
