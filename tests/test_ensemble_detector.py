@@ -376,7 +376,7 @@ def test_what_a_rule_needs_is_said(X):
         detector.set_threshold("loud")
     with pytest.raises(ValueError, match="calibration=200 folds need as many rows"):
         ReconstructionOutlierDetector(PCA(2), calibration=200).fit(X)
-    with pytest.raises(ValueError, match=r"calibration=0\.001 of 133 rows"):
+    with pytest.raises(ValueError, match=r"calibration=0\.001 of n_samples=133"):
         ReconstructionOutlierDetector(PCA(2), calibration=0.001).fit(X)
     assert detector.offset_ == before
 

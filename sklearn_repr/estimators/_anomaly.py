@@ -27,6 +27,7 @@ FAR_OUT = 1e15
 CHUNK = 1024
 # Share of training rows that a contaminated table's neighbours are drawn from
 KEPT = 0.9
+FEWEST_STEPS, STEPS_PER_ROW = 100, 2
 # Networks, their number and their steps of training
 PRESETS: dict[str, tuple[type[NoiseNetworks], int, int]] = {
     "contaminated": (ContaminatedNetworks, 4, 400),
@@ -39,9 +40,10 @@ class NetworkErrors:
 
     def __init__(self, training_data: str, n_steps: Any, seeds: Seeds, verbose: int):
         self.clean = training_data == "clean"
-        kind, members, steps = PRESETS[training_data]
-        steps = steps if n_steps == "auto" else int(n_steps)
-        self.networks = kind(seeds["networks"], members, steps, verbose)
+        self.preset = PRESETS[training_data]
+        self.n_steps = n_steps
+        self.seed = seeds["networks"]
+        self.verbose = verbose
 
     def fit(
         self, rows: NDArray[np.float64], constant: NDArray[np.bool_]
@@ -50,7 +52,12 @@ class NetworkErrors:
         self.center_ = rows.mean(axis=0)
         spread = np.ptp(rows, axis=0) if self.clean else rows.std(axis=0)
         self.unit_ = np.where(constant | (spread == 0), 1.0, spread)
-        self.networks.fit(self.units(rows))
+        kind, members, steps = self.preset
+        # few rows are learned in few steps
+        steps = min(steps, max(FEWEST_STEPS, STEPS_PER_ROW * len(rows)))
+        steps = steps if self.n_steps == "auto" else int(self.n_steps)
+        self.networks_ = kind(self.seed, members, steps, self.verbose)
+        self.networks_.fit(self.units(rows))
         return self
 
     def units(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -60,12 +67,12 @@ class NetworkErrors:
 
     def errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return errors by cell."""
-        found: NDArray[np.float64] = self.networks.errors(self.units(rows))
+        found: NDArray[np.float64] = self.networks_.errors(self.units(rows))
         return found
 
     def expected(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the reconstruction in the units of `rows`."""
-        rebuilt = self.networks.expected(self.units(rows)) * self.unit_
+        rebuilt = self.networks_.expected(self.units(rows)) * self.unit_
         return np.asarray(rebuilt + self.center_)
 
 

@@ -32,7 +32,7 @@ class NoiseNetworks:
         Seed of weights, batches and noise.
     n_members : int
         Number of networks, each with its own weights, batches and noise.
-    n_steps : int, default=600
+    n_steps : int
         Steps of training.
     verbose : int, default=0
         1 draws a progress bar.
@@ -45,7 +45,7 @@ class NoiseNetworks:
     learning_rate = 1e-2
     label = "ReconstructionOutlierDetector"
 
-    def __init__(self, seed: int, n_members: int, n_steps: int = 600, verbose: int = 0):
+    def __init__(self, seed: int, n_members: int, n_steps: int, verbose: int = 0):
         self.seed = seed
         self.n_members = n_members
         self.n_steps = n_steps
@@ -191,7 +191,7 @@ class CleanNetworks(NoiseNetworks):
     on a random share of the cells. An error is the absolute error without noise.
     """
 
-    hidden, batch_size = 256, 128
+    hidden, batch_size = 128, 128
     lowest, highest = 0.03, 1.0
 
     def _make_network(self, width: int, generator: Generator) -> BatchedMLP:

@@ -67,8 +67,8 @@ class ReconstructionOutlierDetector(BaseDecisions):
         medians. 0 is the error alone. "auto" is 0 with an `estimator`, else 0.5 for
         contaminated and 2 for clean data.
     n_steps : int or "auto", default="auto"
-        Training steps of the ensemble; "auto" is 400 for contaminated and 600 for clean
-        data. Without effect on an `estimator`.
+        Training steps of the ensemble; "auto" is two a row, at least 100 and at most 400
+        for contaminated and 600 for clean data. Without effect on an `estimator`.
     threshold : float or {"auto", "quantile", "mad", "gpd", "conformal"}, default="auto"
         Where outliers begin: an anomaly score, or a rule. "quantile" flags the share
         `contamination` of the training rows; "mad" those more than three robust standard
@@ -330,7 +330,8 @@ class ReconstructionOutlierDetector(BaseDecisions):
         if isinstance(calibration, Integral):
             if int(calibration) > n:
                 raise ValueError(
-                    f"calibration={calibration} folds need as many rows; got {n}."
+                    f"calibration={calibration} folds need as many rows; got"
+                    f" n_samples={n}."
                 )
             folds = [np.sort(fold) for fold in np.array_split(order, int(calibration))]
             every = np.arange(n)
@@ -338,8 +339,8 @@ class ReconstructionOutlierDetector(BaseDecisions):
         count = round(float(calibration) * n)
         if not 0 < count < n:
             raise ValueError(
-                f"calibration={calibration} of {n} rows leaves none to hold out, or none"
-                " to fit."
+                f"calibration={calibration} of n_samples={n} leaves no rows to hold out,"
+                " or none to fit."
             )
         return np.sort(order[:count]), []
 
