@@ -50,9 +50,10 @@ format: setup  ## Put style right where that can be done by machine
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=folder of tables adds R²
+bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=, OUTLIERS=folder add some
 	$(BIN)/python benchmarks/speed.py
 	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/reconstruction.py $(DATA); fi
+	@if [ -n "$(OUTLIERS)" ]; then $(BIN)/python benchmarks/detection.py $(OUTLIERS); fi
 
 clean:  ## Remove the environments and what tools left behind
 	rm -rf $(VENV) $(OLDEST) .mypy_cache .pytest_cache .ruff_cache

@@ -80,12 +80,16 @@ def search_reducers() -> list[dict]:
     return rows
 
 
+def tumours() -> tuple[pd.DataFrame, np.ndarray]:
+    """Return 357 benign tumours and 40 malignant ones, which are the outliers."""
+    X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    rows = np.r_[np.flatnonzero(y == 1), np.flatnonzero(y == 0)[:40]]
+    return X.iloc[rows], (y.iloc[rows] == 0).to_numpy()
+
+
 def find_outliers() -> list[dict]:
-    """Find malignant tumours among 357 benign ones, fitted without labels."""
-    X, y = load_breast_cancer(return_X_y=True)
-    malignant = np.flatnonzero(y == 0)[:40]
-    rows = np.r_[np.flatnonzero(y == 1), malignant]
-    X, outlier = X[rows], y[rows] == 0
+    """Find malignant tumours among benign ones, fitted without labels."""
+    X, outlier = tumours()
     detectors = [
         ReconstructionOutlierDetector(random_state=0),
         ReconstructionOutlierDetector(PCA(5)),
@@ -109,6 +113,20 @@ def find_outliers() -> list[dict]:
             }
         )
     return table
+
+
+def explain_an_outlier() -> tuple[str, pd.DataFrame]:
+    """Say what makes the most abnormal tumour so, in the table's own units."""
+    X, _ = tumours()
+    detector = ReconstructionOutlierDetector(random_state=0).fit(X)
+    worst = X.iloc[[int(detector.anomaly_score(X).argmax())]]
+    probability = detector.outlier_probability(worst)[0]
+    cells = detector.explain(worst, as_frame=True).head(3)
+    title = (
+        f"Most abnormal: tumour {worst.index[0]}, an outlier with probability"
+        f" {probability:.2f}. Cells that contribute most:"
+    )
+    return title, cells.drop(columns="row")
 
 
 def draw() -> list[dict]:
@@ -154,12 +172,15 @@ def draw() -> list[dict]:
 
 
 def main() -> None:
-    """Run the three parts and print one table."""
+    """Run the parts; print one table and one explanation."""
     warnings.simplefilter("ignore", ConvergenceWarning)
     table = pd.DataFrame([*search_reducers(), *find_outliers(), *draw()])
     table = table[["task", "method", "value"]]
     table["task"] = table["task"].mask(table["task"].duplicated(), "")
     print(table.to_string(index=False, justify="left"))
+    title, cells = explain_an_outlier()
+    print(f"\n{title}")
+    print(cells.to_string(index=False, float_format="{:.3g}".format, justify="left"))
     print(f"\nPicture: {os.path.relpath(PICTURE)}")
 
 

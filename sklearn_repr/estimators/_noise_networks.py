@@ -179,9 +179,14 @@ class ContaminatedNetworks(NoiseNetworks):
 
     def expected(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the mean reconstruction; see :class:`NoiseNetworks`."""
-        return self._infer(
-            lambda x: torch.stack(self._at_levels(x)).mean(dim=(0, 1)), rows
-        )
+
+        def rebuilt(x: Tensor) -> Tensor:
+            # under little noise even abnormal cells are rebuilt as they are
+            loud = zip(self._at_levels(x), self.levels, strict=True)
+            parts = [part for part, level in loud if level >= 1]
+            return torch.stack(parts).mean(dim=(0, 1))
+
+        return self._infer(rebuilt, rows)
 
 
 class CleanNetworks(NoiseNetworks):
