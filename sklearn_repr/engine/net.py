@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.engine.batches import BatchIterator
 from sklearn_repr.engine.callbacks import StopTraining
+from sklearn_repr.engine.fast import fast_gradients, fast_optimizer
 from sklearn_repr.utils.randomness import Seeds, local_torch_seed, make_generator
 
 __all__ = ["RepresentationNet"]
@@ -54,6 +56,9 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         super().__init__(module, criterion, **kwargs)
         self.alpha = alpha
         self.seeds = seeds
+
+    # whether the optimiser's gradients are views of one tensor
+    flat_ = False
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -109,7 +114,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         """
         with suppress(StopTraining):
             self.notify("on_train_begin", X=X, y=y)
-            self.fit_loop(X, **fit_params)
+            with fast_optimizer(self) as self.flat_:
+                self.fit_loop(X, **fit_params)
         if self.history and "train_loss" not in self.history[-1]:
             del self.history[-1]  # an epoch that a callback cut short
         self.corruption_ = None  # it may hold training rows
@@ -129,6 +135,10 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         held_out = None if valid is None else self.get_iterator(valid)
         noise = make_generator(self.seeds["corruption"], train.values.device)
         self.stop_ = False
+        self.lowest_ = {
+            key: min((row[key] for row in self.history if key in row), default=math.inf)
+            for key in ("train_loss", "valid_loss")
+        }
         self.listening_ = any(_hears_batches(cb) for _, cb in self.callbacks_)
         self.criterion_.start_epoch(0, len(train))
         if held_out is not None:
@@ -177,12 +187,9 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         return self._run(batches, corruption, noise, training=False)
 
     def compute_terms(
-        self, batch: Batch, corruption: Any, noise: torch.Generator
+        self, inputs: Tensor, batch: Batch
     ) -> tuple[Tensor, dict[str, Tensor], Outputs]:
-        """Corrupt, encode, and return the loss, the averaged terms and the outputs."""
-        inputs = batch.values
-        if corruption is not None:
-            inputs, batch.mask = corruption(inputs, noise)
+        """Return the loss, the averaged terms and the outputs for corrupted inputs."""
         outputs = self.module_(inputs)
         terms = self.criterion_(outputs, batch)
         weights = self.criterion_.weights
@@ -201,22 +208,36 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         *,
         training: bool,
     ) -> dict[str, float]:
-        optimizer, listening = self.optimizer_, training and self.listening_
+        listening = training and self.listening_
         collected: dict[str, list[Tensor]] = {}
         sizes: list[int] = []
-        with torch.set_grad_enabled(training):
+        plain = listening or not training
+        fast = nullcontext() if plain else fast_gradients(self.module_, self.criterion_)
+        with torch.set_grad_enabled(training), fast as step:
             for batch in batches:
                 if listening:
                     self.notify("on_batch_begin", batch=batch, training=True)
-                loss, terms, outputs = self.compute_terms(batch, corruption, noise)
+                inputs = batch.values
+                if corruption is not None:
+                    inputs, batch.mask = corruption(inputs, noise)
+                loss = None if step is None else step(inputs, batch)
+                if loss is not None:
+                    losses = {"loss": loss, "reconstruction": loss}
+                else:
+                    loss, terms, outputs = self.compute_terms(inputs, batch)
+                    losses = {"loss": loss.detach()}
+                    losses.update((name, value.detach()) for name, value in terms.items())
+                    if training:
+                        # gradients that others hold views of must not be dropped
+                        held = self.flat_ or step is not None
+                        self.optimizer_.zero_grad(set_to_none=not held)
+                        torch.autograd.backward(loss)
+                if listening:
+                    self._tell_gradients(batch)
                 if training:
-                    optimizer.zero_grad()
-                    torch.autograd.backward(loss)
-                    if listening:
-                        self._tell_gradients(batch)
-                    optimizer.step()
-                for name, value in {"loss": loss, **terms}.items():
-                    collected.setdefault(name, []).append(value.detach())
+                    self.optimizer_.step()
+                for name, value in losses.items():
+                    collected.setdefault(name, []).append(value)
                 sizes.append(len(batch))
                 if listening:
                     self._tell_batch(batch, loss, outputs)
@@ -227,13 +248,13 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         }
 
     def _record(self, prefix: str, losses: dict[str, float]) -> None:
-        earlier = [row[f"{prefix}_loss"] for row in self.history[:-1]]
         for name, value in losses.items():
             key = "loss" if name == "loss" else f"term_{name}"
             self.history.record(f"{prefix}_{key}", value)
         # the name under which skorch's Checkpoint looks for improvements
-        best = losses["loss"] < min(earlier, default=float("inf"))
-        self.history.record(f"{prefix}_loss_best", best)
+        key, loss = f"{prefix}_loss", losses["loss"]
+        self.history.record(f"{key}_best", loss < self.lowest_[key])
+        self.lowest_[key] = min(loss, self.lowest_[key])
 
     def _tell_gradients(self, batch: Batch) -> None:
         named = list(self.get_all_learnable_params())
