@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,19 +12,17 @@ from torch import Tensor, nn
 
 from sklearn_repr._outputs import Batch
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
-from sklearn_repr.engine.flat import flattened
+from sklearn_repr.engine.flat import can_be_flat, flattened
 from sklearn_repr.modules import Autoencoder, ContrastiveNetwork
 from sklearn_repr.modules.fused import FusedPerceptron, fuse, fused_forward, is_watched
 from sklearn_repr.modules.variational import GaussianEncoder, VariationalNetwork
 from sklearn_repr.objectives import Objective, Reconstruction
 
-__all__ = ["SquaredErrorStep", "fast_gradients", "fast_optimizer"]
+__all__ = ["SquaredErrorStep", "fast_gradients", "fast_optimizer", "is_undisturbed"]
 
 # modules whose forward is known to call each of their parts once
 CONTAINERS = (Autoencoder, ContrastiveNetwork, VariationalNetwork, GaussianEncoder)
-# optimisers that treat every number by itself
-CELLWISE = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
-# callbacks that look at parameters, but do not replace them nor step the optimiser
+# callbacks that leave parameters and optimiser where they are
 OWN = (EpochTimer, FiniteLoss, Patience, ProgressBar)
 
 
@@ -123,8 +121,30 @@ def _parts(module: nn.Module) -> Iterator[nn.Module]:
             yield child
 
 
-def fast_optimizer(net: Any) -> AbstractContextManager[bool]:
-    """Flatten a net's optimiser, if nothing can tell the difference.
+@contextmanager
+def fast_optimizer(net: Any) -> Iterator[None]:
+    """Flatten a net's optimiser while the context lasts, if it takes the same steps.
+
+    Parameters
+    ----------
+    net : RepresentationNet
+        Initialised; its attribute ``flat_`` tells whether its optimiser is flat.
+    """
+    # torch skips weights without a gradient: every one must take part in every step
+    known = all(map(_is_library_code, (*net.module_.modules(), net.criterion_)))
+    if net.flat_ or not known or not can_be_flat(net.optimizer_):
+        yield
+        return
+    with flattened(net.optimizer_):
+        net.flat_ = True
+        try:
+            yield
+        finally:
+            net.flat_ = False
+
+
+def is_undisturbed(net: Any) -> bool:
+    """Tell whether nobody but the engine hears of epochs.
 
     Parameters
     ----------
@@ -133,23 +153,10 @@ def fast_optimizer(net: Any) -> AbstractContextManager[bool]:
 
     Returns
     -------
-    context : context manager
-        To train in; it yields whether the optimiser is flat.
+    undisturbed : bool
+        Whether all callbacks are the engine's own.
     """
-    optimizer = net.optimizer_
-    groups = [group["params"] for group in optimizer.param_groups]
-    everything = [p for group in groups for p in group]
-    if (
-        type(optimizer) in CELLWISE
-        and not optimizer.state
-        and all(groups)
-        and len({(p.dtype, p.device) for p in everything}) == 1
-        and all(type(callback) in OWN for _, callback in net.callbacks_)
-        # every weight takes part in every step: torch skips those without a gradient
-        and all(map(_is_library_code, (*net.module_.modules(), net.criterion_)))
-    ):
-        return flattened(optimizer)
-    return nullcontext(False)
+    return all(type(callback) in OWN for _, callback in net.callbacks_)
 
 
 def _is_library_code(module: nn.Module) -> bool:

@@ -4,35 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-__all__ = ["flattened"]
+__all__ = ["can_be_flat", "flattened"]
 
+# Optimisers that treat every number by itself
+CELLWISE = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 # Numbers to a cache line of float32: matrix kernels add up in another order elsewhere
 ALIGNMENT = 16
 
 
-@contextmanager
-def flattened(optimizer: Optimizer) -> Iterator[bool]:
-    """Let `optimizer` see one flat tensor for each of its groups.
-
-    Meanwhile the parameters and their gradients are views of the flat ones: gradients
-    are to be zeroed, not dropped. Afterwards parameters and the optimiser's state are
-    ordinary again.
+def can_be_flat(optimizer: Optimizer) -> bool:
+    """Tell whether `optimizer` takes the same steps on one flat tensor a group.
 
     Parameters
     ----------
     optimizer : torch.optim.Optimizer
-        One that works cell by cell and has not taken a step yet.
+        Any optimiser, used or not.
 
-    Yields
-    ------
+    Returns
+    -------
     flat : bool
-        True.
+        Whether it treats every number by itself, and all parameters of a group alike.
+    """
+    groups = [group["params"] for group in optimizer.param_groups]
+    everything = [p for group in groups for p in group]
+    states = [optimizer.state[p] for p in everything if p in optimizer.state]
+    steps = {float(state["step"]) for state in states if "step" in state}
+    return (
+        type(optimizer) in CELLWISE
+        and all(groups)
+        and all(p.requires_grad for p in everything)
+        and len({(p.dtype, p.device) for p in everything}) == 1
+        and len(states) in (0, len(everything))
+        and len(steps) <= 1
+    )
+
+
+@contextmanager
+def flattened(optimizer: Optimizer) -> Iterator[None]:
+    """Let `optimizer` see one flat tensor for each of its groups.
+
+    Meanwhile the parameters and their gradients are views of the flat ones: gradients
+    are to be zeroed, not dropped. Afterwards the parameters, and the optimiser with its
+    state, are ordinary again.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        One that :func:`can_be_flat`.
 
     Examples
     --------
@@ -48,51 +72,61 @@ def flattened(optimizer: Optimizer) -> Iterator[bool]:
     2
     """
     ordinary = [group["params"] for group in optimizer.param_groups]
-    for group in optimizer.param_groups:
-        group["params"] = [_flatten(group["params"])]
+    for group, parameters in zip(optimizer.param_groups, ordinary, strict=True):
+        group["params"] = [_flatten(parameters)]
+        states = [optimizer.state.pop(p, {}) for p in parameters]
+        optimizer.state[group["params"][0]] = {
+            key: value if _is_shared(key, value) else _joined([s[key] for s in states])
+            for key, value in states[0].items()
+        }
     try:
-        yield True
+        yield
     finally:
         for group, parameters in zip(optimizer.param_groups, ordinary, strict=True):
-            for key, value in optimizer.state.pop(group["params"][0], {}).items():
-                parts = _parts(value, parameters)
+            for key, value in optimizer.state.pop(group["params"][0]).items():
+                shared = _is_shared(key, value)
+                parts = [value] * len(parameters) if shared else _views(value, parameters)
                 for parameter, part in zip(parameters, parts, strict=True):
-                    optimizer.state[parameter][key] = part
+                    optimizer.state[parameter][key] = (
+                        part.clone() if isinstance(part, Tensor) else part
+                    )
             for parameter in parameters:
                 parameter.data = parameter.data.clone()
-                parameter.grad = (
-                    None if parameter.grad is None else parameter.grad.clone()
-                )
+                parameter.grad = cast(Tensor, parameter.grad).clone()
             group["params"] = parameters
 
 
-def _flatten(parameters: Sequence[nn.Parameter]) -> nn.Parameter:
+def _flatten(parameters: Sequence[Tensor]) -> Tensor:
     """Return a flat parameter of which `parameters` and their gradients become views."""
-    first = parameters[0]
-    flat = nn.Parameter(first.new_zeros(sum(map(_room, parameters))))
-    flat.grad = torch.zeros_like(flat)
+    flat = nn.Parameter(_joined([p.data for p in parameters]))
+    flat.grad = _joined(
+        [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    )
     values, grads = _views(flat.data, parameters), _views(flat.grad, parameters)
     for parameter, value, grad in zip(parameters, values, grads, strict=True):
-        value.copy_(parameter.data)
         parameter.data, parameter.grad = value, grad
     return flat
 
 
-def _parts(value: Any, parameters: Sequence[nn.Parameter]) -> list[Any]:
-    """Return each parameter's own part of a flat optimiser's state."""
-    if not isinstance(value, Tensor):
-        return [value for _ in parameters]
-    if value.ndim == 0:
-        return [value.clone() for _ in parameters]
-    return [view.clone() for view in _views(value, parameters)]
+def _joined(values: Sequence[Tensor]) -> Tensor:
+    flat = values[0].new_zeros(sum(map(_room, values)))
+    for view, value in zip(_views(flat, values), values, strict=True):
+        view.copy_(value)
+    return flat
 
 
-def _views(flat: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    parts = torch.split(flat, [_room(p) for p in parameters])
+def _is_shared(key: str, value: Any) -> bool:
+    """Tell what an optimiser keeps of a parameter from what it keeps of its numbers."""
+    return key == "step" or not isinstance(value, Tensor)
+
+
+def _views(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    parts = torch.split(flat, [_room(tensor) for tensor in like])
     return [
-        part[: p.numel()].view(p.shape) for part, p in zip(parts, parameters, strict=True)
+        part[: tensor.numel()].view(tensor.shape)
+        for part, tensor in zip(parts, like, strict=True)
     ]
 
 
-def _room(parameter: nn.Parameter) -> int:
-    return -(-parameter.numel() // ALIGNMENT) * ALIGNMENT
+def _room(tensor: Tensor) -> int:
+    return -(-tensor.numel() // ALIGNMENT) * ALIGNMENT

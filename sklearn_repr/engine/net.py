@@ -15,7 +15,7 @@ from torch import Tensor
 from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.engine.batches import BatchIterator
 from sklearn_repr.engine.callbacks import StopTraining
-from sklearn_repr.engine.fast import fast_gradients, fast_optimizer
+from sklearn_repr.engine.fast import fast_gradients, fast_optimizer, is_undisturbed
 from sklearn_repr.utils.randomness import Seeds, local_torch_seed, make_generator
 
 __all__ = ["RepresentationNet"]
@@ -114,7 +114,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         """
         with suppress(StopTraining):
             self.notify("on_train_begin", X=X, y=y)
-            with fast_optimizer(self) as self.flat_:
+            with fast_optimizer(self) if is_undisturbed(self) else nullcontext():
                 self.fit_loop(X, **fit_params)
         if self.history and "train_loss" not in self.history[-1]:
             del self.history[-1]  # an epoch that a callback cut short
@@ -213,7 +213,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         sizes: list[int] = []
         plain = listening or not training
         fast = nullcontext() if plain else fast_gradients(self.module_, self.criterion_)
-        with torch.set_grad_enabled(training), fast as step:
+        flat = fast_optimizer(self) if training else nullcontext()
+        with torch.set_grad_enabled(training), flat, fast as step:
             for batch in batches:
                 if listening:
                     self.notify("on_batch_begin", batch=batch, training=True)
