@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-__all__ = ["can_be_flat", "flattened"]
+__all__ = ["can_be_flat", "flat_step", "flattened"]
 
 # Optimisers that treat every number by itself
 CELLWISE = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
@@ -94,6 +94,73 @@ def flattened(optimizer: Optimizer) -> Iterator[None]:
                 parameter.data = parameter.data.clone()
                 parameter.grad = cast(Tensor, parameter.grad).clone()
             group["params"] = parameters
+
+
+def flat_step(optimizer: Optimizer) -> Callable[[], Any]:
+    """Return a flat optimiser's step, without what surrounds its kernel where possible.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        A flattened one.
+
+    Returns
+    -------
+    step : callable
+        Does what ``optimizer.step()`` does.
+    """
+    if not _is_bare_adam(optimizer):
+        return optimizer.step
+    calls: list[Callable[[], None]] = []
+
+    def step() -> None:
+        if calls:
+            for call in calls:
+                call()
+            return
+        optimizer.step()  # prepares the state where this is the first one
+        calls.extend(_kernel(optimizer, group) for group in optimizer.param_groups)
+
+    return step
+
+
+def _is_bare_adam(optimizer: Any) -> bool:
+    """Tell whether a step is one call of a kernel on the CPU, and nothing around it."""
+    watched = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
+    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW) or watched:
+        return False
+    return "step" not in vars(optimizer) and all(
+        group["fused"]
+        and group["params"][0].is_cpu
+        and not (group["amsgrad"] or group["maximize"])
+        and isinstance(group["lr"], float)
+        for group in optimizer.param_groups
+    )
+
+
+def _kernel(optimizer: Optimizer, group: dict[str, Any]) -> Callable[[], None]:
+    parameter = group["params"][0]
+    state = optimizer.state[parameter]
+    names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step")
+    moments = ([state[name]] if name in state else [] for name in names)
+    lists = [parameter.data], [parameter.grad], *moments
+    decoupled = group.get("decoupled_weight_decay", type(optimizer) is torch.optim.AdamW)
+    kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
+
+    def call() -> None:
+        state["step"].add_(1)
+        kernel(
+            *lists,
+            lr=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
+        )
+
+    return call
 
 
 def _flatten(parameters: Sequence[Tensor]) -> Tensor:

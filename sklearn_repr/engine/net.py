@@ -16,6 +16,7 @@ from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.engine.batches import BatchIterator
 from sklearn_repr.engine.callbacks import StopTraining
 from sklearn_repr.engine.fast import fast_gradients, fast_optimizer, is_undisturbed
+from sklearn_repr.engine.flat import flat_step
 from sklearn_repr.utils.randomness import Seeds, local_torch_seed, make_generator
 
 __all__ = ["RepresentationNet"]
@@ -215,6 +216,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         fast = nullcontext() if plain else fast_gradients(self.module_, self.criterion_)
         flat = fast_optimizer(self) if training else nullcontext()
         with torch.set_grad_enabled(training), flat, fast as step:
+            advance = flat_step(self.optimizer_) if self.flat_ else self.optimizer_.step
             for batch in batches:
                 if listening:
                     self.notify("on_batch_begin", batch=batch, training=True)
@@ -236,7 +238,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
                 if listening:
                     self._tell_gradients(batch)
                 if training:
-                    self.optimizer_.step()
+                    advance()
                 for name, value in losses.items():
                     collected.setdefault(name, []).append(value)
                 sizes.append(len(batch))
