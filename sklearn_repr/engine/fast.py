@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from skorch.callbacks import EpochTimer
@@ -12,13 +13,13 @@ from torch import Tensor, nn
 
 from sklearn_repr._outputs import Batch
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
-from sklearn_repr.engine.flat import can_be_flat, flattened
+from sklearn_repr.engine.flat import can_be_flat, flat_step, flat_zero_grad, flattened
 from sklearn_repr.modules import Autoencoder, ContrastiveNetwork
 from sklearn_repr.modules.fused import FusedPerceptron, fuse, fused_forward, is_watched
 from sklearn_repr.modules.variational import GaussianEncoder, VariationalNetwork
-from sklearn_repr.objectives import Objective, Reconstruction
+from sklearn_repr.objectives import Reconstruction
 
-__all__ = ["SquaredErrorStep", "fast_gradients", "fast_optimizer", "is_undisturbed"]
+__all__ = ["EVALUATION", "FastPath", "SquaredErrorStep", "fast_path", "is_undisturbed"]
 
 # modules whose forward is known to call each of their parts once
 CONTAINERS = (Autoencoder, ContrastiveNetwork, VariationalNetwork, GaussianEncoder)
@@ -68,31 +69,68 @@ def _own_grad(parameter: Tensor) -> Tensor:
     return parameter.grad
 
 
+class FastPath(NamedTuple):
+    """What holds for a net while :func:`fast_path` lasts.
+
+    Attributes
+    ----------
+    gradients : SquaredErrorStep or None
+        Replaces forward and backward of a batch; None keeps autograd.
+    step : callable
+        The optimiser's step.
+    zero_grad : callable
+        Its ``zero_grad``; gradients that others hold are zeroed, not dropped.
+    """
+
+    gradients: SquaredErrorStep | None
+    step: Callable[[], Any]
+    zero_grad: Callable[[], Any]
+
+
+# nothing is learned here
+EVALUATION = nullcontext(FastPath(None, step=bool, zero_grad=bool))
+
+
 @contextmanager
-def fast_gradients(
-    module: nn.Module, objective: Objective
-) -> Iterator[SquaredErrorStep | None]:
-    """Fuse what can be fused while the context lasts.
+def fast_path(net: Any, *, plain_gradients: bool = False) -> Iterator[FastPath]:
+    """Take what short cuts there are for a net, while the context lasts.
 
     Parameters
     ----------
-    module : torch.nn.Module
-        In training.
-    objective : Objective
-        Its objective.
+    net : RepresentationNet
+        Initialised. Inside another such context, that one goes on.
+    plain_gradients : bool, default=False
+        Leave forward and backward to torch.
 
     Yields
     ------
-    step : SquaredErrorStep or None
-        What replaces forward and backward of a batch; None keeps autograd, for which
-        the module's perceptrons are then single nodes.
+    fast : FastPath
+        The short cuts; also in the net's attribute ``fast_``.
     """
-    step = _squared_error_step(module, objective)
-    if step is not None or objective.second_order or type(module) not in CONTAINERS:
-        yield step
+    if net.fast_ is not None:
+        yield net.fast_
         return
-    with fused_forward(_parts(module)):
-        yield None
+    module, objective, optimizer = net.module_, net.criterion_, net.optimizer_
+    # torch skips weights without a gradient: every one must take part in every step
+    known = all(map(_is_library_code, (*module.modules(), objective)))
+    flat = known and can_be_flat(optimizer)
+    with ExitStack() as stack:
+        if flat:
+            stack.enter_context(flattened(optimizer))
+        gradients = None
+        if not (plain_gradients or objective.second_order):
+            gradients = _squared_error_step(module, objective)
+            if type(module) in CONTAINERS:
+                stack.enter_context(fused_forward(_parts(module)))
+        if flat:
+            step, zero_grad = flat_step(optimizer), flat_zero_grad(optimizer)
+        else:
+            step = optimizer.step
+            held = gradients is not None
+            zero_grad = partial(optimizer.zero_grad, set_to_none=not held)
+        net.fast_ = FastPath(gradients, step, zero_grad)
+        stack.callback(setattr, net, "fast_", None)
+        yield net.fast_
 
 
 def _squared_error_step(module: Any, objective: Any) -> SquaredErrorStep | None:
@@ -119,28 +157,6 @@ def _parts(module: nn.Module) -> Iterator[nn.Module]:
             yield from _parts(child)
         else:
             yield child
-
-
-@contextmanager
-def fast_optimizer(net: Any) -> Iterator[None]:
-    """Flatten a net's optimiser while the context lasts, if it takes the same steps.
-
-    Parameters
-    ----------
-    net : RepresentationNet
-        Initialised; its attribute ``flat_`` tells whether its optimiser is flat.
-    """
-    # torch skips weights without a gradient: every one must take part in every step
-    known = all(map(_is_library_code, (*net.module_.modules(), net.criterion_)))
-    if net.flat_ or not known or not can_be_flat(net.optimizer_):
-        yield
-        return
-    with flattened(net.optimizer_):
-        net.flat_ = True
-        try:
-            yield
-        finally:
-            net.flat_ = False
 
 
 def is_undisturbed(net: Any) -> bool:

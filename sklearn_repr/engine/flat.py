@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-__all__ = ["can_be_flat", "flat_step", "flattened"]
+__all__ = ["can_be_flat", "flat_step", "flat_zero_grad", "flattened"]
 
 # Optimisers that treat every number by itself
 CELLWISE = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
@@ -94,6 +95,23 @@ def flattened(optimizer: Optimizer) -> Iterator[None]:
                 parameter.data = parameter.data.clone()
                 parameter.grad = cast(Tensor, parameter.grad).clone()
             group["params"] = parameters
+
+
+def flat_zero_grad(optimizer: Optimizer) -> Callable[[], Any]:
+    """Return what sets the gradients of a flat optimiser to zero.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        A flattened one.
+
+    Returns
+    -------
+    zero_grad : callable
+        Does what ``optimizer.zero_grad(set_to_none=False)`` does.
+    """
+    grads = [p.grad for group in optimizer.param_groups for p in group["params"]]
+    return partial(torch._foreach_zero_, grads)
 
 
 def flat_step(optimizer: Optimizer) -> Callable[[], Any]:

@@ -15,8 +15,7 @@ from torch import Tensor
 from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.engine.batches import BatchIterator
 from sklearn_repr.engine.callbacks import StopTraining
-from sklearn_repr.engine.fast import fast_gradients, fast_optimizer, is_undisturbed
-from sklearn_repr.engine.flat import flat_step
+from sklearn_repr.engine.fast import EVALUATION, FastPath, fast_path, is_undisturbed
 from sklearn_repr.utils.randomness import Seeds, local_torch_seed, make_generator
 
 __all__ = ["RepresentationNet"]
@@ -58,8 +57,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         self.alpha = alpha
         self.seeds = seeds
 
-    # whether the optimiser's gradients are views of one tensor
-    flat_ = False
+    fast_: FastPath | None = None
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -115,7 +113,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         """
         with suppress(StopTraining):
             self.notify("on_train_begin", X=X, y=y)
-            with fast_optimizer(self) if is_undisturbed(self) else nullcontext():
+            with fast_path(self) if is_undisturbed(self) else nullcontext():
                 self.fit_loop(X, **fit_params)
         if self.history and "train_loss" not in self.history[-1]:
             del self.history[-1]  # an epoch that a callback cut short
@@ -212,18 +210,16 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         listening = training and self.listening_
         collected: dict[str, list[Tensor]] = {}
         sizes: list[int] = []
-        plain = listening or not training
-        fast = nullcontext() if plain else fast_gradients(self.module_, self.criterion_)
-        flat = fast_optimizer(self) if training else nullcontext()
-        with torch.set_grad_enabled(training), flat, fast as step:
-            advance = flat_step(self.optimizer_) if self.flat_ else self.optimizer_.step
+        path = fast_path(self, plain_gradients=listening)
+        with torch.set_grad_enabled(training), path if training else EVALUATION as fast:
             for batch in batches:
                 if listening:
                     self.notify("on_batch_begin", batch=batch, training=True)
                 inputs = batch.values
                 if corruption is not None:
                     inputs, batch.mask = corruption(inputs, noise)
-                loss = None if step is None else step(inputs, batch)
+                by_hand = fast.gradients
+                loss = by_hand(inputs, batch) if by_hand else None
                 if loss is not None:
                     losses = {"loss": loss, "reconstruction": loss}
                 else:
@@ -231,14 +227,12 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
                     losses = {"loss": loss.detach()}
                     losses.update((name, value.detach()) for name, value in terms.items())
                     if training:
-                        # gradients that others hold views of must not be dropped
-                        held = self.flat_ or step is not None
-                        self.optimizer_.zero_grad(set_to_none=not held)
+                        fast.zero_grad()
                         torch.autograd.backward(loss)
                 if listening:
                     self._tell_gradients(batch)
                 if training:
-                    advance()
+                    fast.step()
                 for name, value in losses.items():
                     collected.setdefault(name, []).append(value)
                 sizes.append(len(batch))
