@@ -226,8 +226,8 @@ def fuse(module: nn.Module) -> FusedPerceptron | None:
     """Return `module` with its gradient written by hand, None if it is not known.
 
     Known are linear layers, sequences of linear layers with at most one activation
-    behind each, and such a sequence beside a linear path. Hooks anywhere, subclasses and
-    frozen weights are not.
+    behind each, and such a sequence beside a linear path. Hooks anywhere, subclasses,
+    frozen weights and mixed precision are not.
 
     Parameters
     ----------
@@ -257,6 +257,8 @@ def _layers(module: nn.Module) -> list[tuple[nn.Linear, Activation | None]] | No
         if type(layer) is nn.Linear:
             weights = (layer.weight, layer.bias)
             if not all(type(p) is nn.Parameter and p.requires_grad for p in weights):
+                return None
+            if torch.is_autocast_enabled(layer.weight.device.type):
                 return None
             found.append((layer, None))
         elif type(before) is nn.Linear and layer is not None:
