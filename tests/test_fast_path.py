@@ -21,16 +21,25 @@ from sklearn_repr import (
 )
 from sklearn_repr._outputs import Batch
 from sklearn_repr.engine import net as net_module
-from sklearn_repr.engine.fast import FastPath, SquaredErrorStep, fast_path
+from sklearn_repr.engine.fast import FastPath, HandStep, fast_path
 from sklearn_repr.engine.flat import (
     can_be_flat,
     flat_step,
     flat_zero_grad,
     flattened,
 )
-from sklearn_repr.modules import ACTIVATIONS, Autoencoder, SkipConnected, make_mlp
+from sklearn_repr.engine.net import RepresentationNet
+from sklearn_repr.modules import (
+    ACTIVATIONS,
+    Autoencoder,
+    ContrastiveNetwork,
+    SkipConnected,
+    make_mlp,
+)
 from sklearn_repr.modules.fused import fuse, fused_forward
 from sklearn_repr.modules.tied import tied_mlp
+from sklearn_repr.objectives import LOSSES, NTXent, Reconstruction
+from sklearn_repr.utils.randomness import Seeds
 
 SHAPES = [(5, 2), (7, 13, 3), (32, 64, 32, 8), (100, 300, 11)]
 
@@ -70,27 +79,69 @@ def test_fused_perceptrons_have_the_gradients_of_autograd(activation, shape, ski
     assert torch.autograd.gradcheck(fuse(module), x[:2].requires_grad_())
 
 
+def net_of(module, objective):
+    net = RepresentationNet(module, objective, seeds=Seeds(0), lr=0.1, verbose=0)
+    return net.initialize()
+
+
+def assert_by_hand(net, inputs, batch):
+    """Compare loss and gradients to autograd's, to the last bit: the same operations."""
+    module = net.module_
+    module.zero_grad()
+    loss, terms = net.reduce_terms(net.criterion_(module(inputs), batch))
+    loss.backward()
+    expected = [p.grad for p in module.parameters()]
+    module.zero_grad()
+    with fast_path(net) as fast:
+        assert isinstance(fast.gradients, HandStep)
+        losses = fast.gradients(inputs, batch)
+    assert losses == {"loss": loss, **terms}
+    for parameter, grad in zip(module.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, grad, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_a_step_by_hand_has_the_gradients_of_autograd(activation, skip):
+def test_a_step_by_hand_has_the_gradients_of_autograd(activation, skip, dtype):
     module = Autoencoder(
-        perceptron((9, 16, 4), activation, skip), perceptron((4, 16, 9), activation, skip)
+        perceptron((9, 16, 4), activation, skip, dtype),
+        perceptron((4, 16, 9), activation, skip, dtype),
     )
-    for dtype in (torch.float32, torch.float64):
-        module.to(dtype).zero_grad()
-        x, inputs = torch.randn(2, 21, 9, dtype=dtype)
-        residual = module(inputs).reconstruction - x
-        loss = residual.square().sum(dim=1).mean()
-        loss.backward()
-        expected = [p.grad for p in module.parameters()]
-        module.zero_grad()
-        step = SquaredErrorStep(fuse(module.encoder), fuse(module.decoder))
-        assert step(inputs, Batch(x)) == loss
-        for parameter, grad in zip(module.parameters(), expected, strict=True):
-            # to the last bit: these are the operations of autograd
-            torch.testing.assert_close(parameter.grad, grad, rtol=0, atol=0)
-    assert step(inputs.repeat(2, 1), Batch(x)) is None
-    assert step(inputs, Batch(x, observed=x > 0)) is None
+    x, inputs = torch.randn(2, 21, 9, dtype=dtype)
+    net = net_of(module, Reconstruction())
+    assert_by_hand(net, inputs, Batch(x))
+    assert_by_hand(net, inputs, Batch(x, observed=x > 0))
+    assert_by_hand(net, inputs.repeat(2, 1), Batch(x))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_autograd_of_the_loss_alone_is_enough(loss):
+    module = Autoencoder(
+        perceptron((9, 16, 4), skip=True),
+        perceptron((4, 16, 9), skip=True),
+        link=nn.Sigmoid() if loss == "binary_cross_entropy" else None,
+    )
+    x, inputs = torch.rand(2, 21, 9, dtype=torch.float64)
+    objective = Reconstruction(loss, weights={"reconstruction": 3.0})
+    assert_by_hand(net_of(module, objective), inputs, Batch(x))
+    heads = ContrastiveNetwork(perceptron((9, 16, 4)), perceptron((4, 5, 5)))
+    assert_by_hand(net_of(heads, NTXent()), torch.cat([x, inputs]), Batch(x))
+
+
+def test_steps_by_hand_need_weights_of_one_owner_and_nobody_who_listens():
+    encoder, decoder = perceptron((4, 8, 4)), perceptron((4, 8, 4))
+    learning = Reconstruction(loss=nn.PReLU(dtype=torch.float64))
+    watched = Autoencoder(encoder, decoder)
+    watched.register_forward_hook(lambda *_: None)
+    for module, objective in (
+        (Autoencoder(encoder, encoder), Reconstruction()),
+        (Autoencoder(encoder, decoder), learning),
+        (Autoencoder(encoder, decoder, code=nn.Sigmoid()), Reconstruction()),
+        (watched, Reconstruction()),
+    ):
+        with fast_path(net_of(module, objective)) as fast:
+            assert fast.gradients is None
 
 
 def test_perceptrons_that_stand_twice_in_the_graph_add_up():
@@ -206,9 +257,14 @@ def path_of(X, **settings):
 
 
 def test_the_default_is_trained_by_hand_and_flat(X):
-    for settings in ({}, {"activation": "relu", "linear_skip": False, "alpha": 0.1}):
+    for settings in (
+        {},
+        {"activation": "relu", "linear_skip": False, "alpha": 0.1},
+        {"loss": "huber"},
+        {"loss": lambda residual: residual.abs()},
+    ):
         fast, parts, parameters = path_of(X, **settings)
-        assert isinstance(fast.gradients, SquaredErrorStep)
+        assert isinstance(fast.gradients, HandStep)
         assert len(parts) == 2
         assert len(parameters) == 1
 
@@ -216,8 +272,6 @@ def test_the_default_is_trained_by_hand_and_flat(X):
 @pytest.mark.parametrize(
     ("settings", "n_fused"),
     [
-        ({"loss": "huber"}, 2),
-        ({"loss": lambda residual: residual.abs()}, 2),
         ({"penalty": "activity_l1"}, 2),
         ({"penalty": "topk"}, 2),
         ({"tied_weights": True}, 1),

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from skorch.callbacks import EpochTimer
 from torch import Tensor, nn
 
-from sklearn_repr._outputs import Batch
+from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.flat import can_be_flat, flat_step, flat_zero_grad, flattened
 from sklearn_repr.modules import Autoencoder, ContrastiveNetwork
 from sklearn_repr.modules.fused import FusedPerceptron, fuse, fused_forward, is_watched
 from sklearn_repr.modules.variational import GaussianEncoder, VariationalNetwork
-from sklearn_repr.objectives import Reconstruction
+from sklearn_repr.objectives import NTXent, Reconstruction
 
-__all__ = ["EVALUATION", "FastPath", "SquaredErrorStep", "fast_path", "is_undisturbed"]
+__all__ = ["EVALUATION", "FastPath", "HandStep", "fast_path", "is_undisturbed"]
 
 # modules whose forward is known to call each of their parts once
 CONTAINERS = (Autoencoder, ContrastiveNetwork, VariationalNetwork, GaussianEncoder)
@@ -27,40 +26,79 @@ CONTAINERS = (Autoencoder, ContrastiveNetwork, VariationalNetwork, GaussianEncod
 OWN = (EpochTimer, FiniteLoss, Patience, ProgressBar)
 
 
-class SquaredErrorStep:
-    """Loss and gradients of an autoencoder under squared error, without autograd.
+class HandStep:
+    """Loss and gradients of two perceptrons in a row, with autograd for the loss alone.
 
     Parameters
     ----------
-    encoder, decoder : FusedPerceptron
-        The two halves. Gradients are left where automatic differentiation leaves them.
+    net : RepresentationNet
+        Its ``reduce_terms`` makes one loss of the objective's terms.
+    halves : pair of FusedPerceptron
+        Rows to embedding, and on to what the objective looks at. Gradients are left
+        where automatic differentiation leaves them.
+    field : str
+        What :class:`Outputs` calls the result of the second half.
+    link : torch.nn.Module or None, default=None
+        What that result passes through first.
     """
 
-    def __init__(self, encoder: FusedPerceptron, decoder: FusedPerceptron):
-        self.encoder = encoder
-        self.decoder = decoder
-        self.grads = [
-            [_own_grad(p) for p in half.parameters] for half in (encoder, decoder)
-        ]
+    def __init__(
+        self,
+        net: Any,
+        halves: tuple[FusedPerceptron, FusedPerceptron],
+        field: str,
+        link: nn.Module | None = None,
+    ):
+        self.net = net
+        self.halves = halves
+        self.field = field
+        self.link = link
+        self.squared = link is None and _is_squared_error(net.criterion_)
+        self.grads = [[_own_grad(p) for p in half.parameters] for half in halves]
 
-    def __call__(self, inputs: Tensor, batch: Batch) -> Tensor | None:
-        """Return the mean loss, None for a batch that has to take the plain path."""
-        target = batch.values
-        if batch.observed is not None or inputs.shape != target.shape:
-            return None
-        with torch.inference_mode():
-            there: list[Tensor] = []
-            back: list[Tensor] = []
-            code = self.encoder.forward(inputs, there)
-            residual = self.decoder.forward(code, back) - target
-            loss = residual.square().sum(dim=1).mean()
-            grad: Tensor | None = residual.mul_(2 / len(target))
-            grad, _ = self.decoder.backward(
-                residual, back, out=self.grads[1], wants_rows=True
-            )
-            assert grad is not None  # noqa: S101 - it was asked for
-            self.encoder.backward(grad, there, out=self.grads[0])
-        return loss
+    def __call__(self, inputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return "loss" and the terms of a batch by name."""
+        first, second = self.halves
+        there: list[Tensor] = []
+        back: list[Tensor] = []
+        squared = self.squared and batch.observed is None
+        squared = squared and inputs.shape == batch.values.shape
+        with torch.inference_mode() if squared else torch.no_grad():
+            embedding = first.forward(inputs, there)
+            result = second.forward(embedding, back)
+            if squared:
+                grad = result - batch.values
+                loss = grad.square().sum(dim=1).mean()
+                losses = {"loss": loss, "reconstruction": loss}
+                grad.mul_(2 / len(inputs))
+            else:
+                losses, grad = self._differentiate(embedding, result.detach(), batch)
+            flowing, _ = second.backward(grad, back, out=self.grads[1], wants_rows=True)
+            first.backward(cast(Tensor, flowing), there, out=self.grads[0])
+        return losses
+
+    def _differentiate(
+        self, embedding: Tensor, leaf: Tensor, batch: Batch
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        with torch.enable_grad():
+            leaf.requires_grad_()
+            result = leaf if self.link is None else self.link(leaf)
+            outputs = Outputs(embedding)
+            setattr(outputs, self.field, result)
+            loss, terms = self.net.reduce_terms(self.net.criterion_(outputs, batch))
+            (grad,) = torch.autograd.grad(loss, leaf)
+        return {"loss": loss.detach(), **{k: v.detach() for k, v in terms.items()}}, grad
+
+
+def _is_squared_error(objective: Any) -> bool:
+    """Tell the one loss whose gradient is by hand as well."""
+    numeric = all(block.kind == "numeric" for block in getattr(objective, "blocks", ()))
+    return (
+        type(objective) is Reconstruction
+        and objective.loss == "squared_error"
+        and numeric
+        and not objective.weights
+    )
 
 
 def _own_grad(parameter: Tensor) -> Tensor:
@@ -74,15 +112,15 @@ class FastPath(NamedTuple):
 
     Attributes
     ----------
-    gradients : SquaredErrorStep or None
+    gradients : HandStep or None
         Replaces forward and backward of a batch; None keeps autograd.
     step : callable
         The optimiser's step.
     zero_grad : callable
-        Its ``zero_grad``; gradients that others hold are zeroed, not dropped.
+        Its ``zero_grad``, for gradients by autograd.
     """
 
-    gradients: SquaredErrorStep | None
+    gradients: HandStep | None
     step: Callable[[], Any]
     zero_grad: Callable[[], Any]
 
@@ -112,43 +150,45 @@ def fast_path(net: Any, *, plain_gradients: bool = False) -> Iterator[FastPath]:
         return
     module, objective, optimizer = net.module_, net.criterion_, net.optimizer_
     # torch skips weights without a gradient: every one must take part in every step
-    known = all(map(_is_library_code, (*module.modules(), objective)))
+    known = all(map(_is_library_code, (*module.modules(), *objective.modules())))
     flat = known and can_be_flat(optimizer)
     with ExitStack() as stack:
         if flat:
             stack.enter_context(flattened(optimizer))
         gradients = None
         if not (plain_gradients or objective.second_order):
-            gradients = _squared_error_step(module, objective)
+            gradients = _hand_step(net)
             if type(module) in CONTAINERS:
                 stack.enter_context(fused_forward(_parts(module)))
-        if flat:
-            step, zero_grad = flat_step(optimizer), flat_zero_grad(optimizer)
-        else:
-            step = optimizer.step
-            held = gradients is not None
-            zero_grad = partial(optimizer.zero_grad, set_to_none=not held)
+        step = flat_step(optimizer) if flat else optimizer.step
+        zero_grad = flat_zero_grad(optimizer) if flat else optimizer.zero_grad
         net.fast_ = FastPath(gradients, step, zero_grad)
         stack.callback(setattr, net, "fast_", None)
         yield net.fast_
 
 
-def _squared_error_step(module: Any, objective: Any) -> SquaredErrorStep | None:
-    if type(module) is not Autoencoder or type(objective) is not Reconstruction:
+def _hand_step(net: Any) -> HandStep | None:
+    """Return the step by hand for modules and objectives that are known to fit it."""
+    module, objective = net.module_, net.criterion_
+    pair: tuple[nn.Module, nn.Module]
+    link = None
+    if type(module) is Autoencoder and type(objective) is Reconstruction:
+        if module.code is not None:
+            return None
+        pair, field = (module.encoder, module.decoder), "reconstruction"
+        link = module.link
+    elif type(module) is ContrastiveNetwork and type(objective) is NTXent:
+        pair, field = (module.encoder, module.head), "projection"
+    else:
         return None
-    plain = module.code is None and module.link is None and not objective.weights
-    numeric = all(block.kind == "numeric" for block in objective.blocks)
-    if not (plain and numeric and objective.loss == "squared_error"):
+    first, second = map(fuse, pair)
+    if first is None or second is None or is_watched(module) or is_watched(objective):
         return None
-    if is_watched(module) or is_watched(objective):
+    parameters = first.parameters + second.parameters
+    # neither shared weights nor an objective that learns
+    if len(set(parameters)) < len(parameters) or list(objective.parameters()):
         return None
-    encoder, decoder = fuse(module.encoder), fuse(module.decoder)
-    if encoder is None or decoder is None:
-        return None
-    parameters = encoder.parameters + decoder.parameters
-    if len(set(parameters)) < len(parameters):
-        return None
-    return SquaredErrorStep(encoder, decoder)
+    return HandStep(net, (first, second), field, link)
 
 
 def _parts(module: nn.Module) -> Iterator[nn.Module]:

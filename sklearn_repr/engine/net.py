@@ -185,19 +185,15 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
                 return self._run(batches, corruption, noise, training=False)
         return self._run(batches, corruption, noise, training=False)
 
-    def compute_terms(
-        self, inputs: Tensor, batch: Batch
-    ) -> tuple[Tensor, dict[str, Tensor], Outputs]:
-        """Return the loss, the averaged terms and the outputs for corrupted inputs."""
-        outputs = self.module_(inputs)
-        terms = self.criterion_(outputs, batch)
+    def reduce_terms(self, terms: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss, which is the weighted sum of terms, and the averaged terms."""
         weights = self.criterion_.weights
         reduced = {k: v.mean() if v.ndim else v for k, v in terms.items()}
         weighted = (v * weights[k] if k in weights else v for k, v in reduced.items())
         loss = next(weighted)
         for term in weighted:
             loss = loss + term
-        return loss, reduced, outputs
+        return loss, reduced
 
     def _run(
         self,
@@ -218,12 +214,11 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
                 inputs = batch.values
                 if corruption is not None:
                     inputs, batch.mask = corruption(inputs, noise)
-                by_hand = fast.gradients
-                loss = by_hand(inputs, batch) if by_hand else None
-                if loss is not None:
-                    losses = {"loss": loss, "reconstruction": loss}
+                if fast.gradients is not None:
+                    losses = fast.gradients(inputs, batch)
                 else:
-                    loss, terms, outputs = self.compute_terms(inputs, batch)
+                    outputs = self.module_(inputs)
+                    loss, terms = self.reduce_terms(self.criterion_(outputs, batch))
                     losses = {"loss": loss.detach()}
                     losses.update((name, value.detach()) for name, value in terms.items())
                     if training:
