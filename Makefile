@@ -52,6 +52,7 @@ format: setup  ## Put style right where that can be done by machine
 
 bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=folder of tables adds R²
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/speed_estimators.py
 	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/reconstruction.py $(DATA); fi
 
 clean:  ## Remove the environments and what tools left behind
