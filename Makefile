@@ -52,6 +52,7 @@ format: setup  ## Put style right where that can be done by machine
 
 bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=, OUTLIERS=folder add some
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/speed_estimators.py
 	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/reconstruction.py $(DATA); fi
 	@if [ -n "$(OUTLIERS)" ]; then $(BIN)/python benchmarks/detection.py $(OUTLIERS); fi
 

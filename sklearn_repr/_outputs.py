@@ -27,6 +27,11 @@ class Block(NamedTuple):
     stop: int
 
 
+def _rows(tensor: Tensor, index: Tensor | slice) -> Tensor:
+    # several times as fast as indexing
+    return tensor[index] if isinstance(index, slice) else tensor.index_select(0, index)
+
+
 @dataclass(slots=True)
 class Batch:
     """Encoded rows, and what an objective may need to know about their cells.
@@ -52,7 +57,7 @@ class Batch:
     def take(self, index: Tensor | slice) -> Batch:
         """Return the rows at `index`, of every field."""
         parts = (getattr(self, field.name) for field in fields(self))
-        return Batch(*(None if part is None else part[index] for part in parts))  # type: ignore[arg-type]
+        return Batch(*(None if part is None else _rows(part, index) for part in parts))  # type: ignore[arg-type]
 
     def some(self, limit: int) -> Batch:
         """Return at most `limit` rows, evenly spread over all."""

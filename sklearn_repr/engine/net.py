@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.engine.batches import BatchIterator
 from sklearn_repr.engine.callbacks import StopTraining
+from sklearn_repr.engine.fast import EVALUATION, FastPath, fast_path, is_undisturbed
 from sklearn_repr.utils.randomness import Seeds, local_torch_seed, make_generator
 
 __all__ = ["RepresentationNet"]
@@ -57,6 +59,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         super().__init__(module, criterion, **kwargs)
         self.alpha = alpha
         self.seeds = seeds
+
+    fast_: FastPath | None = None
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -112,7 +116,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         """
         with suppress(StopTraining):
             self.notify("on_train_begin", X=X, y=y)
-            self.fit_loop(X, **fit_params)
+            with fast_path(self) if is_undisturbed(self) else nullcontext():
+                self.fit_loop(X, **fit_params)
         if self.history and "train_loss" not in self.history[-1]:
             del self.history[-1]  # an epoch that a callback cut short
         self.corruption_ = None  # it may hold training rows
@@ -132,6 +137,10 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         held_out = None if valid is None else self.get_iterator(valid)
         noise = make_generator(self.seeds["corruption"], train.values.device)
         self.stop_ = False
+        self.lowest_ = {
+            key: min((row[key] for row in self.history if key in row), default=math.inf)
+            for key in ("train_loss", "valid_loss")
+        }
         self.listening_ = any(_hears_batches(cb) for _, cb in self.callbacks_)
         if self.criterion_.needs_fit:
             self._fit_objective(train.some(ROWS_TO_FIT_ON), corruption)
@@ -189,22 +198,15 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         with torch.no_grad():
             self.criterion_.fit(self.module_(inputs), rows)
 
-    def compute_terms(
-        self, batch: Batch, corruption: Any, noise: torch.Generator
-    ) -> tuple[Tensor, dict[str, Tensor], Outputs]:
-        """Corrupt, encode, and return the loss, the averaged terms and the outputs."""
-        inputs = batch.values
-        if corruption is not None:
-            inputs, batch.mask = corruption(inputs, noise)
-        outputs = self.module_(inputs)
-        terms = self.criterion_(outputs, batch)
+    def reduce_terms(self, terms: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss, which is the weighted sum of terms, and the averaged terms."""
         weights = self.criterion_.weights
         reduced = {k: v.mean() if v.ndim else v for k, v in terms.items()}
         weighted = (v * weights[k] if k in weights else v for k, v in reduced.items())
         loss = next(weighted)
         for term in weighted:
             loss = loss + term
-        return loss, reduced, outputs
+        return loss, reduced
 
     def _run(
         self,
@@ -214,22 +216,33 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         *,
         training: bool,
     ) -> dict[str, float]:
-        optimizer, listening = self.optimizer_, training and self.listening_
+        listening = training and self.listening_
         collected: dict[str, list[Tensor]] = {}
         sizes: list[int] = []
-        with torch.set_grad_enabled(training):
+        path = fast_path(self, plain_gradients=listening)
+        with torch.set_grad_enabled(training), path if training else EVALUATION as fast:
             for batch in batches:
                 if listening:
                     self.notify("on_batch_begin", batch=batch, training=True)
-                loss, terms, outputs = self.compute_terms(batch, corruption, noise)
+                inputs = batch.values
+                if corruption is not None:
+                    inputs, batch.mask = corruption(inputs, noise)
+                if fast.gradients is not None:
+                    losses = fast.gradients(inputs, batch)
+                else:
+                    outputs = self.module_(inputs)
+                    loss, terms = self.reduce_terms(self.criterion_(outputs, batch))
+                    losses = {"loss": loss.detach()}
+                    losses.update((name, value.detach()) for name, value in terms.items())
+                    if training:
+                        fast.zero_grad()
+                        torch.autograd.backward(loss)
+                if listening:
+                    self._tell_gradients(batch)
                 if training:
-                    optimizer.zero_grad()
-                    torch.autograd.backward(loss)
-                    if listening:
-                        self._tell_gradients(batch)
-                    optimizer.step()
-                for name, value in {"loss": loss, **terms}.items():
-                    collected.setdefault(name, []).append(value.detach())
+                    fast.step()
+                for name, value in losses.items():
+                    collected.setdefault(name, []).append(value)
                 sizes.append(len(batch))
                 if listening:
                     self._tell_batch(batch, loss, outputs)
@@ -240,13 +253,13 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         }
 
     def _record(self, prefix: str, losses: dict[str, float]) -> None:
-        earlier = [row[f"{prefix}_loss"] for row in self.history[:-1]]
         for name, value in losses.items():
             key = "loss" if name == "loss" else f"term_{name}"
             self.history.record(f"{prefix}_{key}", value)
         # the name under which skorch's Checkpoint looks for improvements
-        best = losses["loss"] < min(earlier, default=float("inf"))
-        self.history.record(f"{prefix}_loss_best", best)
+        key, loss = f"{prefix}_loss", losses["loss"]
+        self.history.record(f"{key}_best", loss < self.lowest_[key])
+        self.lowest_[key] = min(loss, self.lowest_[key])
 
     def _tell_gradients(self, batch: Batch) -> None:
         named = list(self.get_all_learnable_params())

@@ -32,11 +32,15 @@ class Objective(nn.Module):
         epochs cannot be compared.
     uses_global_generator : bool
         True if the terms draw from torch's global generator.
+    second_order : bool
+        True if the terms hold derivatives of the module, so that their gradient needs
+        second ones.
     """
 
     needs_fit = False
     settled = True
     uses_global_generator = False
+    second_order = False
 
     def __init__(self, weights: Mapping[str, float] | None = None):
         super().__init__()

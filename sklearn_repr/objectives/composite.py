@@ -44,6 +44,7 @@ class Composite(Objective):
         self.uses_global_generator = any(
             part.uses_global_generator for part in objectives
         )
+        self.second_order = any(part.second_order for part in objectives)
 
     def fit(self, outputs: Outputs, target: Batch) -> Composite:
         """Fit every part; see :class:`Objective`."""

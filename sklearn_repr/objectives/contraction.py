@@ -112,6 +112,7 @@ class Contraction(Objective):
     """
 
     uses_global_generator = True
+    second_order = True
 
     def __init__(self, n_probes: int = 1):
         super().__init__()

@@ -42,10 +42,13 @@ class Seeds:
             self.entropy = int(random_state)
         else:
             self.entropy = int(check_random_state(random_state).randint(2**31 - 1))
+        self._known: dict[str, int] = {}
 
     def __getitem__(self, name: str) -> int:
-        sequence = np.random.SeedSequence([self.entropy, *name.encode()])
-        return int(sequence.generate_state(1, np.uint32)[0])
+        if name not in self._known:
+            sequence = np.random.SeedSequence([self.entropy, *name.encode()])
+            self._known[name] = int(sequence.generate_state(1, np.uint32)[0])
+        return self._known[name]
 
 
 def make_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:

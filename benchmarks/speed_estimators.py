@@ -1,0 +1,175 @@
+"""Fit times of every family of estimators as ratios to a hand-written loop, in one run.
+
+Each loop trains the same network by the same loss and corruption as the estimator beside
+it: Adam at 1e-3, one shuffle an epoch, views of the shuffled rows, fused steps. Times are
+medians of interleaved repeats, after a warm-up.
+
+usage: python benchmarks/speed_estimators.py [--rows 20000] [--columns 32] [--epochs 5]
+       [--batch 32 256 1024] [--repeats 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+from speed import CODE, HIDDEN, make_rows, ratios
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sklearn_repr import (
+    AutoencoderTransformer,
+    ContrastiveEmbedder,
+    DenoisingAutoencoder,
+    VariationalAutoencoder,
+)
+
+NOISE = 0.3
+
+
+def perceptron(*sizes: int) -> nn.Sequential:
+    """Make layers with ReLU between them."""
+    layers: list[nn.Module] = []
+    for width_in, width_out in itertools.pairwise(sizes):
+        layers += [nn.Linear(width_in, width_out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class Loop(nn.Module):
+    """What an expert writes for a plain autoencoder: a network, and its loss."""
+
+    def __init__(self, d: int, code: int = CODE):
+        super().__init__()
+        self.encoder = perceptron(d, *HIDDEN, code)
+        self.decoder = perceptron(CODE, *HIDDEN[::-1], d)
+
+    def loss(self, x: Tensor) -> Tensor:
+        """Return the loss of a batch."""
+        return (self.decoder(self.encoder(x)) - x).square().sum(dim=1).mean()
+
+
+class HuberLoop(Loop):
+    """A robust loss."""
+
+    def loss(self, x: Tensor) -> Tensor:
+        """Return the loss of a batch."""
+        rebuilt = self.decoder(self.encoder(x))
+        return functional.huber_loss(rebuilt, x, reduction="none").sum(dim=1).mean()
+
+
+class DenoisingLoop(Loop):
+    """Noise before the encoder."""
+
+    def loss(self, x: Tensor) -> Tensor:
+        """Return the loss of a batch."""
+        rebuilt = self.decoder(self.encoder(x + NOISE * torch.randn_like(x)))
+        return (rebuilt - x).square().sum(dim=1).mean()
+
+
+class VariationalLoop(Loop):
+    """A distribution as the code, and a learned variance of the columns."""
+
+    def __init__(self, d: int):
+        super().__init__(d, 2 * CODE)
+        self.log_noise = nn.Parameter(torch.zeros(()))
+
+    def loss(self, x: Tensor) -> Tensor:
+        """Return the loss of a batch."""
+        mean, log_variance = self.encoder(x).chunk(2, dim=1)
+        z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        error = (self.decoder(z) - x).square() / self.log_noise.exp()
+        rebuilt = 0.5 * (error + self.log_noise + math.log(2 * math.pi)).sum(dim=1)
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
+        return (rebuilt + kl).mean()
+
+
+class ContrastiveLoop(nn.Module):
+    """Two noisy views and a projection head."""
+
+    def __init__(self, d: int):
+        super().__init__()
+        self.network = nn.Sequential(
+            perceptron(d, *HIDDEN, CODE), perceptron(CODE, 32, 32)
+        )
+
+    def loss(self, x: Tensor) -> Tensor:
+        """Return the loss of a batch."""
+        x = x.repeat(2, 1)
+        views = functional.normalize(self.network(x + NOISE * torch.randn_like(x)), dim=1)
+        similarity = (views @ views.T / 0.5).fill_diagonal_(-torch.inf)
+        n = len(views)
+        return functional.cross_entropy(similarity, (torch.arange(n) + n // 2) % n)
+
+
+def fit_loop(make: Callable[[int], nn.Module], X: np.ndarray, size: int, epochs: int):
+    """Train by a plain loop."""
+    torch.manual_seed(0)
+    module = make(X.shape[1])
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-3, fused=True)
+    rows = torch.from_numpy(X)
+    for _ in range(epochs):
+        for batch in rows[torch.randperm(len(rows))].split(size):
+            optimizer.zero_grad()
+            module.loss(batch).backward()
+            optimizer.step()
+
+
+PLAIN = {"linear_skip": False, "init": None}
+NOISY = {"corruption": "gaussian", "corruption_level": NOISE}
+VIEWS = {"views": "gaussian", "corruption_level": NOISE, "projection_dim": 32}
+PAIRS = {
+    "autoencoder": (Loop, AutoencoderTransformer(CODE, **PLAIN)),
+    "Huber's loss": (HuberLoop, AutoencoderTransformer(CODE, loss="huber", **PLAIN)),
+    "denoising": (DenoisingLoop, DenoisingAutoencoder(CODE, **NOISY, **PLAIN)),
+    "variational": (VariationalLoop, VariationalAutoencoder(CODE, **PLAIN)),
+    "contrastive": (ContrastiveLoop, ContrastiveEmbedder(CODE, **VIEWS)),
+}
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--columns", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--batch", type=int, nargs="+", default=[32, 256, 1024])
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    X = make_rows(options.rows, options.columns)
+    table: dict[str, dict[str, float]] = {}
+    for size in options.batch:
+        for name, (loop, estimator) in PAIRS.items():
+            estimator.set_params(
+                hidden_layer_sizes=HIDDEN,
+                activation="relu",
+                scaling=None,
+                batch_size=size,
+                max_iter=options.epochs,
+                early_stopping=False,
+                n_iter_no_change=10**6,
+                tol=0,
+                random_state=0,
+            )
+            jobs = {
+                "loop": lambda loop=loop, size=size: fit_loop(
+                    loop, X, size, options.epochs
+                ),
+                "ours": lambda estimator=estimator: estimator.fit(X),
+            }
+            table.setdefault(f"batch {size}", {})[name] = ratios(jobs, options.repeats)[
+                "ours"
+            ]
+    print(f"fit, {len(X)} x {X.shape[1]}, ratio to a loop for the same model")
+    print(pd.DataFrame(table).T.round(2).to_string())
+
+
+if __name__ == "__main__":
+    main()
