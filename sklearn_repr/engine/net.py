@@ -47,6 +47,9 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         skorch's parameters.
     """
 
+    # the short cuts in force, see fast_path
+    fast_: FastPath | None = None
+
     def __init__(
         self,
         module: Any,
@@ -59,8 +62,6 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         super().__init__(module, criterion, **kwargs)
         self.alpha = alpha
         self.seeds = seeds
-
-    fast_: FastPath | None = None
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
