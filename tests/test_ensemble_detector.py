@@ -14,7 +14,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 from torch import nn
 
 from sklearn_repr import ReconstructionOutlierDetector
-from sklearn_repr.detection.neighbours import TREE_COLUMNS, LocalMean, SetNeighbours
+from sklearn_repr.detection.neighbours import LocalMean, SetNeighbours
 from sklearn_repr.engine.ensemble import one_cycle, train_steps
 from sklearn_repr.estimators._noise_networks import CleanNetworks, ContaminatedNetworks
 from sklearn_repr.modules.batched import BatchedMLP
@@ -153,7 +153,7 @@ def test_set_neighbours_are_their_definition():
     assert all(len(set(members)) == 9 for members in near.sets_)
 
 
-@pytest.mark.parametrize("d", [3, TREE_COLUMNS + 5])
+@pytest.mark.parametrize("d", [3, 17])
 def test_local_mean_is_its_definition(d):
     rng = np.random.default_rng(0)
     rows, fresh = rng.normal(size=(80, d)), rng.normal(size=(300, d))
@@ -168,6 +168,17 @@ def test_local_mean_is_its_definition(d):
         got = near.distances(row[None])[0]
         assert got.sum() == pytest.approx(np.linalg.norm(row - mean))
         np.testing.assert_allclose(got * got.sum(), np.square(row - mean), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [SetNeighbours, LocalMean])
+@pytest.mark.parametrize("d", [1, 5, 30])
+def test_neighbours_of_a_row_are_its_own_also_among_ties(kind, d):
+    rows = np.random.default_rng(0).integers(0, 3, size=(900, d)).astype(float)
+    near = kind().fit(rows, np.random.default_rng(0))
+    together = near.distances(rows)
+    for i in (0, 1, 255, 256, 700, 899):
+        np.testing.assert_array_equal(near.distances(rows[i : i + 1])[0], together[i])
+    np.testing.assert_array_equal(near.distances(rows[::-1]), together[::-1])
 
 
 @pytest.mark.parametrize("kind", [SetNeighbours, LocalMean])

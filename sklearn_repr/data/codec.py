@@ -151,7 +151,8 @@ class NumericCodec:
                 normal = self.quantiles_.transform(X.astype(np.float64, copy=False))
                 scaled = np.where(self.constant_, scaled, normal)
             encoded = np.ascontiguousarray(scaled, dtype=self.dtype)
-        if np.isinf(encoded).any():
+        # missing cells may be there; infinite ones only if a value was too large
+        if not np.isfinite(encoded).all() and np.isinf(encoded).any():
             row, column = np.argwhere(np.isinf(encoded))[0]
             raise ValueError(
                 f"Input X contains a value too large for dtype('{self.dtype}') after"

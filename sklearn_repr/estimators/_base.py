@@ -306,7 +306,7 @@ class BaseRepresentation(
         codec = self._codec
 
         def encode(rows: Any) -> Tensor:
-            return codec.encode(rows).values.clamp_(-FAR_OUT, FAR_OUT)
+            return torch.from_numpy(codec.scale(rows)).clamp_(-FAR_OUT, FAR_OUT)
 
         return infer(function, encode, X, torch.device(self.net_.device))
 
