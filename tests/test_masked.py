@@ -269,10 +269,12 @@ def test_it_takes_missing_cells_in_a_pipeline(holed):
     assert np.isfinite(pipeline.transform(holed)).all()
 
 
-def test_rows_alone_and_in_a_batch_with_missing_cells(X):
-    rows, _ = with_holes(np.repeat(X, 9, axis=0), 0.3)
-    for settings in ({}, {"architecture": "transformer", "hidden_layer_sizes": (16,)}):
-        fitted = fast(MaskedAutoencoder(3)).set_params(**settings, max_iter=2).fit(rows)
+@pytest.mark.parametrize("width", [3, 8, 80])
+def test_rows_alone_and_in_a_batch_with_missing_cells(width):
+    rows, _ = with_holes(low_rank(n=1200, d=width, rank=3), 0.3)
+    transformer = {"architecture": "transformer", "hidden_layer_sizes": (16,)}
+    for settings in ({"n_components": 5}, {"n_components": 17}, transformer):
+        fitted = fast(MaskedAutoencoder()).set_params(**settings, max_iter=2).fit(rows)
         filled, codes = fitted.impute(rows), fitted.transform(rows)
         for i in (0, 5, 1023, 1024, 1100):
             np.testing.assert_array_equal(fitted.impute(rows[i : i + 1])[0], filled[i])

@@ -50,7 +50,8 @@ def _aligned_linear(
     if missing:
         input = functional.pad(input, (0, missing))  # noqa: A001
         weight = functional.pad(weight, (0, missing))
-    return functional.linear(input, weight, bias)
+    # a transposed view takes another kernel, in which the place of a row matters again
+    return functional.linear(input.contiguous(), weight.contiguous(), bias)
 
 
 def infer(

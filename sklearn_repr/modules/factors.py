@@ -72,9 +72,12 @@ def posterior_mean(x: Tensor, mean: Tensor, weight: Tensor, noise: Tensor) -> Te
     >>> posterior_mean(x, torch.zeros(2), torch.ones(2, 1), torch.ones(2))
     tensor([[0.5000]])
     """
-    precision, pull = _evidence(x, mean, weight, noise)
+    k = weight.shape[1]
+    # idle units up to a whole cache line: elsewhere the solver adds up in an order that
+    # depends on where in memory a row's system starts
+    precision, pull = _evidence(x, mean, functional.pad(weight, (0, -k % 8)), noise)
     solved: Tensor = torch.linalg.solve(precision, pull.unsqueeze(2))
-    return solved.squeeze(2)
+    return solved[:, :k, 0]
 
 
 def _evidence(
