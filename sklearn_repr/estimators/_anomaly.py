@@ -30,7 +30,7 @@ KEPT = 0.9
 FEWEST_STEPS, STEPS_PER_ROW = 100, 2
 # Networks, their number and their steps of training
 PRESETS: dict[str, tuple[type[NoiseNetworks], int, int]] = {
-    "contaminated": (ContaminatedNetworks, 6, 300),
+    "contaminated": (ContaminatedNetworks, 6, 400),
     "clean": (CleanNetworks, 2, 600),
 }
 

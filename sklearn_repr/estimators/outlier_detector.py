@@ -67,7 +67,7 @@ class ReconstructionOutlierDetector(BaseDecisions):
         medians. 0 is the error alone. "auto" is 0 with an `estimator`, else 0.5 for
         contaminated and 2 for clean data.
     n_steps : int or "auto", default="auto"
-        Training steps of the ensemble; "auto" is two a row, at least 100 and at most 300
+        Training steps of the ensemble; "auto" is two a row, at least 100 and at most 400
         for contaminated and 600 for clean data. Without effect on an `estimator`.
     threshold : float or {"auto", "quantile", "mad", "gpd", "conformal"}, default="auto"
         Where outliers begin: an anomaly score, or a rule. "quantile" flags the share
