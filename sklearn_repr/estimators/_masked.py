@@ -127,6 +127,11 @@ class BaseMasked(BaseReconstructor):
             return
         n, d = rows.values.shape
         judged_by = (rows if held_out is None else held_out).some(ROWS_TO_CHOOSE_BY)
+        # few rows are hidden in many ways, so that the draw does not decide
+        copies = torch.arange(len(judged_by)).repeat(
+            -(-ROWS_TO_CHOOSE_BY // len(judged_by))
+        )
+        judged_by = judged_by.take(copies)
         inputs, mask = self._build_corruption()(judged_by.values, make_generator(0))
         judged = torch.as_tensor(mask)
         if judged_by.observed is not None:
