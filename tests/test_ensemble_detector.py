@@ -14,7 +14,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 from torch import nn
 
 from sklearn_repr import ReconstructionOutlierDetector
-from sklearn_repr.detection.neighbours import LocalMean, SetNeighbours
+from sklearn_repr.detection.neighbours import LocalNeighbours, SetNeighbours
 from sklearn_repr.engine.ensemble import one_cycle, train_steps
 from sklearn_repr.estimators._noise_networks import CleanNetworks, ContaminatedNetworks
 from sklearn_repr.modules.batched import BatchedMLP
@@ -32,6 +32,10 @@ def correlated(n, d=6, rank=2, seed=0):
 # -- networks in one pass ------------------------------------------------------------
 
 
+def generators(count):
+    return [torch.Generator().manual_seed(seed) for seed in range(count)]
+
+
 def separate(members, i):
     layers = []
     for weight, bias in zip(members.weights, members.biases, strict=True):
@@ -43,7 +47,7 @@ def separate(members, i):
 
 @pytest.mark.parametrize("grad", [True, False])
 def test_members_are_separate_perceptrons(grad):
-    members = BatchedMLP(3, [5, 8, 7, 2], torch.Generator().manual_seed(0))
+    members = BatchedMLP([5, 8, 7, 2], generators(3))
     x = torch.randn(3, 10, 5)
     with torch.set_grad_enabled(grad):
         together = members(x)
@@ -60,7 +64,7 @@ def test_members_are_separate_perceptrons(grad):
 
 def test_members_trained_together_are_members_trained_alone():
     torch.manual_seed(0)
-    members = BatchedMLP(3, [4, 8, 4], torch.Generator().manual_seed(0))
+    members = BatchedMLP([4, 8, 4], generators(3))
     alone = [separate(members, i) for i in range(3)]
     batches = torch.randn(20, 3, 16, 4)
     settings = {"learning_rate": 1e-2, "label": ""}
@@ -83,6 +87,17 @@ def test_members_trained_together_are_members_trained_alone():
         torch.testing.assert_close(network(rows[0]), members(batches[0])[i])
 
 
+@pytest.mark.parametrize("kind", [ContaminatedNetworks, CleanNetworks])
+def test_a_network_is_the_same_whichever_are_trained_beside_it(kind):
+    rows = correlated(100)
+    together = kind(range(8), 30).fit(rows).network_
+    for seed in range(8):
+        alone = kind([seed], 30).fit(rows).network_
+        for name, weight in alone.named_parameters():
+            found = dict(together.named_parameters())[name][seed]
+            torch.testing.assert_close(found, weight[0], rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("n_steps", [10, 601])
 def test_the_learning_rate_is_torchs_one_cycle(n_steps):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
@@ -102,7 +117,7 @@ def test_networks_learn_what_columns_say_of_each_other(kind):
     scrambled = np.random.default_rng(0).permuted(test, axis=0)
 
     def auc(n_steps):
-        networks = kind(0, 2, n_steps).fit(train)
+        networks = kind([0, 1], n_steps).fit(train)
         scores = [networks.errors(rows).sum(axis=1) for rows in (test, scrambled)]
         return roc_auc_score(np.repeat([0, 1], 200), np.concatenate(scores))
 
@@ -114,7 +129,7 @@ def test_trimming_keeps_outliers_from_teaching():
     rows = correlated(400)
     rows[:30] = np.random.default_rng(0).permuted(rows[:30], axis=0) * 3
     labels = np.arange(400) < 30
-    scores = ContaminatedNetworks(0, 4, 300).fit(rows).errors(rows).sum(axis=1)
+    scores = ContaminatedNetworks(range(4), 300).fit(rows).errors(rows).sum(axis=1)
     assert roc_auc_score(labels, scores) > 0.9
 
 
@@ -135,42 +150,47 @@ def test_a_loss_that_is_not_finite_is_an_error():
 
 def test_set_neighbours_are_their_definition():
     rng = np.random.default_rng(0)
-    rows, fresh = 5 * rng.normal(size=(50, 3)), 5 * rng.normal(size=(600, 3))
-    fresh[:50] = rows
+    rows, fresh = 5 * rng.normal(size=(80, 3)), 5 * rng.normal(size=(600, 3))
+    fresh[:80] = rows
     near = SetNeighbours(n_sets=7, set_size=9).fit(rows, np.random.default_rng(1))
 
-    def log(x):
-        return np.sign(x) * np.log1p(np.abs(x))
+    def soft(x):
+        return 3 * np.sign(x) * np.log1p(np.abs(x) / 3)
 
     expected = np.zeros(fresh.shape)
     for members in near.sets_:
-        for i, row in enumerate(log(fresh)):
+        for i, row in enumerate(soft(fresh)):
             apart = np.abs(near.rows_[members] - row)
             others = apart[apart.sum(axis=1) > 1e-3 * (1 + np.abs(row).sum())]
             expected[i] += others[others.sum(axis=1).argmin()] / 7
     np.testing.assert_allclose(near.distances(fresh), expected)
     assert near.sets_.shape == (7, 9)
+    assert SetNeighbours().fit(rows, rng).sets_.shape == (64, 10)
     assert all(len(set(members)) == 9 for members in near.sets_)
 
 
 @pytest.mark.parametrize("d", [3, 17])
-def test_local_mean_is_its_definition(d):
+def test_local_neighbours_are_their_definition(d):
     rng = np.random.default_rng(0)
     rows, fresh = rng.normal(size=(80, d)), rng.normal(size=(300, d))
     fresh[:80] = rows
-    near = LocalMean(5).fit(rows, rng)
+    near = LocalNeighbours(5).fit(rows, rng)
     for i, row in enumerate(fresh):
         apart = np.linalg.norm(rows - row, axis=1)
         order = np.argsort(apart)
         order = order[1:6] if i < 80 else order[:5]
         weight = 1 / apart[order] ** 2
         mean = weight @ rows[order] / weight.sum()
+        squares = np.square(row - mean)
+        first = squares / squares.sum()
+        each = np.square(row - rows[order[:3]]) / apart[order[:3], None]
+        second = each.sum(axis=0) / each.sum()
         got = near.distances(row[None])[0]
-        assert got.sum() == pytest.approx(np.linalg.norm(row - mean))
-        np.testing.assert_allclose(got * got.sum(), np.square(row - mean), atol=1e-12)
+        distance = np.sqrt(np.sqrt(squares.sum()) * apart[order[:3]].mean())
+        np.testing.assert_allclose(got, distance * (first + second) / 2, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [SetNeighbours, LocalMean])
+@pytest.mark.parametrize("kind", [SetNeighbours, LocalNeighbours])
 @pytest.mark.parametrize("d", [1, 5, 30])
 def test_neighbours_of_a_row_are_its_own_also_among_ties(kind, d):
     rows = np.random.default_rng(0).integers(0, 3, size=(900, d)).astype(float)
@@ -181,15 +201,19 @@ def test_neighbours_of_a_row_are_its_own_also_among_ties(kind, d):
     np.testing.assert_array_equal(near.distances(rows[::-1]), together[::-1])
 
 
-@pytest.mark.parametrize("kind", [SetNeighbours, LocalMean])
+@pytest.mark.parametrize("kind", [SetNeighbours, LocalNeighbours])
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_neighbours_of_few_and_of_equal_rows(kind, n):
     for rows in (np.zeros((n, 2)), np.arange(2.0 * n).reshape(n, 2)):
         near = kind().fit(rows, np.random.default_rng(0))
         for fresh in (rows, rows + 1e3, rows * 1e15):
             assert np.isfinite(near.distances(fresh)).all()
+
+
+def test_a_row_that_is_there_twice_is_near_itself():
     twice = np.repeat(np.arange(4.0)[:, None], 2, axis=0)
-    assert not kind().fit(twice, np.random.default_rng(0)).distances(twice).any()
+    near = LocalNeighbours().fit(twice, np.random.default_rng(0))
+    assert not near.distances(twice).any()
 
 
 # -- the score -----------------------------------------------------------------------

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-__all__ = ["LocalMean", "SetNeighbours"]
+__all__ = ["LocalNeighbours", "SetNeighbours"]
 
 # Rows handled at a time, which bounds memory
 CHUNK = 256
@@ -24,26 +24,30 @@ LARGEST = 10_000
 # Rows beyond the nearest whose distances are computed exactly too, since the rough ones
 # that choose them are rounded
 SPARE = 8
+# Deviations beyond which a set's distances grow ever more slowly
+SOFT = 3.0
+# A set holds at most this share of the rows, or few of them would be far from it
+SET_SHARE = 1 / 8
 
 
-def _signed_log(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    logs: NDArray[np.float64] = np.sign(rows) * np.log1p(np.abs(rows))
-    return logs
+def _soft(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    softened: NDArray[np.float64] = np.sign(rows) * SOFT * np.log1p(np.abs(rows) / SOFT)
+    return softened
 
 
 class SetNeighbours:
     r"""Mean distance to the nearest row of small random sets of training rows.
 
-    Rows are compared by :math:`\mathrm{sign}(x) \log(1 + |x|)`, which keeps single far
-    cells from deciding. Small sets make rows that have few like them far from most sets:
-    clustered outliers too, as long as few sets hold one.
+    Rows are compared by :math:`3 \, \mathrm{sign}(x) \log(1 + |x| / 3)`, which keeps
+    single far cells from deciding. Small sets make rows that have few like them far from
+    most sets: clustered outliers too, as long as few sets hold one.
 
     Parameters
     ----------
     n_sets : int, default=64
         Number of sets.
     set_size : int, default=32
-        Rows in each, drawn without replacement.
+        Rows in each, drawn without replacement; at most an eighth of the training rows.
 
     References
     ----------
@@ -56,8 +60,8 @@ class SetNeighbours:
     >>> from sklearn_repr.detection.neighbours import SetNeighbours
     >>> rows = np.zeros((4, 2))
     >>> near = SetNeighbours().fit(rows, np.random.default_rng(0))
-    >>> near.distances(np.array([[0.0, np.e - 1]]))
-    array([[0., 1.]])
+    >>> near.distances(np.array([[0.0, 3 * np.e - 3]]))
+    array([[0., 3.]])
     """
 
     def __init__(self, n_sets: int = 64, set_size: int = 32):
@@ -79,14 +83,14 @@ class SetNeighbours:
         self : SetNeighbours
             Ready to measure.
         """
-        size = min(self.set_size, len(rows))
+        size = min(self.set_size, max(1, int(SET_SHARE * len(rows))))
         drawn = [
             rng.choice(len(rows), size, replace=False, shuffle=False)
             for _ in range(self.n_sets)
         ]
         kept, where = np.unique(drawn, return_inverse=True)
         self.sets_ = where.reshape(self.n_sets, size)
-        self.rows_ = _signed_log(rows[kept])
+        self.rows_ = _soft(rows[kept])
         return self
 
     def distances(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -102,15 +106,15 @@ class SetNeighbours:
         distances : ndarray of shape (n_samples, n_features)
             By column; their sum is the mean L1 distance.
         """
-        logs = _signed_log(rows)
-        parts = [self._chunk(logs[i : i + CHUNK]) for i in range(0, len(logs), CHUNK)]
+        soft = _soft(rows)
+        parts = [self._chunk(soft[i : i + CHUNK]) for i in range(0, len(soft), CHUNK)]
         return np.concatenate(parts)
 
-    def _chunk(self, logs: NDArray[np.float64]) -> NDArray[np.float64]:
-        apart = cdist(logs, self.rows_, "cityblock")
-        same = apart <= SAME * (1.0 + np.abs(logs).sum(axis=1, keepdims=True))
-        total = np.zeros(logs.shape)
-        count = np.zeros((len(logs), 1))
+    def _chunk(self, soft: NDArray[np.float64]) -> NDArray[np.float64]:
+        apart = cdist(soft, self.rows_, "cityblock")
+        same = apart <= SAME * (1.0 + np.abs(soft).sum(axis=1, keepdims=True))
+        total = np.zeros(soft.shape)
+        count = np.zeros((len(soft), 1))
         for members in self.sets_:
             near = apart[:, members]
             twin = same[:, members]
@@ -119,33 +123,36 @@ class SetNeighbours:
             near[found, first[found]] = np.inf
             best = near.argmin(axis=1)
             known = np.isfinite(near[np.arange(len(near)), best])[:, None]
-            total += np.where(known, np.abs(logs - self.rows_[members[best]]), 0.0)
+            total += np.where(known, np.abs(soft - self.rows_[members[best]]), 0.0)
             count += known
         return total / np.maximum(count, 1.0)
 
 
-class LocalMean:
-    r"""Distance to the mean of the nearest training rows, weighted by :math:`1/d^2`.
+class LocalNeighbours:
+    r"""Distance to the nearest training rows: to their mean, and to each.
+
+    The geometric mean of two distances: to the mean of the k nearest rows weighted by
+    :math:`1/d^2`, and the mean distance to the nearer half of them.
 
     Parameters
     ----------
     n_neighbors : int, default=10
-        How many.
+        k.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_repr.detection.neighbours import LocalMean
-    >>> rows = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, 9.0]])
-    >>> near = LocalMean(2).fit(rows, np.random.default_rng(0))
-    >>> near.distances(np.array([[0.0, 2.0]]))
-    array([[0., 2.]])
+    >>> from sklearn_repr.detection.neighbours import LocalNeighbours
+    >>> rows = np.array([[-3.0, 0.0], [3.0, 0.0], [0.0, 99.0]])
+    >>> near = LocalNeighbours(2).fit(rows, np.random.default_rng(0))
+    >>> near.distances(np.array([[0.0, 4.0]])).sum()  # of 4 to the mean and 5 to each
+    np.float64(4.47...)
     """
 
     def __init__(self, n_neighbors: int = 10):
         self.n_neighbors = n_neighbors
 
-    def fit(self, rows: NDArray[np.float64], rng: np.random.Generator) -> LocalMean:
+    def fit(self, rows: NDArray[np.float64], rng: np.random.Generator) -> LocalNeighbours:
         """Keep the rows, or a draw of 10,000 of them.
 
         Parameters
@@ -167,7 +174,7 @@ class LocalMean:
         return self
 
     def distances(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the shares of each column in the distance to the local mean.
+        """Return the shares of each column in the distance.
 
         Parameters
         ----------
@@ -177,7 +184,8 @@ class LocalMean:
         Returns
         -------
         distances : ndarray of shape (n_samples, n_features)
-            Squared difference by column over the distance; their sum is the distance.
+            Columns share both distances by their squared differences; the sum over
+            columns is the distance.
         """
         parts = [self._chunk(rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)]
         return np.concatenate(parts)
@@ -194,9 +202,16 @@ class LocalMean:
         weight = 1.0 / np.maximum(apart / np.maximum(apart[:, :1], 1e-150), 1e-150) ** 2
         weight = np.where(apart[:, :1] > 0, weight, apart == 0)
         mean = (weight[:, :, None] * self.rows_[index]).sum(axis=1)
-        residual = np.square(rows - mean / weight.sum(axis=1, keepdims=True))
-        size = np.sqrt(residual.sum(axis=1, keepdims=True))
-        shares: NDArray[np.float64] = residual / np.where(size > 0, size, 1.0)
+        to_mean = _shares(np.square(rows - mean / weight.sum(axis=1, keepdims=True)))
+        half = -(-index.shape[1] // 2)
+        apart_by_column = np.square(rows[:, None, :] - self.rows_[index[:, :half]])
+        to_each = _shares(apart_by_column).mean(axis=1)
+        sums = [part.sum(axis=1, keepdims=True) for part in (to_mean, to_each)]
+        distance = np.sqrt(sums[0]) * np.sqrt(sums[1])
+        shares: NDArray[np.float64] = sum(
+            0.5 * distance * part / np.where(total > 0, total, 1.0)
+            for part, total in zip((to_mean, to_each), sums, strict=True)
+        )
         return shares
 
     def _nearest(self, rows: NDArray[np.float64], k: int) -> tuple[Any, Any]:
@@ -213,3 +228,10 @@ class LocalMean:
             np.take_along_axis(apart, order, axis=1),
             np.take_along_axis(index, order, axis=1),
         )
+
+
+def _shares(squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Divide squared differences by their root sum, so that they add up to it."""
+    size = np.sqrt(squares.sum(axis=-1, keepdims=True))
+    shares: NDArray[np.float64] = squares / np.where(size > 0, size, 1.0)
+    return shares

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_repr.data import NumericCodec
-from sklearn_repr.detection.neighbours import LocalMean, SetNeighbours
+from sklearn_repr.detection.neighbours import LocalNeighbours, SetNeighbours
 from sklearn_repr.estimators._noise_networks import (
     CleanNetworks,
     ContaminatedNetworks,
@@ -30,13 +30,17 @@ KEPT = 0.9
 FEWEST_STEPS, STEPS_PER_ROW = 100, 2
 # Networks, their number and their steps of training
 PRESETS: dict[str, tuple[type[NoiseNetworks], int, int]] = {
-    "contaminated": (ContaminatedNetworks, 6, 400),
+    "contaminated": (ContaminatedNetworks, 8, 200),
     "clean": (CleanNetworks, 2, 600),
 }
 
 
 class NetworkErrors:
-    """The default reconstructor: networks on columns in units of their spread."""
+    """The default reconstructor: networks on columns in units of their spread.
+
+    Columns of clean training rows are divided by their range for the networks, and for
+    neighbours by the geometric mean of range and deviation.
+    """
 
     def __init__(self, training_data: str, n_steps: Any, seeds: Seeds, verbose: int):
         self.clean = training_data == "clean"
@@ -50,30 +54,39 @@ class NetworkErrors:
     ) -> NetworkErrors:
         """Fit the networks to scaled rows; constant columns keep their unit."""
         self.center_ = rows.mean(axis=0)
-        spread = np.ptp(rows, axis=0) if self.clean else rows.std(axis=0)
-        self.unit_ = np.where(constant | (spread == 0), 1.0, spread)
+        deviation = rows.std(axis=0)
+        spread = np.ptp(rows, axis=0) if self.clean else deviation
+        flat = constant | (spread == 0)
+        self.unit_ = np.where(flat, 1.0, spread)
+        self.neighbour_unit_ = np.where(flat, 1.0, np.sqrt(spread) * np.sqrt(deviation))
         kind, members, steps = self.preset
         # few rows are learned in few steps
         steps = min(steps, max(FEWEST_STEPS, STEPS_PER_ROW * len(rows)))
         steps = steps if self.n_steps == "auto" else int(self.n_steps)
-        self.networks_ = kind(self.seed, members, steps, self.verbose)
-        self.networks_.fit(self.units(rows))
+        seeds = np.random.SeedSequence(self.seed).generate_state(members)
+        self.networks_ = kind(seeds.tolist(), steps, self.verbose)
+        self.networks_.fit(self._inside(rows, self.unit_))
         return self
 
-    def units(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return rows in the units in which they are compared."""
-        inside: NDArray[np.float64] = (rows - self.center_) / self.unit_
+    def _inside(
+        self, rows: NDArray[np.float64], unit: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        inside: NDArray[np.float64] = (rows - self.center_) / unit
         return inside.clip(-FAR_OUT, FAR_OUT)
+
+    def units(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return rows in the units in which neighbours are compared."""
+        return self._inside(rows, self.neighbour_unit_)
 
     def errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return errors by cell."""
-        found: NDArray[np.float64] = self.networks_.errors(self.units(rows))
+        found: NDArray[np.float64] = self.networks_.errors(self._inside(rows, self.unit_))
         return found
 
     def expected(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the reconstruction in the units of `rows`."""
-        rebuilt = self.networks_.expected(self.units(rows)) * self.unit_
-        return np.asarray(rebuilt + self.center_)
+        rebuilt = self.networks_.expected(self._inside(rows, self.unit_))
+        return np.asarray(rebuilt * self.unit_ + self.center_)
 
 
 class EstimatorErrors:
@@ -91,7 +104,7 @@ class EstimatorErrors:
         return self
 
     def units(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return rows in the units in which they are compared."""
+        """Return rows in the units in which neighbours are compared."""
         return rows.clip(-self.far_out_, self.far_out_)
 
     def errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -127,9 +140,9 @@ class CellScorer:
         self.reconstructor = errors
         self.weight = weight
         self.clean = training_data == "clean"
-        self.neighbours: SetNeighbours | LocalMean | None = None
+        self.neighbours: SetNeighbours | LocalNeighbours | None = None
         if weight:
-            self.neighbours = LocalMean() if self.clean else SetNeighbours()
+            self.neighbours = LocalNeighbours() if self.clean else SetNeighbours()
         self.seed = seeds["neighbors"]
 
     def fit(self, rows: NDArray[np.float64], constant: NDArray[np.bool_]) -> CellScorer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,17 @@ ROWS_TO_NORMALISE_BY = 20_000
 # Rows a forward pass takes at a time
 CHUNK = 256
 
+Generators = Sequence[Generator]
+
 
 class NoiseNetworks:
     """Members trained together on rows of comparable columns; no bottleneck.
 
     Parameters
     ----------
-    seed : int
-        Seed of weights, batches and noise.
-    n_members : int
-        Number of networks, each with its own weights, batches and noise.
+    seeds : sequence of int
+        One for every network, of its weights, batches and noise. A network is the same
+        whichever others are trained with it, but for rounding.
     n_steps : int
         Steps of training.
     verbose : int, default=0
@@ -45,26 +47,30 @@ class NoiseNetworks:
     learning_rate = 1e-2
     label = "ReconstructionOutlierDetector"
 
-    def __init__(self, seed: int, n_members: int, n_steps: int, verbose: int = 0):
-        self.seed = seed
-        self.n_members = n_members
+    def __init__(self, seeds: Sequence[int], n_steps: int, verbose: int = 0):
+        self.seeds = seeds
         self.n_steps = n_steps
         self.verbose = verbose
 
     def fit(self, rows: NDArray[np.float64]) -> NoiseNetworks:
         """Train on rows of shape (n, d) and learn how large errors are on them."""
-        generator = make_generator(self.seed)
+        generators = [make_generator(int(seed)) for seed in self.seeds]
         values = torch.from_numpy(rows.astype(np.float32))
-        self.network_ = self._make_network(rows.shape[1], generator)
+        self.network_ = self._make_network(rows.shape[1], generators)
+        pools = self._pools(len(rows), generators)
+
+        def loss(step: int) -> Tensor:
+            return self._loss(self._draw(values, pools, generators), step, generators)
+
         train_steps(
             self.network_,
-            lambda step: self._loss(self._draw(values, generator), step, generator),
+            loss,
             self.n_steps,
             learning_rate=self.learning_rate,
             label=self.label,
             verbose=self.verbose,
         )
-        self._normalise(rows[:: -(-len(rows) // ROWS_TO_NORMALISE_BY)], generator)
+        self._normalise(rows[:: -(-len(rows) // ROWS_TO_NORMALISE_BY)], generators)
         return self
 
     def errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -75,24 +81,31 @@ class NoiseNetworks:
         """Return the reconstruction, shape (n, d)."""
         raise NotImplementedError
 
-    def _make_network(self, width: int, generator: Generator) -> BatchedMLP:
+    def _make_network(self, width: int, generators: Generators) -> BatchedMLP:
         raise NotImplementedError
 
-    def _loss(self, x: Tensor, step: int, generator: Generator) -> Tensor:
+    def _loss(self, x: Tensor, step: int, generators: Generators) -> Tensor:
+        """Return the sum over members, so that none changes another's gradient."""
         raise NotImplementedError
 
-    def _normalise(self, rows: NDArray[np.float64], generator: Generator) -> None:
+    def _normalise(self, rows: NDArray[np.float64], generators: Generators) -> None:
         """Learn what errors are compared with."""
 
-    def _draw(self, values: Tensor, generator: Generator) -> Tensor:
-        shape = (self.n_members, self.batch_size)
-        return values[torch.randint(len(values), shape, generator=generator)]
+    def _pools(self, n_rows: int, generators: Generators) -> Tensor | None:
+        """Draw the rows that each member sees, shape (M, pool); None is all of them."""
+        return None
 
-    def _levels(self, generator: Generator) -> Tensor:
+    def _draw(
+        self, values: Tensor, pools: Tensor | None, generators: Generators
+    ) -> Tensor:
+        count = len(values) if pools is None else pools.shape[1]
+        drawn = _drawn(torch.randint, generators, count, (self.batch_size,))
+        return values[drawn if pools is None else pools.gather(1, drawn)]
+
+    def _levels(self, generators: Generators) -> Tensor:
         """Draw the logarithm of a noise level for every row of a batch."""
         low, high = math.log(self.lowest), math.log(self.highest)
-        shape = (self.n_members, self.batch_size, 1)
-        return low + (high - low) * torch.rand(shape, generator=generator)
+        return low + (high - low) * _drawn(torch.rand, generators, (self.batch_size, 1))
 
     def _infer(self, function: Any, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         found = infer(
@@ -105,10 +118,19 @@ class NoiseNetworks:
         return found.astype(np.float64)
 
 
+def _drawn(
+    draw: Callable[..., Tensor], generators: Generators, *arguments: Any
+) -> Tensor:
+    """Stack what every member draws from its own generator."""
+    return torch.stack([draw(*arguments, generator=g) for g in generators])
+
+
 class ContaminatedNetworks(NoiseNetworks):
     r"""Networks for training rows with outliers among them.
 
-    Every network is told the noise level σ, log-uniform in [0.1, 3]: from
+    Every network sees a pool of its own, 256 rows or half of them: few enough that a
+    group of outliers is small in most pools, and that networks disagree on rows that have
+    few like them. It is told the noise level σ, log-uniform in [0.1, 3]: from
     :math:`((x + \sigma \varepsilon) / \sqrt{1 + \sigma^2}, \log \sigma)` it predicts x.
     Once a tenth of the steps are over, the tenth of every batch with the largest loss,
     relative to :math:`\sigma^2 / (1 + \sigma^2)`, is left out: outliers, if there are.
@@ -120,24 +142,28 @@ class ContaminatedNetworks(NoiseNetworks):
     lowest, highest = 0.1, 3.0
     levels = (0.1, 0.3, 1.0, 3.0)
     trimmed = 0.1
+    pool = 256
     # added to a column's mean error, so that constant columns do not decide
     floor = 0.05
 
-    def _make_network(self, width: int, generator: Generator) -> BatchedMLP:
-        sizes = [width + 1, self.hidden, self.hidden, width]
-        return BatchedMLP(self.n_members, sizes, generator)
+    def _make_network(self, width: int, generators: Generators) -> BatchedMLP:
+        return BatchedMLP([width + 1, self.hidden, self.hidden, width], generators)
 
-    def _loss(self, x: Tensor, step: int, generator: Generator) -> Tensor:
-        level = self._levels(generator)
-        noise = torch.randn(x.shape, generator=generator)
+    def _pools(self, n_rows: int, generators: Generators) -> Tensor:
+        size = min(self.pool, max(1, n_rows // 2))
+        return _drawn(torch.randperm, generators, n_rows)[:, :size]
+
+    def _loss(self, x: Tensor, step: int, generators: Generators) -> Tensor:
+        level = self._levels(generators)
+        noise = _drawn(torch.randn, generators, x.shape[1:])
         rows = self._rebuild(x, level, noise).sub(x).square().sum(dim=2)
         if step < self.trimmed * self.n_steps:
-            return rows.mean()
+            return rows.mean(dim=1).sum()
         variance = level.exp().square().squeeze(2)
         relative = rows.detach() * (1 + variance) / variance
         count = int(self.batch_size * (1 - self.trimmed))
         keep = relative <= relative.kthvalue(count, dim=1, keepdim=True).values
-        return (rows * keep).sum() / keep.sum()
+        return ((rows * keep).sum(dim=1) / keep.sum(dim=1)).sum()
 
     def _rebuild(self, x: Tensor, level: Tensor, noise: Tensor) -> Tensor:
         deviation = level.exp()
@@ -146,9 +172,9 @@ class ContaminatedNetworks(NoiseNetworks):
         rebuilt: Tensor = self.network_(torch.cat([noisy, level], dim=2))
         return rebuilt
 
-    def _normalise(self, rows: NDArray[np.float64], generator: Generator) -> None:
-        shape = (len(self.levels), self.n_members, 1, rows.shape[1])
-        self.noise_ = torch.randn(shape, generator=generator)
+    def _normalise(self, rows: NDArray[np.float64], generators: Generators) -> None:
+        shape = (len(self.levels), 1, rows.shape[1])
+        self.noise_ = _drawn(torch.randn, generators, shape).transpose(0, 1)
         raw = self._raw_errors(rows)
         self.usual_ = raw.mean(axis=0) + self.floor
         sums = (raw / self.usual_).sum(axis=2)
@@ -199,16 +225,16 @@ class CleanNetworks(NoiseNetworks):
     hidden, batch_size = 128, 128
     lowest, highest = 0.03, 1.0
 
-    def _make_network(self, width: int, generator: Generator) -> BatchedMLP:
-        sizes = [width, self.hidden, self.hidden, width]
-        return BatchedMLP(self.n_members, sizes, generator)
+    def _make_network(self, width: int, generators: Generators) -> BatchedMLP:
+        return BatchedMLP([width, self.hidden, self.hidden, width], generators)
 
-    def _loss(self, x: Tensor, step: int, generator: Generator) -> Tensor:
-        noise = self._levels(generator).exp() * torch.randn(x.shape, generator=generator)
-        share = torch.rand((*x.shape[:2], 1), generator=generator)
-        hit = torch.rand(x.shape, generator=generator) < share
+    def _loss(self, x: Tensor, step: int, generators: Generators) -> Tensor:
+        shape = x.shape[1:]
+        noise = self._levels(generators).exp() * _drawn(torch.randn, generators, shape)
+        share = _drawn(torch.rand, generators, (self.batch_size, 1))
+        hit = _drawn(torch.rand, generators, shape) < share
         residual: Tensor = self.network_(x + noise * hit) - x
-        return residual.square().sum(dim=2).mean()
+        return residual.square().sum(dim=2).mean(dim=1).sum()
 
     def errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return absolute errors; see :class:`NoiseNetworks`."""
@@ -222,5 +248,5 @@ class CleanNetworks(NoiseNetworks):
         return self._infer(lambda x: self._rebuild(x).mean(dim=0), rows)
 
     def _rebuild(self, x: Tensor) -> Tensor:
-        rebuilt: Tensor = self.network_(x.expand(self.n_members, *x.shape))
+        rebuilt: Tensor = self.network_(x.expand(len(self.seeds), *x.shape))
         return rebuilt

@@ -59,15 +59,15 @@ class ReconstructionOutlierDetector(BaseDecisions):
         Whether outliers may be among the training rows. It chooses how the ensemble is
         trained and which distance is joined: the mean distance to the nearest row of
         small random sets of training rows that the networks find normal, or the distance
-        to the mean of the ten nearest training rows. If in doubt, "contaminated".
+        to the ten nearest training rows. If in doubt, "contaminated".
     neighbors : float or "auto", default="auto"
         Weight w of the distance to training rows T beside the error E: the score is the
         weighted mean (E / s + w T / s') / (1 + w), with their standard deviations in
         training, or for clean data the weighted geometric mean of E and T over their
-        medians. 0 is the error alone. "auto" is 0 with an `estimator`, else 0.5 for
-        contaminated and 2 for clean data.
+        medians. 0 is the error alone. "auto" is 0 with an `estimator`, else 0.75
+        for contaminated and 4 for clean data.
     n_steps : int or "auto", default="auto"
-        Training steps of the ensemble; "auto" is two a row, at least 100 and at most 400
+        Training steps of the ensemble; "auto" is two a row, at least 100 and at most 200
         for contaminated and 600 for clean data. Without effect on an `estimator`.
     threshold : float or {"auto", "quantile", "mad", "gpd", "conformal"}, default="auto"
         Where outliers begin: an anomaly score, or a rule. "quantile" flags the share
@@ -297,7 +297,7 @@ class ReconstructionOutlierDetector(BaseDecisions):
         clean = self.training_data == "clean"
         weight: Any = self.neighbors
         if weight == "auto":
-            weight = 0.0 if self.estimator is not None else 2.0 if clean else 0.5
+            weight = 0.0 if self.estimator is not None else 4.0 if clean else 0.75
         errors: Any
         if self.estimator is None:
             verbose = int(self.verbose)

@@ -20,29 +20,29 @@ class BatchedMLP(nn.Module):
 
     Parameters
     ----------
-    n_members : int
-        M.
     sizes : sequence of int
         Widths from input to output, at least two.
-    generator : Generator
-        Draws the weights, uniformly within ±1/√fan_in as :class:`torch.nn.Linear` does.
+    generators : sequence of Generator
+        M generators; each draws the weights of its member, uniformly within ±1/√fan_in as
+        :class:`torch.nn.Linear` does.
 
     Examples
     --------
     >>> import torch
     >>> from sklearn_repr.modules.batched import BatchedMLP
-    >>> members = BatchedMLP(3, [5, 8, 2], torch.Generator().manual_seed(0))
-    >>> members(torch.zeros(3, 10, 5)).shape
+    >>> generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    >>> BatchedMLP([5, 8, 2], generators)(torch.zeros(3, 10, 5)).shape
     torch.Size([3, 10, 2])
     """
 
-    def __init__(self, n_members: int, sizes: Sequence[int], generator: Generator):
+    def __init__(self, sizes: Sequence[int], generators: Sequence[Generator]):
         super().__init__()
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         for width_in, width_out in pairwise(sizes):
             bound = width_in**-0.5
-            drawn = torch.rand(n_members, width_in + 1, width_out, generator=generator)
+            shape = (width_in + 1, width_out)
+            drawn = torch.stack([torch.rand(shape, generator=g) for g in generators])
             drawn = (2 * drawn - 1) * bound
             self.weights.append(nn.Parameter(drawn[:, :-1].clone()))
             self.biases.append(nn.Parameter(drawn[:, -1:].clone()))
