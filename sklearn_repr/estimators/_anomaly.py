@@ -49,10 +49,13 @@ class NetworkErrors:
         self.seed = seeds["networks"]
         self.verbose = verbose
 
-    def fit(
+    def fit_errors(
         self, rows: NDArray[np.float64], constant: NDArray[np.bool_]
-    ) -> NetworkErrors:
-        """Fit the networks to scaled rows; constant columns keep their unit."""
+    ) -> NDArray[np.float64]:
+        """Fit the networks to scaled rows, and return the errors of the rows.
+
+        Constant columns keep their unit.
+        """
         self.center_ = rows.mean(axis=0)
         deviation = rows.std(axis=0)
         spread = np.ptp(rows, axis=0) if self.clean else deviation
@@ -65,8 +68,10 @@ class NetworkErrors:
         steps = steps if self.n_steps == "auto" else int(self.n_steps)
         seeds = np.random.SeedSequence(self.seed).generate_state(members)
         self.networks_ = kind(seeds.tolist(), steps, self.verbose)
-        self.networks_.fit(self._inside(rows, self.unit_))
-        return self
+        found: NDArray[np.float64] = self.networks_.fit_errors(
+            self._inside(rows, self.unit_)
+        )
+        return found
 
     def _inside(
         self, rows: NDArray[np.float64], unit: NDArray[np.float64]
@@ -95,13 +100,13 @@ class EstimatorErrors:
     def __init__(self, estimator: Any):
         self.estimator = estimator
 
-    def fit(
+    def fit_errors(
         self, rows: NDArray[np.float64], constant: NDArray[np.bool_]
-    ) -> EstimatorErrors:
-        """Fit the estimator to scaled rows."""
+    ) -> NDArray[np.float64]:
+        """Fit the estimator to scaled rows, and return the errors of the rows."""
         self.far_out_ = max(FAR_OUT, float(np.abs(rows).max()))
         self.estimator.fit(rows)
-        return self
+        return self.errors(rows)
 
     def units(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return rows in the units in which neighbours are compared."""
@@ -145,12 +150,13 @@ class CellScorer:
             self.neighbours = LocalNeighbours() if self.clean else SetNeighbours()
         self.seed = seeds["neighbors"]
 
-    def fit(self, rows: NDArray[np.float64], constant: NDArray[np.bool_]) -> CellScorer:
-        """Fit both parts to scaled rows, of which some columns are constant."""
-        self.reconstructor.fit(rows, constant)
+    def fit_sums(
+        self, rows: NDArray[np.float64], constant: NDArray[np.bool_]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Fit both parts to scaled rows, and return the sums of the rows."""
+        errors = self.reconstructor.fit_errors(rows, constant).sum(axis=1)
         if self.neighbours is None:
-            return self
-        errors = self.reconstructor.errors(rows).sum(axis=1)
+            return self._join(errors, None)
         units = self.reconstructor.units(rows)
         rng = np.random.default_rng(self.seed)
         if self.clean:
@@ -161,25 +167,42 @@ class CellScorer:
         middle = np.median if self.clean else np.std
         # parts without spread say nothing, whatever they are divided by
         self.usual_ = float(middle(errors)) or 1.0, float(middle(near)) or 1.0
-        return self
+        return self._join(errors, near)
 
-    def parts(self, rows: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Return contributions by part, each of shape (n, d); their sum is the score."""
-        errors = self.reconstructor.errors(rows)
-        if self.neighbours is None:
+    def _cells(self, rows: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        found = [self.reconstructor.errors(rows)]
+        if self.neighbours is not None:
+            found.append(self.neighbours.distances(self.reconstructor.units(rows)))
+        return found
+
+    def _join(
+        self, errors: NDArray[np.float64], near: NDArray[np.float64] | None
+    ) -> dict[str, NDArray[np.float64]]:
+        """Turn row sums into what each part adds to the score."""
+        if near is None:
             return {"reconstruction": errors}
-        near = self.neighbours.distances(self.reconstructor.units(rows))
         errors, near = errors / self.usual_[0], near / self.usual_[1]
         w = self.weight
         if self.clean:
-            sums = [part.sum(axis=1, keepdims=True) for part in (errors, near)]
-            score = (sums[0] * sums[1] ** w) ** (1.0 / (1.0 + w))
-            errors, near = (
-                part * (score / np.where(total > 0, total, 1.0))
-                for part, total in zip((errors, near), sums, strict=True)
-            )
+            errors = near = (errors * near**w) ** (1.0 / (1.0 + w))
         share = 1.0 / (1.0 + w)
         return {"reconstruction": share * errors, "neighbors": (1.0 - share) * near}
+
+    def sums(self, rows: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Return what each part adds to the rows' scores, each of shape (n,)."""
+        errors, *near = (cells.sum(axis=1) for cells in self._cells(rows))
+        return self._join(errors, near[0] if near else None)
+
+    def contributions(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return contributions of shape (n, d); their sum over a row is its score."""
+        found = self._cells(rows)
+        errors, *near = totals = [cells.sum(axis=1) for cells in found]
+        joined = self._join(errors, near[0] if near else None).values()
+        shares = (
+            cells * (part / np.where(total > 0, total, 1.0))[:, None]
+            for cells, total, part in zip(found, totals, joined, strict=True)
+        )
+        return np.asarray(sum(shares))
 
 
 class TableScorer:
@@ -193,12 +216,14 @@ class TableScorer:
         """Fit scaling and cells to validated rows."""
         rows = self.codec.fit(X, names).scale(X)
         self.size_ = float(np.square(rows).sum(axis=1).mean())
-        self.cells.fit(rows, self.codec.constant_)
+        sums = self.cells.fit_sums(rows, self.codec.constant_)
+        # what `score` says of the training rows
+        self.training_scores_ = -np.asarray(sum(sums.values()))
         return self
 
-    def parts(self, X: Any) -> dict[str, NDArray[np.float64]]:
-        """Return contributions of all cells by part."""
-        return self.cells.parts(self.codec.scale(X))
+    def contributions(self, X: Any) -> NDArray[np.float64]:
+        """Return contributions of all cells to the scores."""
+        return self.cells.contributions(self.codec.scale(X))
 
     def expected(self, X: Any) -> NDArray[np.float64]:
         """Return what cells are rebuilt to, in original units."""
@@ -206,11 +231,12 @@ class TableScorer:
         return self.codec.decode(rebuilt)
 
     def sums(self, X: Any) -> dict[str, NDArray[np.float64]]:
-        """Return the contributions of all rows by part, in bounded memory."""
+        """Return what each part adds to the scores, in bounded memory."""
         collected: dict[str, list[NDArray[np.float64]]] = {}
         for start in range(0, X.shape[0], CHUNK):
-            for name, cells in self.parts(X[start : start + CHUNK]).items():
-                collected.setdefault(name, []).append(cells.sum(axis=1))
+            rows = self.codec.scale(X[start : start + CHUNK])
+            for name, sums in self.cells.sums(rows).items():
+                collected.setdefault(name, []).append(sums)
         return {name: np.concatenate(sums) for name, sums in collected.items()}
 
     def score(self, X: Any) -> NDArray[np.float64]:

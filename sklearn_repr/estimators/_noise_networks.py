@@ -54,6 +54,11 @@ class NoiseNetworks:
 
     def fit(self, rows: NDArray[np.float64]) -> NoiseNetworks:
         """Train on rows of shape (n, d) and learn how large errors are on them."""
+        self.fit_errors(rows)
+        return self
+
+    def fit_errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Fit, and return the errors of the rows."""
         generators = [make_generator(int(seed)) for seed in self.seeds]
         values = torch.from_numpy(rows.astype(np.float32))
         self.network_ = self._make_network(rows.shape[1], generators)
@@ -70,8 +75,7 @@ class NoiseNetworks:
             label=self.label,
             verbose=self.verbose,
         )
-        self._normalise(rows[:: -(-len(rows) // ROWS_TO_NORMALISE_BY)], generators)
-        return self
+        return self._normalise(rows, generators)
 
     def errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how far every cell is from its reconstruction, shape (n, d)."""
@@ -88,8 +92,11 @@ class NoiseNetworks:
         """Return the sum over members, so that none changes another's gradient."""
         raise NotImplementedError
 
-    def _normalise(self, rows: NDArray[np.float64], generators: Generators) -> None:
-        """Learn what errors are compared with."""
+    def _normalise(
+        self, rows: NDArray[np.float64], generators: Generators
+    ) -> NDArray[np.float64]:
+        """Learn what errors are compared with, and return those of the rows."""
+        return self.errors(rows)
 
     def _pools(self, n_rows: int, generators: Generators) -> Tensor | None:
         """Draw the rows that each member sees, shape (M, pool); None is all of them."""
@@ -172,13 +179,21 @@ class ContaminatedNetworks(NoiseNetworks):
         rebuilt: Tensor = self.network_(torch.cat([noisy, level], dim=2))
         return rebuilt
 
-    def _normalise(self, rows: NDArray[np.float64], generators: Generators) -> None:
+    def _normalise(
+        self, rows: NDArray[np.float64], generators: Generators
+    ) -> NDArray[np.float64]:
+        some = rows[:: -(-len(rows) // ROWS_TO_NORMALISE_BY)]
         shape = (len(self.levels), 1, rows.shape[1])
         self.noise_ = _drawn(torch.randn, generators, shape).transpose(0, 1)
-        raw = self._raw_errors(rows)
+        raw = self._raw_errors(some)
         self.usual_ = raw.mean(axis=0) + self.floor
         sums = (raw / self.usual_).sum(axis=2)
         self.medians_ = np.median(sums, axis=0)[:, None] + np.finfo(np.float64).tiny
+        return self._compared(raw) if len(some) == len(rows) else self.errors(rows)
+
+    def _compared(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+        errors: NDArray[np.float64] = (raw / self.usual_ / self.medians_).mean(axis=1)
+        return errors
 
     def _raw_errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return absolute errors of shape (n, levels, d)."""
@@ -198,7 +213,7 @@ class ContaminatedNetworks(NoiseNetworks):
     def errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return normalised errors; see :class:`NoiseNetworks`."""
         parts = [
-            (self._raw_errors(part) / self.usual_ / self.medians_).mean(axis=1)
+            self._compared(self._raw_errors(part))
             for part in np.array_split(rows, -(-len(rows) // ROWS_TO_NORMALISE_BY))
         ]
         return np.concatenate(parts)

@@ -208,7 +208,9 @@ class ReconstructionOutlierDetector(BaseDecisions):
             kept = np.setdiff1d(np.arange(X.shape[0]), held_out)
             self._scorer = self._fit_scorer(X[kept] if len(held_out) else X, seeds)
             self.estimator_ = getattr(self._scorer.cells.reconstructor, "estimator", None)
-            self.training_scores_ = self._scorer.score(X)
+            self.training_scores_ = (
+                self._scorer.score(X) if len(held_out) else self._scorer.training_scores_
+            )
             self._calibration = [
                 (scorer, scorer.score(X[fold]))
                 for fold, rest in folds
@@ -264,7 +266,7 @@ class ReconstructionOutlierDetector(BaseDecisions):
         starts = range(0, rows.shape[0], CHUNK)
         chunks = [rows[start : start + CHUNK] for start in starts]
         contributions: NDArray[np.float64] = np.concatenate(
-            [np.sum([*self._scorer.parts(part).values()], axis=0) for part in chunks]
+            [self._scorer.contributions(part) for part in chunks]
         )
         if not as_frame:
             return contributions
