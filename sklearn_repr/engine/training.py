@@ -38,7 +38,8 @@ class TrainingSettings:
     `min_rows` is the smallest batch that the objective can learn from. Without
     `hold_out`, early stopping judges by the training rows: right where nothing can be
     overfitted. `good_start` says that the start is a solution of its own, such as PCA.
-    `label` names the estimator on the progress bar.
+    Under `learning_rate` "one_cycle" training runs its course, for the last steps are the
+    ones that settle. `label` names the estimator on the progress bar.
     """
 
     optimizer: str | Callable[..., Any]
@@ -56,6 +57,7 @@ class TrainingSettings:
     min_rows: int = 1
     hold_out: bool = True
     good_start: bool = False
+    learning_rate: str = "constant"
     label: str = ""
 
     def split(self, seeds: Seeds) -> ShuffledSplit | AllRows | None:
@@ -118,13 +120,17 @@ def train(
     finite_loss = FiniteLoss(column_names)
     optimizer, options = _resolve_optimizer(settings.optimizer)
     progress = ProgressBar(settings.label)
+    whole = settings.learning_rate == "one_cycle"
     patience = Patience(
-        settings.n_iter_no_change, settings.tol, good_start=settings.good_start
+        settings.max_iter if whole else settings.n_iter_no_change,
+        settings.tol,
+        good_start=settings.good_start,
     )
     net: RepresentationNet = RepresentationNet(
         module.to(rows.values.dtype),
         objective.to(rows.values.dtype),
         alpha=settings.alpha,
+        learning_rate=settings.learning_rate,
         seeds=seeds,
         optimizer=optimizer,
         lr=settings.learning_rate_init,

@@ -22,6 +22,7 @@ from sklearn_repr.modules.linear import (
     set_to_principal_axes,
 )
 from sklearn_repr.modules.mlp import make_mlp
+from sklearn_repr.modules.readout import LayerReadout
 from sklearn_repr.modules.tied import TiedLinear, tied_mlp
 from sklearn_repr.modules.variational import (
     GaussianEncoder,
@@ -272,6 +273,9 @@ def make_contrastive_network(
     options: ArchitectureOptions,
     *,
     projection_dim: int,
+    reconstructs: bool = False,
+    all_layers: bool = False,
+    normalize: bool = False,
 ) -> nn.Module:
     """Build an encoder with a projection head.
 
@@ -286,6 +290,12 @@ def make_contrastive_network(
         Used by "mlp", and its activation by the head.
     projection_dim : int
         Width of the head's hidden layer and output.
+    reconstructs : bool, default=False
+        Add a linear map from the embedding back to the row.
+    all_layers : bool, default=False
+        Let ``encode`` read all layers, not the last ("mlp" only).
+    normalize : bool, default=False
+        Bring what ``encode`` returns to length 1.
 
     Returns
     -------
@@ -308,12 +318,16 @@ def make_contrastive_network(
     torch.Size([1, 3])
     """
     encoder: nn.Module
+    readout = None
     if isinstance(architecture, str):
         if architecture == "conv":
             encoder = conv_encoder(options.convolutions(n_features), n_components)
         else:
             hidden = options.hidden(n_features)
             encoder = options.build([n_features, *hidden, n_components])
+            if all_layers:
+                width = n_features + sum(hidden)
+                readout = LayerReadout(width, n_components, normalize)
     else:
         encoder = architecture(n_features=n_features, n_components=n_components)
         if isinstance(encoder, tuple):
@@ -325,7 +339,8 @@ def make_contrastive_network(
     head = make_mlp(
         [n_components, projection_dim, projection_dim], activation=options.activation
     )
-    return ContrastiveNetwork(encoder, head)
+    decoder = nn.Linear(n_components, n_features) if reconstructs else None
+    return ContrastiveNetwork(encoder, head, decoder, readout, normalize=normalize)
 
 
 class _WithOutputs(Autoencoder):
