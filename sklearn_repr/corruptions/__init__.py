@@ -5,6 +5,12 @@ from sklearn_repr.corruptions.hidden import HiddenCells
 from sklearn_repr.corruptions.images import Rotation, Translation
 from sklearn_repr.corruptions.masking import MaskingNoise, SaltAndPepperNoise
 from sklearn_repr.corruptions.noise import GaussianNoise, MultiplicativeNoise
+from sklearn_repr.corruptions.pairs import (
+    LabelPairs,
+    NeighborPairs,
+    Pairs,
+    TimePairs,
+)
 from sklearn_repr.corruptions.registry import (
     CORRUPTIONS,
     IMAGE_CORRUPTIONS,
@@ -20,12 +26,16 @@ __all__ = [
     "Corruption",
     "GaussianNoise",
     "HiddenCells",
+    "LabelPairs",
     "MarginalSwap",
     "MaskingNoise",
     "MultiplicativeNoise",
+    "NeighborPairs",
+    "Pairs",
     "Rotation",
     "SaltAndPepperNoise",
     "SwapNoise",
+    "TimePairs",
     "Translation",
     "TwoViews",
     "UserCorruption",
