@@ -119,7 +119,7 @@ def evaluate(
     loss : float
         Mean over rows.
     """
-    rows = Batch(rows.values.to(net.device), rows.observed)
+    rows = rows.to(net.device)
     if corruption is not None:
         corruption = copy.deepcopy(corruption).fit(rows.values)
     with single_thread():

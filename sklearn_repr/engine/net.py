@@ -221,6 +221,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         collected: dict[str, list[Tensor]] = {}
         sizes: list[int] = []
         path = fast_path(self, plain_gradients=listening)
+        # such as the targets that follow the weights
+        after_step = getattr(self.module_, "after_step", None)
         with torch.set_grad_enabled(training), path if training else EVALUATION as fast:
             for batch in batches:
                 if listening:
@@ -242,6 +244,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
                     self._tell_gradients(batch)
                 if training:
                     fast.step()
+                    if after_step is not None:
+                        after_step()
                 for name, value in losses.items():
                     collected.setdefault(name, []).append(value)
                 sizes.append(len(batch))

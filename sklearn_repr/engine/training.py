@@ -142,10 +142,7 @@ def train(
         verbose=0,
         **{f"optimizer__{name}": value for name, value in options.items()},
     )
-    rows = Batch(
-        rows.values.to(settings.device),
-        None if rows.observed is None else rows.observed.to(settings.device),
-    )
+    rows = rows.to(settings.device)
     borrow = (
         global_generator
         or objective.uses_global_generator

@@ -122,6 +122,10 @@ class BaseRepresentation(
         """Resolve ``batch_size="auto"``: some 20 batches, each of 32 to 256 rows."""
         return int(min(256, max(32, 2 ** (n_rows // 20).bit_length())))
 
+    def _encode_labels(self, y: Any, n_rows: int) -> Tensor | None:
+        """Return the class index of every row (-1: unknown), None if `y` is not used."""
+        return None
+
     def _check_rows(self, rows: Batch) -> None:
         """Refuse encoded rows that the objective cannot work with."""
 
@@ -154,6 +158,7 @@ class BaseRepresentation(
             seeds = Seeds(self.random_state)
             codec = self._codec if continuing else self._fit_codec(X, seeds)
             rows = codec.encode(X)
+            rows.labels = self._encode_labels(y, len(rows))
             self._check_rows(rows)
             settings = self._training_settings(len(rows))
             split = settings.split(seeds)
