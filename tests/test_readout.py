@@ -10,8 +10,12 @@ from sklearn.metrics import pairwise_distances
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_repr.modules import make_mlp
-from sklearn_repr.modules.contrastive import hidden_layers
-from sklearn_repr.modules.readout import LayerReadout, equal_variance_turn, unit_length
+from sklearn_repr.modules.readout import (
+    LayerReadout,
+    equal_variance_turn,
+    hidden_layers,
+    unit_length,
+)
 
 
 @pytest.fixture

@@ -1,13 +1,16 @@
-"""Encoder and projection head."""
+"""Encoder and heads: a projection, and perhaps a prediction of a target."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from torch import Tensor, nn
 
 from sklearn_repr._outputs import Outputs
-from sklearn_repr.modules.readout import LayerReadout, unit_length
+from sklearn_repr.modules.readout import LayerReadout, hidden_layers, unit_length
+from sklearn_repr.modules.target import EMATarget
 
-__all__ = ["ContrastiveNetwork", "hidden_layers"]
+__all__ = ["ContrastiveNetwork", "SelfPredictiveNetwork"]
 
 
 class ContrastiveNetwork(nn.Module):
@@ -82,32 +85,71 @@ class ContrastiveNetwork(nn.Module):
         )
 
 
-def hidden_layers(perceptron: nn.Module, x: Tensor) -> list[Tensor]:
-    """Return rows and hidden layers of a perceptron, all that its linear maps read.
+class SelfPredictiveNetwork(ContrastiveNetwork):
+    """An encoder whose projection of one view predicts a target made of the other.
 
     Parameters
     ----------
-    perceptron : torch.nn.Sequential
-        As :func:`~sklearn_repr.modules.make_mlp` builds it.
-    x : Tensor of shape (n, n_encoded)
-        Rows.
+    encoder, head : torch.nn.Module
+        As in :class:`ContrastiveNetwork`.
+    predictor : torch.nn.Module or None, default=None
+        Maps projections to predictions; None takes projections for predictions.
+    momentum : float or None, default=None
+        The target is the projection of a moving average of encoder and head, an
+        :class:`EMATarget` with this momentum. None takes the projection itself, without
+        gradient.
+    n_steps : int or None, default=None
+        Steps after which the momentum is 1.
+    **parts : dict
+        The other parts of a :class:`ContrastiveNetwork`.
 
-    Returns
-    -------
-    layers : list of Tensor of shape (n, width)
-        The rows, then every hidden layer.
+    References
+    ----------
+    Grill et al., "Bootstrap your own latent: a new approach to self-supervised learning",
+    NeurIPS 2020, arXiv:2006.07733.
+
+    Chen and He, "Exploring simple siamese representation learning", CVPR 2021,
+    arXiv:2011.10566 (without a moving average).
 
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr.modules import make_mlp
-    >>> from sklearn_repr.modules.contrastive import hidden_layers
-    >>> [tuple(h.shape) for h in hidden_layers(make_mlp([3, 8, 4, 2]), torch.ones(5, 3))]
-    [(5, 3), (5, 8), (5, 4)]
+    >>> from torch import nn
+    >>> from sklearn_repr.modules import SelfPredictiveNetwork
+    >>> parts = nn.Linear(5, 3), nn.Linear(3, 2), nn.Linear(2, 2)
+    >>> network = SelfPredictiveNetwork(*parts, momentum=0.99)
+    >>> outputs = network(torch.zeros(1, 5))
+    >>> outputs.prediction.requires_grad, outputs.target.requires_grad
+    (True, False)
     """
-    layers = []
-    for part in perceptron:  # type: ignore[attr-defined]
-        if isinstance(part, nn.Linear):
-            layers.append(x)
-        x = part(x)
-    return layers
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        head: nn.Module,
+        predictor: nn.Module | None = None,
+        momentum: float | None = None,
+        n_steps: int | None = None,
+        **parts: Any,
+    ):
+        super().__init__(encoder, head, **parts)
+        self.predictor = predictor
+        self.target: EMATarget | None = None
+        if momentum is not None:
+            self.target = EMATarget(nn.Sequential(encoder, head), momentum, n_steps)
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Return embedding, projection, prediction and target."""
+        outputs = super().forward(x)
+        projection = outputs.projection
+        assert projection is not None  # noqa: S101 - there is a head
+        outputs.prediction = projection
+        if self.predictor is not None:
+            outputs.prediction = self.predictor(projection)
+        outputs.target = projection.detach() if self.target is None else self.target(x)
+        return outputs
+
+    def after_step(self) -> None:
+        """Let the target follow; the engine calls this after every step."""
+        if self.target is not None:
+            self.target.update()

@@ -11,7 +11,13 @@ from torch.nn import functional
 
 from sklearn_repr.modules.linear import principal_subspace
 
-__all__ = ["LayerReadout", "equal_variance_turn", "signed_root"]
+__all__ = [
+    "LayerReadout",
+    "equal_variance_turn",
+    "hidden_layers",
+    "signed_root",
+    "unit_length",
+]
 
 # Widest concatenation of layers whose axes are computed exactly
 EXACT_WIDTH = 2000
@@ -116,6 +122,37 @@ class LayerReadout(nn.Module):
         """Map the layers of n rows to (n, n_components)."""
         z = functional.linear(torch.cat(_rooted(blocks), dim=1), self.weight, self.bias)
         return unit_length(z) if self.normalize else z
+
+
+def hidden_layers(perceptron: nn.Module, x: Tensor) -> list[Tensor]:
+    """Return rows and hidden layers of a perceptron, all that its linear maps read.
+
+    Parameters
+    ----------
+    perceptron : torch.nn.Sequential
+        As :func:`~sklearn_repr.modules.make_mlp` builds it.
+    x : Tensor of shape (n, n_encoded)
+        Rows.
+
+    Returns
+    -------
+    layers : list of Tensor of shape (n, width)
+        The rows, then every hidden layer.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.modules import make_mlp
+    >>> from sklearn_repr.modules.readout import hidden_layers
+    >>> [tuple(h.shape) for h in hidden_layers(make_mlp([3, 8, 4, 2]), torch.ones(5, 3))]
+    [(5, 3), (5, 8), (5, 4)]
+    """
+    layers = []
+    for part in perceptron:  # type: ignore[attr-defined]
+        if isinstance(part, nn.Linear):
+            layers.append(x)
+        x = part(x)
+    return layers
 
 
 def unit_length(z: Tensor) -> Tensor:
