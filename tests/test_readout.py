@@ -38,9 +38,9 @@ def concatenated(blocks):
     return parts
 
 
-def read(blocks, n_components, normalize=False):
+def read(blocks, n_components):
     width = sum(block.shape[1] for block in blocks)
-    readout = LayerReadout(width, n_components, normalize).double().fit(blocks)
+    readout = LayerReadout(width, n_components).double().fit(blocks)
     return readout(blocks).numpy()
 
 
@@ -73,7 +73,7 @@ def test_a_scaler_behind_the_readout_whitens_nothing(blocks):
 
 def test_components_beyond_the_rank_share_what_variance_there_is():
     rows = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
-    readout = LayerReadout(3, 8, normalize=False).fit([rows])
+    readout = LayerReadout(3, 8).fit([rows])
     Z = readout([rows]).numpy()
     assert Z.shape == (4, 8)
     np.testing.assert_allclose(Z.var(axis=0), Z.var(axis=0).mean(), rtol=1e-5)
@@ -87,12 +87,6 @@ def test_constant_blocks_give_zeros():
     blocks = [torch.full((5, 2), 3.0), torch.ones(5, 4)]
     readout = LayerReadout(6, 3).fit(blocks)
     assert (readout(blocks) == 0).all()
-
-
-@pytest.mark.parametrize("normalize", [True, False])
-def test_rows_have_unit_length_if_asked_for(blocks, normalize):
-    lengths = np.linalg.norm(read(blocks, 5, normalize), axis=1)
-    assert np.allclose(lengths, 1) == normalize
 
 
 @pytest.mark.parametrize(("k", "width"), [(1, 1), (1, 5), (3, 3), (7, 64), (64, 64)])

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sklearn_repr._outputs import Outputs
-from sklearn_repr.modules.readout import LayerReadout, hidden_layers, unit_length
+from sklearn_repr.modules.readout import LayerReadout, hidden_layers
 from sklearn_repr.modules.target import EMATarget
 
 __all__ = ["ContrastiveNetwork", "SelfPredictiveNetwork"]
@@ -27,8 +27,6 @@ class ContrastiveNetwork(nn.Module):
     readout : LayerReadout or None, default=None
         What `encode` returns of the encoder's layers; None is the last one. The encoder
         is then a perceptron.
-    normalize : bool, default=False
-        Bring embeddings to length 1 where there is no readout, which does it itself.
 
     References
     ----------
@@ -51,22 +49,18 @@ class ContrastiveNetwork(nn.Module):
         head: nn.Module,
         decoder: nn.Module | None = None,
         readout: LayerReadout | None = None,
-        *,
-        normalize: bool = False,
     ):
         super().__init__()
         self.encoder = encoder
         self.head = head
         self.decoder = decoder
         self.readout = readout
-        self.normalize = normalize
 
     def encode(self, x: Tensor) -> Tensor:
         """Map rows to embeddings."""
         if self.readout is not None:
             return self.readout(self.layers(x))  # type: ignore[no-any-return]
-        z: Tensor = self.encoder(x)
-        return unit_length(z) if self.normalize else z
+        return self.encoder(x)  # type: ignore[no-any-return]
 
     def layers(self, x: Tensor) -> list[Tensor]:
         """Return the rows and the encoder's hidden layers, which a readout reads."""

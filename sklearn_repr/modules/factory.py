@@ -276,7 +276,6 @@ def make_contrastive_network(
     projection_dim: int,
     reconstructs: bool = False,
     all_layers: bool = False,
-    normalize: bool = False,
 ) -> nn.Module:
     """Build an encoder with a projection head.
 
@@ -295,8 +294,6 @@ def make_contrastive_network(
         Add a linear map from the embedding back to the row.
     all_layers : bool, default=False
         Let ``encode`` read all layers, not the last ("mlp" only).
-    normalize : bool, default=False
-        Bring what ``encode`` returns to length 1.
 
     Returns
     -------
@@ -328,7 +325,7 @@ def make_contrastive_network(
             encoder = options.build([n_features, *hidden, n_components])
             if all_layers:
                 width = n_features + sum(hidden)
-                readout = LayerReadout(width, n_components, normalize)
+                readout = LayerReadout(width, n_components)
     else:
         encoder = architecture(n_features=n_features, n_components=n_components)
         if isinstance(encoder, tuple):
@@ -341,4 +338,4 @@ def make_contrastive_network(
         [n_components, projection_dim, projection_dim], activation=options.activation
     )
     decoder = nn.Linear(n_components, n_features) if reconstructs else None
-    return ContrastiveNetwork(encoder, head, decoder, readout, normalize=normalize)
+    return ContrastiveNetwork(encoder, head, decoder, readout)

@@ -48,7 +48,7 @@ class LayerReadout(nn.Module):
     with the input x, the hidden layers :math:`h_l` (the root keeps a negative unit's
     sign), :math:`s_l^2` the total variance of block l over the training rows, V the
     leading principal axes of u, and Q a turn after which every component has the same
-    variance. `transform` then divides by the norm, if `normalize` says so.
+    variance.
 
     Parameters
     ----------
@@ -57,8 +57,6 @@ class LayerReadout(nn.Module):
     n_components : int
         Width of the result. Beyond the rank of the training rows there are no more axes;
         Q spreads the ones there are over all components.
-    normalize : bool, default=True
-        Bring every result to length 1.
 
     Notes
     -----
@@ -72,7 +70,7 @@ class LayerReadout(nn.Module):
     >>> import torch
     >>> from sklearn_repr.modules.readout import LayerReadout
     >>> rows = torch.tensor([[-2.0, 0.0], [2.0, 0.0], [0.0, 0.5], [0.0, -0.5]])
-    >>> readout = LayerReadout(2, 2, normalize=False).fit([rows])
+    >>> readout = LayerReadout(2, 2).fit([rows])
     >>> readout([rows]).var(dim=0, correction=0)
     tensor([0.5000, 0.5000])
     """
@@ -80,9 +78,8 @@ class LayerReadout(nn.Module):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, width: int, n_components: int, normalize: bool = True):
+    def __init__(self, width: int, n_components: int):
         super().__init__()
-        self.normalize = normalize
         self.register_buffer("weight", torch.zeros(n_components, width))
         self.register_buffer("bias", torch.zeros(n_components))
 
@@ -120,8 +117,8 @@ class LayerReadout(nn.Module):
 
     def forward(self, blocks: Sequence[Tensor]) -> Tensor:
         """Map the layers of n rows to (n, n_components)."""
-        z = functional.linear(torch.cat(_rooted(blocks), dim=1), self.weight, self.bias)
-        return unit_length(z) if self.normalize else z
+        rows = torch.cat(_rooted(blocks), dim=1)
+        return functional.linear(rows, self.weight, self.bias)
 
 
 def hidden_layers(perceptron: nn.Module, x: Tensor) -> list[Tensor]:
