@@ -141,7 +141,7 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         Views that are in memory at a time, for batches larger than memory allows; the
         gradient is the same (GradCache), at the price of one more forward pass. None
         means all of a batch.
-    max_iter : int, default=200
+    max_iter : int, default=100
         Most epochs to train.
     max_steps : int or None, default=800
         Most steps to train, rounded up to whole epochs, of which there are at least ten
@@ -296,7 +296,7 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         learning_rate_init: float = 0.003,
         batch_size: int | str = "auto",
         chunk_size: int | None = None,
-        max_iter: int = 200,
+        max_iter: int = 100,
         max_steps: int | None = 800,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
