@@ -276,6 +276,7 @@ def make_contrastive_network(
     projection_dim: int,
     reconstructs: bool = False,
     all_layers: bool = False,
+    batch_norm: bool = False,
 ) -> nn.Module:
     """Build an encoder with a projection head.
 
@@ -294,6 +295,8 @@ def make_contrastive_network(
         Add a linear map from the embedding back to the row.
     all_layers : bool, default=False
         Let ``encode`` read all layers, not the last ("mlp" only).
+    batch_norm : bool, default=False
+        Normalise the head's hidden layer over the batch.
 
     Returns
     -------
@@ -335,7 +338,9 @@ def make_contrastive_network(
         require(encoder, (), "")
         probe(encoder, encoder, n_features, n_components, "encode")
     head = make_mlp(
-        [n_components, projection_dim, projection_dim], activation=options.activation
+        [n_components, projection_dim, projection_dim],
+        activation=options.activation,
+        batch_norm=batch_norm,
     )
     decoder = nn.Linear(n_components, n_features) if reconstructs else None
     return ContrastiveNetwork(encoder, head, decoder, readout)
