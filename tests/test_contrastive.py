@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import PLAIN
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
@@ -43,7 +44,7 @@ def classes():
 
 
 def small(objective="nt_xent", **settings):
-    given = {"max_iter": 3, "batch_size": 32, "random_state": 0, **settings}
+    given = {**PLAIN, "max_iter": 3, "batch_size": 32, "random_state": 0, **settings}
     return ContrastiveEmbedder(4, objective=objective, projection_dim=8, **given)
 
 
@@ -58,11 +59,10 @@ def test_every_objective_learns(objective, classes):
     estimator = ContrastiveEmbedder(
         8,
         objective=objective,
-        views="masking",
         corruption_level=0.6,
-        batch_size=64,
         max_iter=30,
         random_state=0,
+        **{**PLAIN, "views": "masking", "batch_size": 64},
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it is not to learn
@@ -81,9 +81,8 @@ def test_supervised_contrast_on_random_labels_is_at_chance(classes):
     rng = np.random.default_rng(1)
     accuracies = {}
     for name, labels in {"true": y, "shuffled": rng.permutation(y)}.items():
-        model = ContrastiveEmbedder(
-            8, objective="supcon", max_iter=40, early_stopping=False, random_state=0
-        )
+        settings = {**PLAIN, "early_stopping": False, "max_iter": 40, "random_state": 0}
+        model = ContrastiveEmbedder(8, objective="supcon", **settings)
         model.fit(X, labels)
         # the probe learns the same labels, and is judged by rows that nobody has seen
         accuracies[name] = probe(model, X, labels, X_test, y_test)
@@ -153,7 +152,8 @@ def test_bad_labels_are_refused_and_change_nothing(settings, X):
 def test_unlabelled_rows_help_and_do_no_harm(classes):
     X, y, X_test, y_test = classes
     few = np.where(np.arange(len(y)) % 8 == 0, y, -1)
-    model = ContrastiveEmbedder(8, objective="supcon", max_iter=30, random_state=0)
+    settings = {**PLAIN, "max_iter": 30, "random_state": 0}
+    model = ContrastiveEmbedder(8, objective="supcon", **settings)
     model.fit(X, few)
     known = few >= 0
     assert probe(model, X[known], y[known], X_test, y_test) > 0.9
@@ -283,10 +283,9 @@ def self_predictive(X, objective, predictor):
         predictor=predictor,
         target_momentum=0.5,
         projection_dim=32,
-        hidden_layer_sizes=(64,),
-        batch_size=64,
         max_iter=60,
         random_state=0,
+        **{**PLAIN, "hidden_layer_sizes": (64,), "batch_size": 64},
     ).fit(X)
 
 
