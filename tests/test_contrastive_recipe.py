@@ -58,6 +58,9 @@ def test_steps_are_counted_in_whole_epochs(max_iter, max_steps, epochs, X):
         2, hidden_layer_sizes=(4,), batch_size=50, max_iter=max_iter, max_steps=max_steps
     )
     assert estimator.fit(X).n_iter_ == epochs
+    if max_steps == 60:
+        # no more epochs than rows
+        assert estimator.fit(X[:12]).n_iter_ == 12
 
 
 def test_both_terms_reach_the_encoder(X):

@@ -249,7 +249,8 @@ class BaseContrastiveEmbedder(BaseRepresentation):
             held_out = self.early_stopping * self.validation_fraction
             trained = n_rows - int(held_out * n_rows)
             steps = len(batch_sizes(trained, settings.batch_size))
-            epochs = min(epochs, max(-(-self.max_steps // steps), LEAST_EPOCHS))
+            wanted = min(-(-self.max_steps // steps), n_rows)
+            epochs = min(epochs, max(wanted, LEAST_EPOCHS))
         return replace(
             settings,
             max_iter=epochs,
