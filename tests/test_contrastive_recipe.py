@@ -50,7 +50,7 @@ def test_the_cycle_is_run_whatever_the_loss_does(X):
 
 @pytest.mark.parametrize(
     ("max_iter", "max_steps", "epochs"),
-    [(50, 60, 20), (50, 61, 21), (15, 60, 15), (50, 3, 10), (4, 3, 4), (12, None, 12)],
+    [(50, 60, 20), (50, 61, 21), (15, 60, 15), (50, 3, 5), (4, 3, 4), (12, None, 12)],
 )
 def test_steps_are_counted_in_whole_epochs(max_iter, max_steps, epochs, X):
     # 133 rows are three batches

@@ -151,3 +151,12 @@ def test_pairs_decide_what_is_learned():
     by_label, by_time = agreement("label"), agreement("time")
     assert by_label[0] > by_time[0] + 0.15
     assert by_time[1] < 0.5 * by_label[1]
+
+
+def test_neighbours_in_a_large_table_are_looked_for_among_some_of_it(monkeypatch):
+    monkeypatch.setattr("sklearn_repr.corruptions.pairs.MOST_CANDIDATES", 10)
+    table = number_rows(Batch(torch.arange(25.0).unsqueeze(1)))
+    drawn = NeighborPairs(1).fit(table, table).draw(table, torch.Generator()).flatten()
+    assert set((drawn % 3).tolist()) == {0.0}  # every third row
+    others = (drawn - table.values[:, 0]).abs()
+    assert ((others >= 1) & (others <= 3)).all()

@@ -73,7 +73,7 @@ SCORE_BATCH = 256
 ROWS_TO_READ = 10_000
 # the encoder of tables, and the least number of epochs, whatever `max_steps` says
 HIDDEN = (256, 256, 256)
-LEAST_EPOCHS = 10
+LEAST_EPOCHS = 5
 # SimSiam's predictor is narrower than the projection by this factor
 BOTTLENECK = 4
 

@@ -147,7 +147,7 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         Most epochs to train.
     max_steps : int or None, default=800
         Most steps to train, rounded up to whole epochs. Of these there are, where
-        `max_iter` allows, at least ten, and no more than rows. None leaves it to
+        `max_iter` allows, at least five, and no more than rows. None leaves it to
         `max_iter`.
     early_stopping : bool, default=False
         Hold out a random share of the rows, stop when the loss on them no longer
