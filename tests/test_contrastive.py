@@ -163,16 +163,23 @@ def test_unlabelled_rows_help_and_do_no_harm(classes):
 
 
 @each_objective
+@pytest.mark.parametrize("recipe", [False, True], ids=["plain", "default"])
 @pytest.mark.parametrize(
     ("n", "d", "batch_size"),
     [(2, 3, 1), (3, 1, 32), (31, 4, 1), (33, 4, 32), (65, 2, 32)],
 )
-def test_any_size(objective, n, d, batch_size):
+def test_any_size(objective, n, d, batch_size, recipe):
     rng = np.random.default_rng(n)
     X = np.c_[rng.normal(size=(n, d)), np.ones(n)]
     X[-1] = X[0]
     y = np.r_[1, np.zeros(n - 1)]  # a class with a single member
-    estimator = small(objective, batch_size=batch_size, views="swap").fit(X, y)
+    settings = {"batch_size": batch_size, "views": "swap"}
+    estimator = small(objective, **settings)
+    if recipe:
+        estimator = ContrastiveEmbedder(
+            4, objective=objective, max_iter=2, random_state=0, **settings
+        )
+    estimator.fit(X, y)
     assert np.isfinite(estimator.transform(X)).all()
     assert np.isfinite(estimator.loss_curve_).all()
     assert np.isfinite(estimator.score(X, y))
@@ -180,12 +187,16 @@ def test_any_size(objective, n, d, batch_size):
 
 
 @each_objective
-@pytest.mark.parametrize("pairs", ["row", "neighbors"])
+@pytest.mark.parametrize("pairs", ["row", "neighbors", "auto"])
 def test_the_same_seed_gives_the_same_bits(objective, pairs, X):
-    if objective == "supcon" and pairs != "row":
+    if objective == "supcon" and pairs == "neighbors":
         return
     y = np.arange(len(X)) % 3
     estimator = small(objective, pairs=pairs, normalize=True)
+    if pairs == "auto":  # the default recipe, in chunks
+        estimator = ContrastiveEmbedder(
+            4, objective=objective, max_iter=2, chunk_size=50, random_state=0
+        )
     state = torch.get_rng_state()
     Z = estimator.fit(X, y).transform(X)
     assert torch.equal(torch.get_rng_state(), state)
@@ -441,9 +452,12 @@ class Widest(nn.Module):
         return self.layer(x)
 
 
+@pytest.mark.parametrize(
+    "recipe", [{}, {"reconstruction_weight": 1, "readout": "layers"}]
+)
 @pytest.mark.parametrize("objective", ["nt_xent", "byol", "vicreg"])
-def test_fits_in_chunks_are_those_of_whole_batches(objective, X):
-    settings = {"max_iter": 4, "batch_size": 64, "dtype": "float64"}
+def test_fits_in_chunks_are_those_of_whole_batches(objective, recipe, X):
+    settings = {"max_iter": 4, "batch_size": 64, "dtype": "float64", **recipe}
     whole = small(objective, **settings).fit(X)
     chunked = small(objective, chunk_size=10, **settings).fit(X)
     np.testing.assert_allclose(chunked.loss_curve_, whole.loss_curve_, rtol=1e-8)
@@ -451,6 +465,8 @@ def test_fits_in_chunks_are_those_of_whole_batches(objective, X):
         chunked.validation_curve_, whole.validation_curve_, rtol=1e-8
     )
     np.testing.assert_allclose(chunked.transform(X), whole.transform(X), atol=1e-6)
+    if recipe:
+        return
     own = small(objective, architecture=Widest, chunk_size=10, **settings).fit(X)
     assert own.net_.module_.encoder.most == 10
 
