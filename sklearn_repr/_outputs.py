@@ -45,19 +45,35 @@ class Batch:
         enter a loss.
     mask : bool Tensor of shape (n, n_encoded) or None
         True where the corruption replaced a cell; None when it does not say.
+    labels : int64 Tensor of shape (n,) or None
+        Index of each row's class, -1 where it is unknown; None without labels.
+    index : int64 Tensor of shape (n,) or None
+        Number of each row in the table; filled where pairs are drawn.
+    partners : Tensor of shape (n, n_encoded) or None
+        Clean encoded cells of each row's positive, where that is another row.
     """
 
     values: Tensor
     observed: Tensor | None = None
     mask: Tensor | None = None
+    labels: Tensor | None = None
+    index: Tensor | None = None
+    partners: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
 
     def take(self, index: Tensor | slice) -> Batch:
         """Return the rows at `index`, of every field."""
+        return self._map(lambda part: _rows(part, index))
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the same rows on `device`."""
+        return self._map(lambda part: part.to(device))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         parts = (getattr(self, field.name) for field in fields(self))
-        return Batch(*(None if part is None else _rows(part, index) for part in parts))  # type: ignore[arg-type]
+        return Batch(*(None if part is None else function(part) for part in parts))  # type: ignore[arg-type]
 
     def some(self, limit: int) -> Batch:
         """Return at most `limit` rows, evenly spread over all."""
@@ -65,13 +81,10 @@ class Batch:
 
     def split(self, sizes: list[int]) -> list[Batch]:
         """Cut into consecutive batches of the given sizes, without copying."""
-        if self.observed is None and self.mask is None:
-            return [Batch(values) for values in torch.split(self.values, sizes)]
-        stops = [sum(sizes[: i + 1]) for i in range(len(sizes))]
-        return [
-            self.take(slice(stop - size, stop))
-            for size, stop in zip(sizes, stops, strict=True)
-        ]
+        parts = (getattr(self, field.name) for field in fields(self))
+        none = [None] * len(sizes)
+        columns = [none if part is None else torch.split(part, sizes) for part in parts]
+        return [Batch(*cut) for cut in zip(*columns, strict=True)]
 
 
 class Corrupted(NamedTuple):
@@ -101,6 +114,10 @@ class Outputs:
         The decoded representation.
     projection : Tensor of shape (n, projection_dim) or None
         The representation behind a projection head, where a contrastive loss looks.
+    prediction : Tensor of shape (n, projection_dim) or None
+        What a predictor makes of the projection, to be compared with `target`.
+    target : Tensor of shape (n, projection_dim) or None
+        What is to be predicted; no gradient flows into it.
     inputs : Tensor of shape (n, n_encoded) or None
         The rows as the encoder saw them.
     encode : callable or None
@@ -121,6 +138,8 @@ class Outputs:
     embedding: Tensor
     reconstruction: Tensor | None = None
     projection: Tensor | None = None
+    prediction: Tensor | None = None
+    target: Tensor | None = None
     inputs: Tensor | None = None
     encode: Callable[[Tensor], Tensor] | None = None
     weights: Callable[[], dict[str, Tensor]] | None = None

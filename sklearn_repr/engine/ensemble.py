@@ -68,7 +68,7 @@ def train_steps(
     Parameters
     ----------
     module : torch.nn.Module
-        Changed in place.
+        Changed in place; its method ``after_step``, if any, is called after every step.
     loss : callable
         Takes the number of the step, draws its own batch, and returns the loss.
     n_steps : int
@@ -86,6 +86,7 @@ def train_steps(
         If the last loss or a weight is not finite.
     """
     optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, fused=True)
+    after_step = getattr(module, "after_step", None)
     last = torch.zeros(())
     bar = tqdm(
         total=n_steps, desc=label, unit="step", file=sys.stderr, disable=not verbose
@@ -97,6 +98,8 @@ def train_steps(
             last = loss(step)
             torch.autograd.backward(last)
             optimizer.step()
+            if after_step is not None:
+                after_step()
             bar.update()
     if not all(bool(torch.isfinite(t).all()) for t in (last, *module.parameters())):
         raise ValueError(

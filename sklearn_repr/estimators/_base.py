@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sklearn_repr._outputs import Batch
-from sklearn_repr.corruptions import Corruption
+from sklearn_repr.corruptions import Corruption, Pairs
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer, train
 from sklearn_repr.engine.training import OPTIMIZERS
@@ -103,11 +103,17 @@ class BaseRepresentation(
 
     # fewer rows than this cannot make up a batch that the objective learns from
     _min_rows = 1
+    # whether measures of the embedding are recorded: needs two views, or pairs
+    _watches_embedding = False
 
     # -- hooks -----------------------------------------------------------------------
 
     def _build_corruption(self) -> Corruption | None:
         """Return what happens to rows before the encoder, None for nothing."""
+        return None
+
+    def _build_pairs(self) -> Pairs | None:
+        """Return where the second of two views comes from, None for the same row."""
         return None
 
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
@@ -121,6 +127,10 @@ class BaseRepresentation(
     def _auto_batch_size(self, n_rows: int) -> int:
         """Resolve ``batch_size="auto"``: some 20 batches, each of 32 to 256 rows."""
         return int(min(256, max(32, 2 ** (n_rows // 20).bit_length())))
+
+    def _encode_labels(self, y: Any, n_rows: int) -> Tensor | None:
+        """Return the class index of every row (-1: unknown), None if `y` is not used."""
+        return None
 
     def _check_rows(self, rows: Batch) -> None:
         """Refuse encoded rows that the objective cannot work with."""
@@ -154,6 +164,7 @@ class BaseRepresentation(
             seeds = Seeds(self.random_state)
             codec = self._codec if continuing else self._fit_codec(X, seeds)
             rows = codec.encode(X)
+            rows.labels = self._encode_labels(y, len(rows))
             self._check_rows(rows)
             settings = self._training_settings(len(rows))
             split = settings.split(seeds)
@@ -169,6 +180,8 @@ class BaseRepresentation(
                 seeds=seeds,
                 column_names=getattr(self, "feature_names_in_", None),
                 global_generator=self._draws_globally(),
+                pairs=self._build_pairs(),
+                watch_embedding=self._watches_embedding,
             )
             self._codec = codec
             self._fitted_params = self._shape_params()

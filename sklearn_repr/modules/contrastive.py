@@ -1,16 +1,23 @@
-"""Encoder and projection head."""
+"""Encoder and heads: a projection, and perhaps a prediction of a target."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from torch import Tensor, nn
 
 from sklearn_repr._outputs import Outputs
+from sklearn_repr.modules.readout import LayerReadout, hidden_layers
+from sklearn_repr.modules.target import EMATarget
 
-__all__ = ["ContrastiveNetwork"]
+__all__ = ["ContrastiveNetwork", "SelfPredictiveNetwork"]
 
 
 class ContrastiveNetwork(nn.Module):
-    """An encoder, and a projection head that only the contrastive loss sees.
+    """An encoder, and heads that only the losses see.
+
+    `forward` is in two steps, the encoder and what follows, so that large batches can go
+    through the encoder a chunk at a time.
 
     Parameters
     ----------
@@ -18,6 +25,11 @@ class ContrastiveNetwork(nn.Module):
         Maps (n, n_encoded) to (n, n_components).
     head : torch.nn.Module
         Maps (n, n_components) to (n, projection_dim).
+    decoder : torch.nn.Module or None, default=None
+        Maps (n, n_components) to (n, n_encoded), for a loss that wants the rows back.
+    readout : LayerReadout or None, default=None
+        What `encode` returns of the encoder's layers; None is the last one. The encoder
+        is then a perceptron.
 
     References
     ----------
@@ -34,16 +46,123 @@ class ContrastiveNetwork(nn.Module):
     torch.Size([1, 2])
     """
 
-    def __init__(self, encoder: nn.Module, head: nn.Module):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        head: nn.Module,
+        decoder: nn.Module | None = None,
+        readout: LayerReadout | None = None,
+    ):
         super().__init__()
         self.encoder = encoder
         self.head = head
+        self.decoder = decoder
+        self.readout = readout
 
     def encode(self, x: Tensor) -> Tensor:
         """Map rows to embeddings."""
+        if self.readout is not None:
+            return self.readout(self.layers(x))  # type: ignore[no-any-return]
         return self.encoder(x)  # type: ignore[no-any-return]
 
+    def layers(self, x: Tensor) -> list[Tensor]:
+        """Return the rows and the encoder's hidden layers, which a readout reads."""
+        return hidden_layers(self.encoder, x)
+
     def forward(self, x: Tensor) -> Outputs:
-        """Return embedding and projection."""
-        embedding = self.encode(x)
-        return Outputs(embedding=embedding, projection=self.head(embedding))
+        """Return the last layer, and what the heads make of it.
+
+        Losses look at the encoder alone: the readout is made when it is trained.
+        """
+        return self.complete(self.encoder(x), self.aside(x))
+
+    def aside(self, x: Tensor) -> Tensor | None:
+        """Return what else `complete` needs of the rows, without gradient."""
+        return None
+
+    def complete(self, embedding: Tensor, aside: Tensor | None) -> Outputs:
+        """Return what the heads make of embeddings."""
+        return Outputs(
+            embedding=embedding,
+            projection=self.head(embedding),
+            reconstruction=None if self.decoder is None else self.decoder(embedding),
+        )
+
+
+class SelfPredictiveNetwork(ContrastiveNetwork):
+    """An encoder whose projection of one view predicts a target made of the other.
+
+    Parameters
+    ----------
+    encoder, head : torch.nn.Module
+        As in :class:`ContrastiveNetwork`.
+    predictor : torch.nn.Module or None, default=None
+        Maps projections to predictions; None takes projections for predictions.
+    momentum : float or None, default=None
+        The target is the projection of a moving average of encoder and head, an
+        :class:`EMATarget` with this momentum. None takes the projection itself, without
+        gradient.
+    n_steps : int or None, default=None
+        Steps after which the momentum is 1.
+    **parts : dict
+        The other parts of a :class:`ContrastiveNetwork`.
+
+    References
+    ----------
+    Grill et al., "Bootstrap your own latent: a new approach to self-supervised learning",
+    NeurIPS 2020, arXiv:2006.07733.
+
+    Chen and He, "Exploring simple siamese representation learning", CVPR 2021,
+    arXiv:2011.10566 (without a moving average).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from sklearn_repr.modules import SelfPredictiveNetwork
+    >>> parts = nn.Linear(5, 3), nn.Linear(3, 2), nn.Linear(2, 2)
+    >>> network = SelfPredictiveNetwork(*parts, momentum=0.99)
+    >>> outputs = network(torch.zeros(1, 5))
+    >>> outputs.prediction.requires_grad, outputs.target.requires_grad
+    (True, False)
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        head: nn.Module,
+        predictor: nn.Module | None = None,
+        momentum: float | None = None,
+        n_steps: int | None = None,
+        **parts: Any,
+    ):
+        super().__init__(encoder, head, **parts)
+        self.predictor = predictor
+        self.target: EMATarget | None = None
+        self.target_head: EMATarget | None = None
+        if momentum is not None:
+            self.target = EMATarget(encoder, momentum, n_steps)
+            self.target_head = EMATarget(head, momentum, n_steps)
+
+    def aside(self, x: Tensor) -> Tensor | None:
+        """Return the target's embedding."""
+        return None if self.target is None else self.target(x)
+
+    def complete(self, embedding: Tensor, aside: Tensor | None) -> Outputs:
+        """Return embedding, projection, prediction and target."""
+        outputs = super().complete(embedding, aside)
+        projection = outputs.projection
+        assert projection is not None  # noqa: S101 - there is a head
+        outputs.prediction = projection
+        if self.predictor is not None:
+            outputs.prediction = self.predictor(projection)
+        outputs.target = projection.detach()
+        if self.target_head is not None:
+            outputs.target = self.target_head(aside)
+        return outputs
+
+    def after_step(self) -> None:
+        """Let the target follow; the engine calls this after every step."""
+        for target in (self.target, self.target_head):
+            if target is not None:
+                target.update()
