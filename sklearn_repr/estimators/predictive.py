@@ -86,7 +86,8 @@ class ContrastivePredictiveCoder(BaseRepresentation):
     learning_rate_init : float, default=0.001
         Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
     batch_size : int or "auto", default="auto"
-        Rows per step, at least 2; each is compared with the others. "auto" is 128.
+        Rows per step, at least 2; each is compared with the others. "auto" grows with the
+        table, from 32 to 256.
     max_iter : int, default=200
         Most epochs to train.
     early_stopping : bool, default=True
@@ -235,9 +236,6 @@ class ContrastivePredictiveCoder(BaseRepresentation):
         self.dtype = dtype
         self.random_state = random_state
         self.verbose = verbose
-
-    def _auto_batch_size(self, n_rows: int) -> int:
-        return 128
 
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
         self.n_components_ = int(self.n_components)
