@@ -16,6 +16,12 @@ from sklearn_repr.corruptions.masking import (
 )
 from sklearn_repr.corruptions.mixing import Mixup
 from sklearn_repr.corruptions.noise import GaussianNoise, MultiplicativeNoise
+from sklearn_repr.corruptions.pairs import (
+    LabelPairs,
+    NeighborPairs,
+    Pairs,
+    TimePairs,
+)
 from sklearn_repr.corruptions.pixels import Blur, Brightness, Contrast, Cutout
 from sklearn_repr.corruptions.registry import (
     CORRUPTIONS,
@@ -47,15 +53,19 @@ __all__ = [
     "HiddenCells",
     "HorizontalFlip",
     "Jitter",
+    "LabelPairs",
     "MarginalSwap",
     "MaskingNoise",
     "Mixup",
     "MultiplicativeNoise",
+    "NeighborPairs",
+    "Pairs",
     "Rotation",
     "SaltAndPepperNoise",
     "Scaling",
     "SwapNoise",
     "TimeCrop",
+    "TimePairs",
     "Translation",
     "TwoViews",
     "UserCorruption",

@@ -39,6 +39,8 @@ class Objective(nn.Module):
         True if the terms read ``Batch.labels``.
     needs_prediction : bool
         True if the terms read ``Outputs.prediction``.
+    needs_target : bool
+        True if the terms read ``Outputs.target``.
     """
 
     needs_fit = False
@@ -47,6 +49,7 @@ class Objective(nn.Module):
     second_order = False
     needs_labels = False
     needs_prediction = False
+    needs_target = False
 
     def __init__(self, weights: Mapping[str, float] | None = None):
         super().__init__()

@@ -37,6 +37,7 @@ class BYOL(Objective):
     """
 
     needs_prediction = True
+    needs_target = True
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the loss of every row; see :class:`Objective`."""
