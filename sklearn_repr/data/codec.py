@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardScaler
 
 from sklearn_repr._outputs import Batch, Block
+from sklearn_repr.data.ranks import RankBlend
 from sklearn_repr.utils.validation import column_label
 
 __all__ = ["NumericCodec"]
@@ -24,9 +25,11 @@ class NumericCodec:
 
     Parameters
     ----------
-    scaling : {"standard", "robust", "quantile"} or None, default="standard"
+    scaling : {"standard", "robust", "quantile", "value_and_rank"} or None, \
+            default="standard"
         Scikit-learn's scaler of that name; "quantile" maps to a normal distribution.
-        None only casts.
+        "value_and_rank" is the mean of standardised value and standardised rank. None
+        only casts.
     dtype : {"float32", "float64"}, default="float32"
         Type of the tensor.
     seed : int, default=0
@@ -93,7 +96,7 @@ class NumericCodec:
         self.names_ = names
         self.n_encoded_ = X.shape[1]
         self.blocks_ = (Block("numeric", 0, self.n_encoded_),)
-        self.quantiles_: QuantileTransformer | None = None
+        self.curve_: QuantileTransformer | RankBlend | None = None
         self.center_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
         empty = np.isnan(X).all(axis=0)
         if empty.any():
@@ -117,11 +120,13 @@ class NumericCodec:
             self.center_ = np.where(usable, robust.center_, self.center_)
             self.scale_ = np.where(usable, robust.scale_, self.scale_)
         elif self.scaling == "quantile":
-            self.quantiles_ = QuantileTransformer(
+            self.curve_ = QuantileTransformer(
                 n_quantiles=min(1000, len(X)),
                 output_distribution="normal",
                 random_state=self.seed,
             ).fit(X)
+        elif self.scaling == "value_and_rank":
+            self.curve_ = RankBlend(self.center_, self.scale_).fit(X)
         return self
 
     def scale(self, X: Any) -> NDArray[Any]:
@@ -147,9 +152,9 @@ class NumericCodec:
             if self.scaling is None:
                 return np.array(X, dtype=self.dtype, order="C")
             scaled = (X - self.center_) / self.scale_
-            if self.quantiles_ is not None:
-                normal = self.quantiles_.transform(X.astype(np.float64, copy=False))
-                scaled = np.where(self.constant_, scaled, normal)
+            if self.curve_ is not None:
+                curved = self.curve_.transform(X.astype(np.float64, copy=False))
+                scaled = np.where(self.constant_, scaled, curved)
             encoded = np.ascontiguousarray(scaled, dtype=self.dtype)
         # missing cells may be there; infinite ones only if a value was too large
         if not np.isfinite(encoded).all() and np.isinf(encoded).any():
@@ -196,8 +201,8 @@ class NumericCodec:
         """
         encoded = np.asarray(encoded, dtype=np.float64)
         X: NDArray[np.float64] = encoded * self.scale_ + self.center_
-        if self.quantiles_ is not None:
-            X = np.where(self.constant_, X, self.quantiles_.inverse_transform(encoded))
+        if self.curve_ is not None:
+            X = np.where(self.constant_, X, self.curve_.inverse_transform(encoded))
         return X
 
 

@@ -124,6 +124,7 @@ class Patience(Callback):  # type: ignore[misc]
         """Put the best weights back."""
         if self.weights_ is not None:
             net.module_.load_state_dict(self.weights_)
+            net.criterion_.load_state_dict(self.learned_)
             self.weights_ = None
 
     def _is_stuck(self, net: Any, rows: Batch | None) -> bool:
@@ -143,13 +144,17 @@ class Patience(Callback):  # type: ignore[misc]
             self.best_loss_ = loss
             self.best_epoch_ = epoch
             if keep:
-                state = net.module_.state_dict()
-                self.weights_ = {k: v.detach().clone() for k, v in state.items()}
+                self.weights_ = _copied(net.module_)
+                self.learned_ = _copied(net.criterion_)
         if loss < self.reference_ - self.tol * abs(loss):
             self.reference_ = loss
             self.waited_ = 0
         else:
             self.waited_ += 1
+
+
+def _copied(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {k: v.detach().clone() for k, v in module.state_dict().items()}
 
 
 def loss_fell(curve: Sequence[float]) -> bool:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from sklearn_repr._outputs import Outputs
+from sklearn_repr.modules.readout import LayerReadout, hidden_layers
 from sklearn_repr.modules.target import EMATarget
 
 __all__ = ["ContrastiveNetwork", "SelfPredictiveNetwork"]
 
 
 class ContrastiveNetwork(nn.Module):
-    """An encoder, and a projection head that only the contrastive loss sees.
+    """An encoder, and heads that only the losses see.
 
     Parameters
     ----------
@@ -19,6 +22,11 @@ class ContrastiveNetwork(nn.Module):
         Maps (n, n_encoded) to (n, n_components).
     head : torch.nn.Module
         Maps (n, n_components) to (n, projection_dim).
+    decoder : torch.nn.Module or None, default=None
+        Maps (n, n_components) to (n, n_encoded), for a loss that wants the rows back.
+    readout : LayerReadout or None, default=None
+        What `encode` returns of the encoder's layers; None is the last one. The encoder
+        is then a perceptron.
 
     References
     ----------
@@ -35,19 +43,40 @@ class ContrastiveNetwork(nn.Module):
     torch.Size([1, 2])
     """
 
-    def __init__(self, encoder: nn.Module, head: nn.Module):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        head: nn.Module,
+        decoder: nn.Module | None = None,
+        readout: LayerReadout | None = None,
+    ):
         super().__init__()
         self.encoder = encoder
         self.head = head
+        self.decoder = decoder
+        self.readout = readout
 
     def encode(self, x: Tensor) -> Tensor:
         """Map rows to embeddings."""
+        if self.readout is not None:
+            return self.readout(self.layers(x))  # type: ignore[no-any-return]
         return self.encoder(x)  # type: ignore[no-any-return]
 
+    def layers(self, x: Tensor) -> list[Tensor]:
+        """Return the rows and the encoder's hidden layers, which a readout reads."""
+        return hidden_layers(self.encoder, x)
+
     def forward(self, x: Tensor) -> Outputs:
-        """Return embedding and projection."""
-        embedding = self.encode(x)
-        return Outputs(embedding=embedding, projection=self.head(embedding))
+        """Return the last layer, its projection, and a reconstruction if there is one.
+
+        Losses look at the encoder alone: the readout is made when it is trained.
+        """
+        embedding = self.encoder(x)
+        return Outputs(
+            embedding=embedding,
+            projection=self.head(embedding),
+            reconstruction=None if self.decoder is None else self.decoder(embedding),
+        )
 
 
 class SelfPredictiveNetwork(ContrastiveNetwork):
@@ -65,6 +94,8 @@ class SelfPredictiveNetwork(ContrastiveNetwork):
         gradient.
     n_steps : int or None, default=None
         Steps after which the momentum is 1.
+    **parts : dict
+        The other parts of a :class:`ContrastiveNetwork`.
 
     References
     ----------
@@ -93,8 +124,9 @@ class SelfPredictiveNetwork(ContrastiveNetwork):
         predictor: nn.Module | None = None,
         momentum: float | None = None,
         n_steps: int | None = None,
+        **parts: Any,
     ):
-        super().__init__(encoder, head)
+        super().__init__(encoder, head, **parts)
         self.predictor = predictor
         self.target: EMATarget | None = None
         if momentum is not None:
