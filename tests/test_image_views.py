@@ -22,6 +22,7 @@ from sklearn_repr.corruptions import (
     pixels,
 )
 from sklearn_repr.corruptions.registry import CORRUPTIONS, SHARES
+from sklearn_repr.modules.mixing import LatentMixup
 
 IMAGE, SEQUENCE = (2, 6, 9), (3, 20)
 SHAPED = [
@@ -377,6 +378,7 @@ def test_views_that_do_not_fit_are_refused_and_the_fit_survives(
     np.testing.assert_array_equal(before, model.transform(digits))
 
 
+@pytest.mark.filterwarnings("ignore:The loss never fell")
 def test_a_level_holds_for_names_without_one_and_auto_is_natural(digits):
     def curve(**settings):
         model = ContrastiveEmbedder(4, max_iter=4, random_state=0, **settings)
@@ -393,3 +395,38 @@ def test_denoising_takes_the_views_of_images_and_sequences(digits):
             4, corruption=name, input_shape=shape, max_iter=2, random_state=0
         )
         assert model.fit(digits).n_iter_ == 2
+
+
+# -- mixup in the latent ---------------------------------------------------------------
+
+
+def test_mixed_embeddings_lie_between_two_rows():
+    torch.manual_seed(0)
+    mixed = LatentMixup(0.4)(torch.eye(50, dtype=torch.float64))
+    torch.testing.assert_close(mixed.sum(dim=1), torch.ones(50, dtype=torch.float64))
+    assert ((mixed > 0).sum(dim=1) == 2).all()
+    assert 0 <= float(1 - mixed.diag().max()) < 0.05
+    assert 0.35 < float(1 - mixed.diag().min()) <= 0.4
+    one = torch.ones(1, 3)
+    assert torch.equal(LatentMixup(0.4)(one), one)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"objective": "byol"}, {"architecture": "conv"}, {"chunk_size": 30}]
+)
+def test_latent_mixup_trains_and_leaves_embeddings_and_global_draws_alone(
+    settings, digits
+):
+    def fitted(latent_mixup):
+        model = ContrastiveEmbedder(
+            8, input_shape=(1, 8, 8), latent_mixup=latent_mixup, max_iter=8
+        ).set_params(random_state=0, **settings)
+        return model.fit(digits)
+
+    before = torch.get_rng_state()
+    mixed, again, plain = fitted(0.3), fitted(0.3), fitted(0.0)
+    assert torch.equal(before, torch.get_rng_state())
+    assert mixed.loss_curve_ == again.loss_curve_ != plain.loss_curve_
+    assert mixed.loss_curve_[-1] < mixed.loss_curve_[0]
+    together = mixed.transform(digits)
+    np.testing.assert_array_equal(together[3], mixed.transform(digits[3:4])[0])
