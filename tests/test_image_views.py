@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_repr import ContrastiveEmbedder, DenoisingAutoencoder
 from sklearn_repr.corruptions import (
@@ -430,3 +434,26 @@ def test_latent_mixup_trains_and_leaves_embeddings_and_global_draws_alone(
     assert mixed.loss_curve_[-1] < mixed.loss_curve_[0]
     together = mixed.transform(digits)
     np.testing.assert_array_equal(together[3], mixed.transform(digits[3:4])[0])
+
+
+def test_a_few_labels_go_further_on_the_embedding_of_images():
+    X, y = load_digits(return_X_y=True)
+    X = X / 16
+    embedder = ContrastiveEmbedder(
+        64,
+        architecture="conv",
+        input_shape=(1, 8, 8),
+        scaling=None,
+        views=["crop", "rotation", "translation"],
+        max_iter=80,
+        random_state=0,
+    ).fit(X[:1000])
+
+    def probe(embed):
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        model.fit(embed(X[:100]), y[:100])
+        return model.score(embed(X[1000:]), y[1000:])
+
+    found = probe(embedder.transform)
+    assert found > probe(lambda rows: rows) + 0.03
+    assert found > probe(PCA(32).fit(X[:1000]).transform) + 0.06
