@@ -38,7 +38,46 @@ CELLS = [*(f"{k} a class" for k in FEW), "all", "5-NN"]
 BUNDLED = ("digits", "wine", "breast_cancer", "iris")
 
 # one change of the default each
-VARIANTS: dict[str, dict[str, Any]] = {}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "untrained": {"max_iter": 1, "learning_rate_init": 1e-12},
+    "last": {"readout": "last"},
+    "row": {"pairs": "row"},
+    "no-contrast": {"reconstruction_weight": 1e6},
+    "no-reconstruction": {"reconstruction_weight": 0.0},
+    "reconstruction-0.5": {"reconstruction_weight": 0.5},
+    "reconstruction-2": {"reconstruction_weight": 2.0},
+    "value": {"scaling": "standard"},
+    "rank": {"scaling": "quantile"},
+    "any-length": {"normalize": False},
+    "constant-rate": {"learning_rate": "constant", "learning_rate_init": 1e-3},
+    "level-0.2": {"corruption_level": 0.2},
+    "neighbors-10": {"n_neighbors": 10},
+    "batch-256": {"batch_size": 256},
+    "steps-400": {"max_steps": 400},
+    "epochs-50": {"max_iter": 50},
+    "epochs-200": {"max_iter": 200},
+    "width-64": {"n_components": 64},
+    "width-256": {"n_components": 256},
+    "scarf": {  # SCARF with the last layer
+        "n_components": 64,
+        "readout": "last",
+        "normalize": False,
+        "scaling": "standard",
+        "hidden_layer_sizes": (256, 128),
+        "activation": "silu",
+        "layer_norm": False,
+        "reconstruction_weight": 0.0,
+        "pairs": "row",
+        "views": "scarf",
+        "optimizer": "adam",
+        "learning_rate": "constant",
+        "learning_rate_init": 1e-3,
+        "batch_size": 256,
+        "max_iter": 200,
+        "max_steps": None,
+        "early_stopping": True,
+    },
+}
 
 
 class RandomEncoder:

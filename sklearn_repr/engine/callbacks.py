@@ -92,7 +92,8 @@ class Patience(Callback):  # type: ignore[misc]
         self, net: Any, dataset_valid: Batch | None = None, **kwargs: Any
     ) -> None:
         """Count the start as epoch 0 where there are rows to judge it by."""
-        if len(net.history) == 1 and dataset_valid is not None:
+        judged = dataset_valid is not None and net.criterion_.judges
+        if len(net.history) == 1 and judged:
             self._consider(net, net.initial_loss_, epoch=0, keep=True)
 
     def on_epoch_end(
@@ -103,12 +104,12 @@ class Patience(Callback):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         """Compare this epoch with the best so far."""
-        held_out = dataset_valid is not None
+        held_out = dataset_valid is not None and net.criterion_.judges
         epoch = len(net.history)
         loss = net.history[-1]["valid_loss" if held_out else "train_loss"]
         if held_out or net.criterion_.settled:
             self._consider(net, loss, epoch=epoch, keep=held_out)
-        if not net.criterion_.settled:
+        if not (net.criterion_.settled and net.criterion_.judges):
             self.waited_ = 0
         # by a flag, so that the callbacks that come after hear of this epoch too
         net.stop_ = self.waited_ >= self.n_iter_no_change

@@ -63,10 +63,7 @@ class BaseRepresentation(
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "layer_norm": ["boolean"],
-        "scaling": [
-            StrOptions({"standard", "robust", "quantile", "value_and_rank"}),
-            None,
-        ],
+        "scaling": [StrOptions({"standard", "robust", "quantile"}), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],

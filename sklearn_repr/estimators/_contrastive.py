@@ -163,6 +163,7 @@ class BaseContrastiveEmbedder(BaseRepresentation):
         if self.architecture == "mlp" and isinstance(options.hidden_layer_sizes, str):
             options = replace(options, hidden_layer_sizes=HIDDEN)
         size = int(self.projection_dim)
+        objective = self._make_objective()
         network: Any = make_contrastive_network(
             self.architecture,
             width,
@@ -172,14 +173,18 @@ class BaseContrastiveEmbedder(BaseRepresentation):
             reconstructs=self.reconstruction_weight > 0,
             all_layers=self._reads_layers(),
             latent_mixup=self.latent_mixup,
+            batch_norm=objective.batch_norm_heads,
         )
-        objective = self._make_objective()
         if not objective.needs_prediction:
             return network  # type: ignore[no-any-return]
         predictor = None
         if self.predictor:
             hidden = size if objective.needs_target else max(size // BOTTLENECK, 1)
-            predictor = make_mlp([size, hidden, size], activation=options.activation)
+            predictor = make_mlp(
+                [size, hidden, size],
+                activation=options.activation,
+                batch_norm=objective.batch_norm_heads,
+            )
         settings = self._training_settings(len(rows))
         return SelfPredictiveNetwork(
             network.encoder,
@@ -236,7 +241,9 @@ class BaseContrastiveEmbedder(BaseRepresentation):
 
     def _shape_params(self) -> dict[str, Any]:
         objective = self._make_objective()
-        kind = type(objective).__name__ if objective.needs_prediction else "projections"
+        kind = "one without a head of its own"
+        if objective.needs_prediction or objective.batch_norm_heads:
+            kind = type(objective).__name__
         rebuilds = self.reconstruction_weight > 0
         extra = {"objective": kind, "reconstruction_weight > 0": rebuilds}
         return {**super()._shape_params(), **extra}

@@ -27,13 +27,15 @@ __all__ = ["ContrastiveEmbedder"]
 class ContrastiveEmbedder(BaseContrastiveEmbedder):
     r"""Embedding in which two views of a row agree and rows stay apart.
 
-    Each row is corrupted twice, an encoder embeds both views, and a projection head feeds
-    an objective that looks at the two; `transform` returns the encoder's output on the
-    uncorrupted row, and the heads are dropped. With cosine similarities s of projections
-    and p(i) the other view of the same row, the default minimises
+    A row and its positive, which is itself or a row near it, are corrupted, an encoder
+    embeds both views, and a projection head feeds an objective that looks at the two. A
+    linear map brings either view back to the row. `transform` reads the encoder's layers
+    on the uncorrupted row; the heads are dropped. With cosine similarities s of
+    projections, p(i) the other view, and weight w, the default minimises
 
     .. math:: \ell_i = -\log \frac{\exp(s_{i,p(i)} / \tau)}
               {\sum_{k \ne i} \exp(s_{ik} / \tau)}
+              + \frac{w}{d} \| \hat x_i - x_i \|^2
 
     Parameters
     ----------
@@ -46,10 +48,10 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         the encoder's output. "auto" is "layers" for "mlp" and "last" elsewhere.
     normalize : bool, default=True
         Scale embeddings to unit length in `transform`.
-    scaling : {"standard", "robust", "quantile", "value_and_rank"} or None, \
-            default="value_and_rank"
-        How columns are made comparable: through scikit-learn's scaler of that name, or by
-        the mean of standardised value and standardised rank.
+    scaling : str or None, default="value_and_rank"
+        How columns are made comparable: "standard", "robust" and "quantile" by
+        scikit-learn's scaler of that name, "value_and_rank" by the mean of standardised
+        value and standardised rank. None leaves them as they are.
     architecture : "mlp", "conv" or callable, default="mlp"
         "conv" takes a row for an image or a sequence of `input_shape`: strided
         convolutions. A torch module class or function is called with keywords
@@ -144,7 +146,7 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         Views that are in memory at a time, for batches larger than memory allows; the
         gradient is the same (GradCache), at the price of one more forward pass. None
         means all of a batch.
-    max_iter : int, default=200
+    max_iter : int, default=100
         Most epochs to train.
     max_steps : int or None, default=800
         Most steps to train, rounded up to whole epochs, of which there are at least ten
@@ -227,6 +229,13 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
     Bahri, Jiang, Tay and Metzler, "SCARF: self-supervised contrastive learning using
     random feature corruption", ICLR 2022, arXiv:2106.15147.
 
+    Yoon, Zhang, Jordon and van der Schaar, "VIME: extending the success of self- and
+    semi-supervised learning to tabular domain", NeurIPS 2020 (rows rebuilt from swapped
+    cells).
+
+    Dwibedi et al., "With a little help from my friends: nearest-neighbor contrastive
+    learning of visual representations", ICCV 2021, arXiv:2104.14548 (neighbours).
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -241,6 +250,10 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "readout": [StrOptions({"auto", "layers", "last"})],
         "normalize": ["boolean"],
+        "scaling": [
+            StrOptions({"standard", "robust", "quantile", "value_and_rank"}),
+            None,
+        ],
         "projection_dim": [Interval(Integral, 1, None, closed="left")],
         "predictor": ["boolean"],
         "target_momentum": [Interval(Real, 0, 1, closed="both")],
@@ -301,7 +314,7 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         learning_rate_init: float = 0.003,
         batch_size: int | str = "auto",
         chunk_size: int | None = None,
-        max_iter: int = 200,
+        max_iter: int = 100,
         max_steps: int | None = 800,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,

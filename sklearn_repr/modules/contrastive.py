@@ -17,6 +17,9 @@ __all__ = ["ContrastiveNetwork", "SelfPredictiveNetwork"]
 class ContrastiveNetwork(nn.Module):
     """An encoder, and heads that only the losses see.
 
+    `forward` is in two steps, the encoder and what follows, so that large batches can go
+    through the encoder a chunk at a time.
+
     Parameters
     ----------
     encoder : torch.nn.Module
@@ -72,11 +75,18 @@ class ContrastiveNetwork(nn.Module):
         return hidden_layers(self.encoder, x)
 
     def forward(self, x: Tensor) -> Outputs:
-        """Return the last layer, its projection, and a reconstruction if there is one.
+        """Return the last layer, and what the heads make of it.
 
         Losses look at the encoder alone: the readout is made when it is trained.
         """
-        embedding = self.encoder(x)
+        return self.complete(self.encoder(x), self.aside(x))
+
+    def aside(self, x: Tensor) -> Tensor | None:
+        """Return what else `complete` needs of the rows, without gradient."""
+        return None
+
+    def complete(self, embedding: Tensor, aside: Tensor | None) -> Outputs:
+        """Return what the heads make of embeddings."""
         mixed = embedding if self.mixup is None else self.mixup(embedding)
         return Outputs(
             embedding=embedding,
@@ -135,21 +145,29 @@ class SelfPredictiveNetwork(ContrastiveNetwork):
         super().__init__(encoder, head, **parts)
         self.predictor = predictor
         self.target: EMATarget | None = None
+        self.target_head: EMATarget | None = None
         if momentum is not None:
-            self.target = EMATarget(nn.Sequential(encoder, head), momentum, n_steps)
+            self.target = EMATarget(encoder, momentum, n_steps)
+            self.target_head = EMATarget(head, momentum, n_steps)
 
-    def forward(self, x: Tensor) -> Outputs:
+    def aside(self, x: Tensor) -> Tensor | None:
+        """Return the target's embedding."""
+        return None if self.target is None else self.target(x)
+
+    def complete(self, embedding: Tensor, aside: Tensor | None) -> Outputs:
         """Return embedding, projection, prediction and target."""
-        outputs = super().forward(x)
-        projection = outputs.projection
-        assert projection is not None  # noqa: S101 - there is a head
-        outputs.prediction = projection
+        projection = prediction = self.head(embedding)
         if self.predictor is not None:
-            outputs.prediction = self.predictor(projection)
-        outputs.target = projection.detach() if self.target is None else self.target(x)
-        return outputs
+            prediction = self.predictor(projection)
+        target = projection.detach()
+        if self.target_head is not None:
+            target = self.target_head(aside)
+        return Outputs(
+            embedding, projection=projection, prediction=prediction, target=target
+        )
 
     def after_step(self) -> None:
         """Let the target follow; the engine calls this after every step."""
-        if self.target is not None:
-            self.target.update()
+        for target in (self.target, self.target_head):
+            if target is not None:
+                target.update()

@@ -278,6 +278,7 @@ def make_contrastive_network(
     reconstructs: bool = False,
     all_layers: bool = False,
     latent_mixup: float = 0.0,
+    batch_norm: bool = False,
 ) -> nn.Module:
     """Build an encoder with a projection head.
 
@@ -298,6 +299,8 @@ def make_contrastive_network(
         Let ``encode`` read all layers, not the last ("mlp" only).
     latent_mixup : float, default=0.0
         Largest share by which embeddings are mixed in training; 0 mixes none.
+    batch_norm : bool, default=False
+        Normalise the head's hidden layer over the batch.
 
     Returns
     -------
@@ -339,7 +342,9 @@ def make_contrastive_network(
         require(encoder, (), "")
         probe(encoder, encoder, n_features, n_components, "encode")
     head = make_mlp(
-        [n_components, projection_dim, projection_dim], activation=options.activation
+        [n_components, projection_dim, projection_dim],
+        activation=options.activation,
+        batch_norm=batch_norm,
     )
     decoder = nn.Linear(n_components, n_features) if reconstructs else None
     mixup = LatentMixup(latent_mixup) if latent_mixup > 0 else None
