@@ -50,7 +50,7 @@ def test_the_cycle_is_run_whatever_the_loss_does(X):
 
 @pytest.mark.parametrize(
     ("max_iter", "max_steps", "epochs"),
-    [(50, 60, 20), (50, 61, 21), (15, 60, 15), (50, 3, 10), (4, 3, 4), (12, None, 12)],
+    [(50, 60, 20), (50, 61, 21), (15, 60, 15), (50, 3, 5), (4, 3, 4), (12, None, 12)],
 )
 def test_steps_are_counted_in_whole_epochs(max_iter, max_steps, epochs, X):
     # 133 rows are three batches
@@ -58,6 +58,9 @@ def test_steps_are_counted_in_whole_epochs(max_iter, max_steps, epochs, X):
         2, hidden_layer_sizes=(4,), batch_size=50, max_iter=max_iter, max_steps=max_steps
     )
     assert estimator.fit(X).n_iter_ == epochs
+    if max_steps == 60:
+        # no more epochs than rows
+        assert estimator.fit(X[:12]).n_iter_ == 12
 
 
 def test_both_terms_reach_the_encoder(X):

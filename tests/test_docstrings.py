@@ -109,9 +109,10 @@ def test_order_of_parameters_is_that_of_the_design():
         *("n_components", "readout", "normalize", "scaling", "architecture"),
         *("input_shape", "patch_size"),
         *("kernel_size", "stride", "hidden_layer_sizes", "activation"),
-        *("dropout", "layer_norm", "linear_skip", "init", "projection_dim", "loss"),
+        *("dropout", "layer_norm", "linear_skip", "init", "projection_dim"),
+        *("predictor", "target_momentum", "loss"),
         *("loss_scale", "decoder", "decoder_variance", "objective", "temperature"),
-        *("reconstruction_weight", "pairs", "n_neighbors"),
+        *("learn_temperature", "reconstruction_weight", "pairs", "n_neighbors"),
         *("beta", "warm_up", "free_bits", "mask_ratio", "corruption", "views"),
         *(
             "corruption_level",
@@ -121,6 +122,7 @@ def test_order_of_parameters_is_that_of_the_design():
             "learning_rate",
             "learning_rate_init",
             "batch_size",
+            "chunk_size",
         ),
         *(
             "max_iter",

@@ -73,7 +73,7 @@ SCORE_BATCH = 256
 ROWS_TO_READ = 10_000
 # the encoder of tables, and the least number of epochs, whatever `max_steps` says
 HIDDEN = (256, 256, 256)
-LEAST_EPOCHS = 10
+LEAST_EPOCHS = 5
 # SimSiam's predictor is narrower than the projection by this factor
 BOTTLENECK = 4
 
@@ -255,7 +255,8 @@ class BaseContrastiveEmbedder(BaseRepresentation):
             held_out = self.early_stopping * self.validation_fraction
             trained = n_rows - int(held_out * n_rows)
             steps = len(batch_sizes(trained, settings.batch_size))
-            epochs = min(epochs, max(-(-self.max_steps // steps), LEAST_EPOCHS))
+            wanted = min(-(-self.max_steps // steps), n_rows)
+            epochs = min(epochs, max(wanted, LEAST_EPOCHS))
         return replace(
             settings,
             max_iter=epochs,

@@ -149,8 +149,9 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
     max_iter : int, default=100
         Most epochs to train.
     max_steps : int or None, default=800
-        Most steps to train, rounded up to whole epochs, of which there are at least ten
-        where `max_iter` allows; None leaves it to `max_iter`.
+        Most steps to train, rounded up to whole epochs. Of these there are, where
+        `max_iter` allows, at least five, and no more than rows. None leaves it to
+        `max_iter`.
     early_stopping : bool, default=False
         Hold out a random share of the rows, stop when the loss on them no longer
         improves, and keep the weights that were best. Without it, or with too few rows

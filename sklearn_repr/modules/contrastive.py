@@ -156,15 +156,16 @@ class SelfPredictiveNetwork(ContrastiveNetwork):
 
     def complete(self, embedding: Tensor, aside: Tensor | None) -> Outputs:
         """Return embedding, projection, prediction and target."""
-        projection = prediction = self.head(embedding)
+        outputs = super().complete(embedding, aside)
+        projection = outputs.projection
+        assert projection is not None  # noqa: S101 - there is a head
+        outputs.prediction = projection
         if self.predictor is not None:
-            prediction = self.predictor(projection)
-        target = projection.detach()
+            outputs.prediction = self.predictor(projection)
+        outputs.target = projection.detach()
         if self.target_head is not None:
-            target = self.target_head(aside)
-        return Outputs(
-            embedding, projection=projection, prediction=prediction, target=target
-        )
+            outputs.target = self.target_head(aside)
+        return outputs
 
     def after_step(self) -> None:
         """Let the target follow; the engine calls this after every step."""
