@@ -115,9 +115,12 @@ class Outputs:
     projection : Tensor of shape (n, projection_dim) or None
         The representation behind a projection head, where a contrastive loss looks.
     prediction : Tensor of shape (n, projection_dim) or None
-        What a predictor makes of the projection, to be compared with `target`.
+        What a predictor makes of the projection, to be compared with `target`; of
+        sequences (n, n_frames, steps ahead, n_components), for later `frames`.
     target : Tensor of shape (n, projection_dim) or None
         What is to be predicted; no gradient flows into it.
+    frames : Tensor of shape (n, n_frames, n_components) or None
+        The representation of every stretch of a sequence.
     inputs : Tensor of shape (n, n_encoded) or None
         The rows as the encoder saw them.
     encode : callable or None
@@ -140,6 +143,7 @@ class Outputs:
     projection: Tensor | None = None
     prediction: Tensor | None = None
     target: Tensor | None = None
+    frames: Tensor | None = None
     inputs: Tensor | None = None
     encode: Callable[[Tensor], Tensor] | None = None
     weights: Callable[[], dict[str, Tensor]] | None = None

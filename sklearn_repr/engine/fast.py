@@ -198,7 +198,11 @@ def _hand_step(net: Any) -> HandStep | None:
             return None
         pair, field = (module.encoder, module.decoder), "reconstruction"
         link = module.link
-    elif type(module) is ContrastiveNetwork and type(objective) in OF_PROJECTIONS:
+    elif (
+        type(module) is ContrastiveNetwork
+        and module.mixup is None
+        and type(objective) in OF_PROJECTIONS
+    ):
         pair, field = (module.encoder, module.head), "projection"
     else:
         return None

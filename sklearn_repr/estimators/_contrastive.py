@@ -94,6 +94,7 @@ class BaseContrastiveEmbedder(BaseRepresentation):
     n_neighbors: int
     views: Any
     corruption_level: Any
+    latent_mixup: float
     learning_rate: str
     chunk_size: int | None
     max_steps: int | None
@@ -171,6 +172,7 @@ class BaseContrastiveEmbedder(BaseRepresentation):
             projection_dim=size,
             reconstructs=self.reconstruction_weight > 0,
             all_layers=self._reads_layers(),
+            latent_mixup=self.latent_mixup,
             batch_norm=objective.batch_norm_heads,
         )
         if not objective.needs_prediction:
@@ -192,7 +194,11 @@ class BaseContrastiveEmbedder(BaseRepresentation):
             settings.max_iter * len(batch_sizes(len(rows), settings.batch_size)),
             decoder=network.decoder,
             readout=network.readout,
+            mixup=network.mixup,
         )
+
+    def _draws_globally(self) -> bool:
+        return self.latent_mixup > 0 or super()._draws_globally()
 
     def _reads_layers(self) -> bool:
         """Resolve ``readout="auto"``."""

@@ -126,6 +126,9 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         "window_masking". "auto" is 0.3, but 0.5 for flips, "brightness", "contrast" and
         "time_crop", 0.6 for "crop", 0.4 for "cutout", 0.1 for "translation", 1 for "blur"
         and 15 for "rotation".
+    latent_mixup : float, default=0.0
+        In training, mix the embedding of every view, before the projection head, with
+        that of another by a share drawn from [0, latent_mixup].
     alpha : float, default=0.0
         Weight decay: adds alpha · W to the gradient of every weight matrix W, as the
         penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
@@ -273,6 +276,7 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
             list,
             tuple,
         ],
+        "latent_mixup": [Interval(Real, 0, 1, closed="both")],
         "learning_rate": [StrOptions({"constant", "one_cycle"})],
         "chunk_size": [Interval(Integral, 1, None, closed="left"), None],
         "max_steps": [Interval(Integral, 1, None, closed="left"), None],
@@ -304,6 +308,7 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         n_neighbors: int = 5,
         views: Any = "swap",
         corruption_level: Any = "auto",
+        latent_mixup: float = 0.0,
         alpha: float = 0.0,
         optimizer: str | Callable[..., Any] = "adamw",
         learning_rate: str = "one_cycle",
@@ -346,6 +351,7 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         self.n_neighbors = n_neighbors
         self.views = views
         self.corruption_level = corruption_level
+        self.latent_mixup = latent_mixup
         self.alpha = alpha
         self.optimizer = optimizer
         self.learning_rate = learning_rate

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sklearn_repr._outputs import Outputs
+from sklearn_repr.modules.mixing import LatentMixup
 from sklearn_repr.modules.readout import LayerReadout, hidden_layers
 from sklearn_repr.modules.target import EMATarget
 
@@ -30,6 +31,8 @@ class ContrastiveNetwork(nn.Module):
     readout : LayerReadout or None, default=None
         What `encode` returns of the encoder's layers; None is the last one. The encoder
         is then a perceptron.
+    mixup : LatentMixup or None, default=None
+        What embeddings pass through on their way to the head.
 
     References
     ----------
@@ -52,12 +55,14 @@ class ContrastiveNetwork(nn.Module):
         head: nn.Module,
         decoder: nn.Module | None = None,
         readout: LayerReadout | None = None,
+        mixup: LatentMixup | None = None,
     ):
         super().__init__()
         self.encoder = encoder
         self.head = head
         self.decoder = decoder
         self.readout = readout
+        self.mixup = mixup
 
     def encode(self, x: Tensor) -> Tensor:
         """Map rows to embeddings."""
@@ -82,9 +87,10 @@ class ContrastiveNetwork(nn.Module):
 
     def complete(self, embedding: Tensor, aside: Tensor | None) -> Outputs:
         """Return what the heads make of embeddings."""
+        mixed = embedding if self.mixup is None else self.mixup(embedding)
         return Outputs(
             embedding=embedding,
-            projection=self.head(embedding),
+            projection=self.head(mixed),
             reconstruction=None if self.decoder is None else self.decoder(embedding),
         )
 

@@ -21,6 +21,7 @@ from sklearn_repr.modules.linear import (
     SkipConnected,
     set_to_principal_axes,
 )
+from sklearn_repr.modules.mixing import LatentMixup
 from sklearn_repr.modules.mlp import make_mlp
 from sklearn_repr.modules.readout import LayerReadout
 from sklearn_repr.modules.tied import TiedLinear, tied_mlp
@@ -276,6 +277,7 @@ def make_contrastive_network(
     projection_dim: int,
     reconstructs: bool = False,
     all_layers: bool = False,
+    latent_mixup: float = 0.0,
     batch_norm: bool = False,
 ) -> nn.Module:
     """Build an encoder with a projection head.
@@ -295,6 +297,8 @@ def make_contrastive_network(
         Add a linear map from the embedding back to the row.
     all_layers : bool, default=False
         Let ``encode`` read all layers, not the last ("mlp" only).
+    latent_mixup : float, default=0.0
+        Largest share by which embeddings are mixed in training; 0 mixes none.
     batch_norm : bool, default=False
         Normalise the head's hidden layer over the batch.
 
@@ -343,4 +347,5 @@ def make_contrastive_network(
         batch_norm=batch_norm,
     )
     decoder = nn.Linear(n_components, n_features) if reconstructs else None
-    return ContrastiveNetwork(encoder, head, decoder, readout)
+    mixup = LatentMixup(latent_mixup) if latent_mixup > 0 else None
+    return ContrastiveNetwork(encoder, head, decoder, readout, mixup)

@@ -8,6 +8,7 @@ from sklearn_repr.objectives.composite import Composite
 from sklearn_repr.objectives.contraction import Contraction, jacobian_norm
 from sklearn_repr.objectives.contrastive import NTXent, nt_xent
 from sklearn_repr.objectives.decorrelation import Decorrelation, OrthogonalDecoder
+from sklearn_repr.objectives.predictive import PredictiveInfoNCE
 from sklearn_repr.objectives.reconstruction import LOSSES, Reconstruction
 from sklearn_repr.objectives.simsiam import SimSiam
 from sklearn_repr.objectives.sparsity import ActivityL1, KLSparsity, WeightL1
@@ -30,6 +31,7 @@ __all__ = [
     "NTXent",
     "Objective",
     "OrthogonalDecoder",
+    "PredictiveInfoNCE",
     "Reconstruction",
     "SimSiam",
     "SupCon",
