@@ -5,6 +5,7 @@ from sklearn_repr.objectives.composite import Composite
 from sklearn_repr.objectives.contraction import Contraction, jacobian_norm
 from sklearn_repr.objectives.contrastive import NTXent, nt_xent
 from sklearn_repr.objectives.decorrelation import Decorrelation, OrthogonalDecoder
+from sklearn_repr.objectives.paired import SymmetricInfoNCE, symmetric_info_nce
 from sklearn_repr.objectives.reconstruction import LOSSES, Reconstruction
 from sklearn_repr.objectives.sparsity import ActivityL1, KLSparsity, WeightL1
 from sklearn_repr.objectives.variational import ELBO, TotalCorrelation
@@ -21,8 +22,10 @@ __all__ = [
     "Objective",
     "OrthogonalDecoder",
     "Reconstruction",
+    "SymmetricInfoNCE",
     "TotalCorrelation",
     "WeightL1",
     "jacobian_norm",
     "nt_xent",
+    "symmetric_info_nce",
 ]
