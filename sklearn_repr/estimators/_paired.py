@@ -120,6 +120,8 @@ class BasePaired(BaseRepresentation):
             ),
         ):
             options = replace(self._architecture_options(), input_shape=shape)
+            if architecture == "mlp" and options.hidden_layer_sizes == "auto":
+                options = replace(options, hidden_layer_sizes=_auto_sizes(width))
             skip = self.init == "cca"
             side = make_side(
                 architecture, width, self.n_components_, options, linear_skip=skip
@@ -266,3 +268,12 @@ class BasePaired(BaseRepresentation):
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         return tags
+
+
+def _auto_sizes(n_features: int) -> tuple[int, int]:
+    """Return twice the width of the table, between 256 and 512, then half.
+
+    Contrasts take more units than reconstruction does.
+    """
+    width = min(512, max(256, 2 ** (2 * n_features - 1).bit_length()))
+    return width, width // 2

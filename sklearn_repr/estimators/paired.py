@@ -49,8 +49,8 @@ class PairedEmbedder(BasePaired):
         Step of the convolutions of "conv".
     hidden_layer_sizes : array-like of int or "auto", default="auto"
         Hidden layers of both encoders. "auto" is two layers, the first twice as wide as
-        the table (64 to 512), the second half of the first; for "conv" they are channels,
-        and "auto" is 16 and 32. An empty tuple leaves linear maps.
+        the table (256 to 512), the second half of the first; for "conv" they are
+        channels, and "auto" is 16 and 32. An empty tuple leaves linear maps.
     activation : str, default="silu"
         Activation of hidden layers: "identity", "logistic", "tanh", "relu",
         "leaky_relu", "elu", "gelu" or "silu".

@@ -92,6 +92,8 @@ def canonical_maps(x: Tensor, y: Tensor, n_components: int) -> CanonicalMaps | N
     forth, back = _directions(x, y)
     usable = min(len(forth[0]), len(back[0]), len(held_out))
     correlations = held_out[:usable].clamp(0.0, LARGEST)
+    # what independent columns show by chance
+    correlations[correlations < 2 / n**0.5] = 0.0
     if not bool((correlations > 0).any()):
         return None
     weights = (correlations / (1 - correlations.square())).sqrt().unsqueeze(1)

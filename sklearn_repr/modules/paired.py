@@ -181,7 +181,8 @@ def start_at_canonical_maps(
     network.eval()
     first, second = network(pairs).projection.tensor_split(2)
     network.train()
-    scales = torch.logspace(0, math.log10(LARGEST), 25)
+    # where nothing linear tells pairs apart, the best scale would be too low to learn at
+    scales = torch.logspace(math.log10(START), math.log10(LARGEST), 15)
     losses = []
     for scale in scales.tolist():
         total = 0.0

@@ -122,8 +122,6 @@ def validate_partner(
         ensure_2d=False,
         input_name="y",
     )
-    if y.ndim == 0:
-        raise ValueError("y must have one row for every row of X; got a single number.")
     if y.ndim == 1:
         y = y.reshape(-1, 1)
     if n_columns not in (None, y.shape[1]):
