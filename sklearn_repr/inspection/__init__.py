@@ -3,6 +3,7 @@
 from sklearn_repr.inspection.embedding import (
     alignment,
     effective_rank,
+    infonce_bound,
     knn_probe_score,
     linear_probe_score,
     uniformity,
@@ -13,6 +14,7 @@ from sklearn_repr.inspection.retrieval import retrieval_accuracy
 __all__ = [
     "alignment",
     "effective_rank",
+    "infonce_bound",
     "knn_probe_score",
     "linear_probe_score",
     "reconstruction_r2",

@@ -30,17 +30,33 @@ class Objective(nn.Module):
     settled : bool
         False while the weights of the terms still change, so that losses of different
         epochs cannot be compared.
+    judges : bool
+        False if a lower loss is no sign of a better module, because collapse has the
+        lowest: then it neither ends training nor chooses weights.
+    batch_norm_heads : bool
+        True if it was made for heads whose hidden layers are normalised over the batch.
     uses_global_generator : bool
         True if the terms draw from torch's global generator.
     second_order : bool
         True if the terms hold derivatives of the module, so that their gradient needs
         second ones.
+    needs_labels : bool
+        True if the terms read ``Batch.labels``.
+    needs_prediction : bool
+        True if the terms read ``Outputs.prediction``.
+    needs_target : bool
+        True if the terms read ``Outputs.target``.
     """
 
     needs_fit = False
     settled = True
+    judges = True
+    batch_norm_heads = False
     uses_global_generator = False
     second_order = False
+    needs_labels = False
+    needs_prediction = False
+    needs_target = False
 
     def __init__(self, weights: Mapping[str, float] | None = None):
         super().__init__()
