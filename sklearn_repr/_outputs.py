@@ -136,6 +136,8 @@ class Outputs:
         Moments of the posterior, of which `embedding` is then a draw.
     log_noise : 0-d Tensor or None
         Log-variance of the columns around the reconstruction.
+    log_scale : 0-d Tensor or None
+        Logarithm of the inverse temperature, which multiplies similarities.
     """
 
     embedding: Tensor
@@ -152,3 +154,4 @@ class Outputs:
     mean: Tensor | None = None
     log_variance: Tensor | None = None
     log_noise: Tensor | None = None
+    log_scale: Tensor | None = None

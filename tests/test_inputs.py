@@ -202,7 +202,10 @@ def test_lists_come_back_as_frames_if_frames_are_asked_for(estimator, X):
 
 @each(TRANSFORMERS)
 def test_far_out_rows_have_finite_embeddings(estimator, X):
-    fitted = fast(estimator).set_params(layer_norm=True).fit(X)
+    estimator = fast(estimator)
+    if "layer_norm" in estimator.get_params():  # where it is not the rule anyway
+        estimator.set_params(layer_norm=True)
+    fitted = estimator.fit(X)
     assert np.isfinite(fitted.transform(X * 1e25)).all()
 
 

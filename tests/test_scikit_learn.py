@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
-from conftest import ESTIMATORS, TRANSFORMERS, each, fast
+from conftest import ESTIMATORS, PAIRED, TRANSFORMERS, each, fast
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils import estimator_checks
@@ -16,6 +16,7 @@ from sklearn_repr import (
     ContrastiveEmbedder,
     DenoisingAutoencoder,
     MaskedAutoencoder,
+    PairedEmbedder,
     ReconstructionOutlierDetector,
 )
 
@@ -42,6 +43,9 @@ OTHER_SETTINGS = [
     MaskedAutoencoder(
         2, architecture="transformer", hidden_layer_sizes=(16,), loss="cauchy", max_iter=5
     ),
+    PairedEmbedder(
+        3, init=None, hidden_layer_sizes=8, scaling="robust", dtype="float64", max_iter=5
+    ),
     ReconstructionOutlierDetector(PCA(1), contamination=0.1, scaling="robust"),
     ReconstructionOutlierDetector(AutoencoderTransformer(1, max_iter=5)),
     ReconstructionOutlierDetector(
@@ -50,7 +54,7 @@ OTHER_SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS + OTHER_SETTINGS, ids=repr)
+@pytest.mark.parametrize("estimator", ESTIMATORS + PAIRED + OTHER_SETTINGS, ids=repr)
 def test_check_estimator(estimator):
     results = check_estimator(
         estimator, expected_failed_checks=None, on_skip=None, on_fail=None
@@ -77,7 +81,7 @@ CHECKS_BY_HAND = [
 
 
 @pytest.mark.parametrize("name", CHECKS_BY_HAND)
-@each(ESTIMATORS)
+@each(ESTIMATORS + PAIRED)
 def test_checks_that_the_generator_leaves_out(estimator, name):
     if hasattr(estimator, "transform") or name == "check_param_validation":
         check = getattr(estimator_checks, name)

@@ -1,7 +1,7 @@
 """What happens to a row before the encoder sees it: noise, masks, swaps, two views."""
 
 from sklearn_repr.corruptions._base import Corruption, UserCorruption
-from sklearn_repr.corruptions.hidden import HiddenCells
+from sklearn_repr.corruptions.hidden import HiddenBeside, HiddenCells
 from sklearn_repr.corruptions.images import (
     Crop,
     HorizontalFlip,
@@ -50,6 +50,7 @@ __all__ = [
     "Crop",
     "Cutout",
     "GaussianNoise",
+    "HiddenBeside",
     "HiddenCells",
     "HorizontalFlip",
     "Jitter",

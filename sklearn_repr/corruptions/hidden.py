@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from sklearn_repr._outputs import Corrupted
 from sklearn_repr.corruptions._base import Corruption, Level, draw_level
 
-__all__ = ["HiddenCells"]
+__all__ = ["HiddenBeside", "HiddenCells"]
 
 
 class HiddenCells(Corruption):
@@ -58,3 +58,36 @@ class HiddenCells(Corruption):
         rank = draws.argsort(dim=1).argsort(dim=1)
         mask = (rank < hidden)[:, self.patches.to(values.device)]
         return Corrupted(values.masked_fill(mask, float("nan")), mask)
+
+
+class HiddenBeside(HiddenCells):
+    """Put rows with hidden patches beside the same rows as they are.
+
+    For modules that predict what another part of theirs makes of the whole row; see
+    :class:`HiddenCells`.
+
+    Parameters
+    ----------
+    level : float or (float, float)
+        Share of patches to hide, in [0, 1].
+    patches : ndarray of shape (d,)
+        Number of the patch that each column belongs to, from 0.
+
+    Notes
+    -----
+    (n, d) rows become (n, 2 d); the mask is of the first half and of shape (n, d).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from sklearn_repr.corruptions import HiddenBeside
+    >>> hide = HiddenBeside(0.5, np.array([0, 1]))
+    >>> hide(torch.ones(1, 2), torch.Generator().manual_seed(0)).values
+    tensor([[nan, 1., 1., 1.]])
+    """
+
+    def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
+        """Hide patches; see :class:`Corruption`."""
+        hidden, mask = super().__call__(values, generator)
+        return Corrupted(torch.cat([hidden, values], dim=1), mask)

@@ -34,6 +34,8 @@ class NumericCodec:
         Type of the tensor.
     seed : int, default=0
         Seed of the subsample from which "quantile" takes its quantiles.
+    input_name : str, default="X"
+        What messages call the table.
 
     Attributes
     ----------
@@ -65,11 +67,16 @@ class NumericCodec:
     """
 
     def __init__(
-        self, scaling: str | None = "standard", dtype: str = "float32", seed: int = 0
+        self,
+        scaling: str | None = "standard",
+        dtype: str = "float32",
+        seed: int = 0,
+        input_name: str = "X",
     ):
         self.scaling = scaling
         self.dtype = np.dtype(dtype)
         self.seed = seed
+        self.input_name = input_name
 
     def fit(self, X: Any, names: Any = None) -> NumericCodec:
         """Learn location and scale of every column.
@@ -101,8 +108,8 @@ class NumericCodec:
         empty = np.isnan(X).all(axis=0)
         if empty.any():
             raise ValueError(
-                f"Column {column_label(names, int(empty.argmax()))} of X holds no"
-                " observed value. Drop the column."
+                f"Column {column_label(names, int(empty.argmax()))} of"
+                f" {self.input_name} holds no observed value. Drop the column."
             )
         standard = StandardScaler().fit(X)
         size = np.nanmax(np.abs(X), axis=0)
@@ -160,8 +167,8 @@ class NumericCodec:
         if not np.isfinite(encoded).all() and np.isinf(encoded).any():
             row, column = np.argwhere(np.isinf(encoded))[0]
             raise ValueError(
-                f"Input X contains a value too large for dtype('{self.dtype}') after"
-                f" scaling: {X[row, column]:g} in column"
+                f"Input {self.input_name} contains a value too large for"
+                f" dtype('{self.dtype}') after scaling: {X[row, column]:g} in column"
                 f" {column_label(self.names_, column)}. Clip the column, or choose"
                 " scaling='quantile'."
             )

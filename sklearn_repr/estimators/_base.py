@@ -128,6 +128,14 @@ class BaseRepresentation(
         """Resolve ``batch_size="auto"``: some 20 batches, each of 32 to 256 rows."""
         return int(min(256, max(32, 2 ** (n_rows // 20).bit_length())))
 
+    def _validate_training(self, X: Any, y: Any, *, reset: bool) -> Any:
+        """Return what the codec is to encode."""
+        return self._validate(X, reset=reset)
+
+    def _column_names(self) -> Any:
+        """Return the names of encoded columns, None if they have none."""
+        return getattr(self, "feature_names_in_", None)
+
     def _encode_labels(self, y: Any, n_rows: int) -> Tensor | None:
         """Return the class index of every row (-1: unknown), None if `y` is not used."""
         return None
@@ -160,7 +168,7 @@ class BaseRepresentation(
             continuing = self.warm_start and hasattr(self, "net_")
             if continuing:
                 self._check_unchanged()
-            X = self._validate(X, reset=not continuing)
+            X = self._validate_training(X, y, reset=not continuing)
             seeds = Seeds(self.random_state)
             codec = self._codec if continuing else self._fit_codec(X, seeds)
             rows = codec.encode(X)
@@ -178,7 +186,7 @@ class BaseRepresentation(
                 corruption=self._build_corruption(),
                 settings=settings,
                 seeds=seeds,
-                column_names=getattr(self, "feature_names_in_", None),
+                column_names=self._column_names(),
                 global_generator=self._draws_globally(),
                 pairs=self._build_pairs(),
                 watch_embedding=self._watches_embedding,
@@ -315,8 +323,13 @@ class BaseRepresentation(
         X = self._validate(X, reset=False)
         return self._infer(self.net_.module_.encode, X).astype(X.dtype, copy=False)
 
-    def _infer(self, function: Callable[[Tensor], Tensor], X: Any) -> NDArray[Any]:
-        codec = self._codec
+    def _infer(
+        self,
+        function: Callable[[Tensor], Tensor],
+        X: Any,
+        codec: NumericCodec | None = None,
+    ) -> NDArray[Any]:
+        codec = self._codec if codec is None else codec
 
         def encode(rows: Any) -> Tensor:
             return torch.from_numpy(codec.scale(rows)).clamp_(-FAR_OUT, FAR_OUT)

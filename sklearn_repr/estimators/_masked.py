@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -18,6 +17,7 @@ from sklearn_repr._outputs import Batch
 from sklearn_repr.corruptions import Corruption, HiddenCells
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.engine import TrainingSettings
+from sklearn_repr.estimators._parts import resolve_mask_ratio
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.modules import principal_subspace
 from sklearn_repr.modules.factors import best_width, fit_factors
@@ -81,17 +81,7 @@ class BaseMasked(BaseReconstructor):
         return patch_numbers(n_columns, shape, int(self.patch_size))
 
     def _build_corruption(self) -> Corruption:
-        ratio: Any = self.mask_ratio
-        ends: tuple[Any, ...] = (
-            tuple(ratio) if isinstance(ratio, tuple | list) else (ratio, ratio)
-        )
-        numbers = all(isinstance(end, Real) and math.isfinite(end) for end in ends)
-        if len(ends) != 2 or not numbers or not 0 <= ends[0] <= ends[1] < 1:
-            raise ValueError(
-                "mask_ratio must be a share in [0, 1) or a range (low, high) of such;"
-                f" got {ratio!r}."
-            )
-        level = float(ends[0]) if ends[0] == ends[1] else ends
+        level = resolve_mask_ratio(self.mask_ratio)
         return HiddenCells(level, self._patches(self.n_features_in_))
 
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:

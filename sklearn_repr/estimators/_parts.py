@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ __all__ = [
     "make_objective",
     "penalty_weights",
     "refuse_outside_unit_interval",
+    "resolve_mask_ratio",
 ]
 
 PENALTIES: dict[str, Callable[[float], Objective] | None] = {
@@ -137,3 +140,39 @@ def refuse_outside_unit_interval(rows: Batch, names: Any, who: str) -> None:
             f" {float(highest):g} after scaling. Set scaling=None and bring the columns"
             " to [0, 1]."
         )
+
+
+def resolve_mask_ratio(ratio: Any) -> float | tuple[float, float]:
+    """Check the parameter `mask_ratio`.
+
+    Parameters
+    ----------
+    ratio : float or sequence of two
+        A share, or a range of shares.
+
+    Returns
+    -------
+    level : float or (float, float)
+        A range only where its ends differ.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> from sklearn_repr.estimators._parts import resolve_mask_ratio
+    >>> resolve_mask_ratio([0.5, 0.5])
+    0.5
+    """
+    ends: tuple[Any, ...] = (
+        tuple(ratio) if isinstance(ratio, tuple | list) else (ratio, ratio)
+    )
+    numbers = all(isinstance(end, Real) and math.isfinite(end) for end in ends)
+    if len(ends) != 2 or not numbers or not 0 <= ends[0] <= ends[1] < 1:
+        raise ValueError(
+            "mask_ratio must be a share in [0, 1) or a range (low, high) of such;"
+            f" got {ratio!r}."
+        )
+    return float(ends[0]) if ends[0] == ends[1] else ends

@@ -9,6 +9,7 @@ from sklearn_repr.inspection.embedding import (
     uniformity,
 )
 from sklearn_repr.inspection.reconstruction import reconstruction_r2
+from sklearn_repr.inspection.retrieval import retrieval_accuracy
 
 __all__ = [
     "alignment",
@@ -17,5 +18,6 @@ __all__ = [
     "knn_probe_score",
     "linear_probe_score",
     "reconstruction_r2",
+    "retrieval_accuracy",
     "uniformity",
 ]

@@ -189,7 +189,7 @@ def make_masked_network(
             activation=ACTIVATIONS[options.activation],
             dropout=options.dropout,
         )
-        last.append(encoder.head)
+        last.append(encoder.head)  # type: ignore[arg-type]
         hidden = ArchitectureOptions().hidden(d)
     else:
         hidden = options.hidden(d)

@@ -10,14 +10,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["TokenEncoder"]
+__all__ = ["TokenBlock", "TokenEncoder"]
 
 # Width of an attention head
 HEAD = 16
 
 
-class _Block(nn.Module):
-    """Self-attention and a perceptron, each behind a norm and beside a skip."""
+class TokenBlock(nn.Module):
+    """Self-attention and a perceptron, each behind a norm and beside a skip.
+
+    Parameters
+    ----------
+    width : int
+        Width of the tokens, a multiple of 16, the width of a head.
+    activation : torch.nn.Module
+        Of the perceptron.
+    dropout : float
+        Probability of dropping what either adds.
+    """
 
     def __init__(self, width: int, activation: nn.Module, dropout: float):
         super().__init__()
@@ -32,11 +42,21 @@ class _Block(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, attended: Tensor | None = None) -> Tensor:
+        """Map (n, t, width) to the same shape; some tokens may be attended to by none.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, t, width)
+            Tokens.
+        attended : bool Tensor of shape (n, 1, 1, t) or None, default=None
+            Which tokens are attended to; None means all.
+        """
         n, tokens, width = x.shape
         heads = self.attention(self.before_attention(x))
         heads = heads.view(n, tokens, 3, width // HEAD, HEAD).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(*heads.unbind(0))
+        query, key, value = heads.unbind(0)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attended)
         mixed = mixed.transpose(1, 2).reshape(n, tokens, width)
         x = x + self.dropout(self.mix(mixed))
         return x + self.dropout(self.network(x))  # type: ignore[no-any-return]
@@ -52,8 +72,8 @@ class TokenEncoder(nn.Module):
     ----------
     patches : ndarray of shape (d,)
         Number of the patch of each column, from 0.
-    n_components : int
-        Width of the code.
+    n_components : int or None
+        Width of the code; None leaves tokens as they are, without a head.
     width : int, default=64
         Width of the tokens, a multiple of 16, the width of a head.
     depth : int, default=2
@@ -81,11 +101,12 @@ class TokenEncoder(nn.Module):
     """
 
     index: Tensor
+    first: Tensor
 
     def __init__(
         self,
         patches: NDArray[Any],
-        n_components: int,
+        n_components: int | None,
         *,
         width: int = 64,
         depth: int = 2,
@@ -107,21 +128,49 @@ class TokenEncoder(nn.Module):
         for p, columns in enumerate(members):
             padded[p, : len(columns)] = columns
         self.register_buffer("index", padded.flatten(), persistent=False)
+        # hidden are whole patches: any one of their columns tells
+        self.register_buffer(
+            "first", torch.stack([columns[0] for columns in members]), persistent=False
+        )
         self.patches = count
         self.embed = nn.Linear(2 * size, width)
         self.gain = nn.Parameter(1 + 0.5 * torch.randn(count, width))
         self.position = nn.Parameter(0.5 * torch.randn(count, width))
         self.gather = nn.Parameter(0.5 * torch.randn(1, 1, width))
         self.blocks = nn.Sequential(
-            *(_Block(width, activation(), dropout) for _ in range(depth))
+            *(TokenBlock(width, activation(), dropout) for _ in range(depth))
         )
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, n_components)
+        self.head: nn.Module = nn.Identity()
+        if n_components is not None:
+            self.head = nn.Linear(width, n_components)
 
     def forward(self, x: Tensor, visible: Tensor) -> Tensor:
         """Map (n, d) cells, zero where hidden, and their visibility to (n, k)."""
+        return self.head(self.tokens(x, visible)[:, 0])  # type: ignore[no-any-return]
+
+    def tokens(self, x: Tensor, visible: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Return the token that gathers, and one for every patch.
+
+        Parameters
+        ----------
+        x, visible : Tensor of shape (n, d)
+            Cells, zero where hidden, and their visibility.
+        hidden : bool Tensor of shape (n, t) or None, default=None
+            Patches that no other token attends to; None attends to all.
+
+        Returns
+        -------
+        tokens : Tensor of shape (n, 1 + t, width)
+            Behind all blocks and a norm.
+        """
+        attended = None
+        if hidden is not None and bool(hidden.any()):
+            attended = functional.pad(~hidden, (1, 0), value=True)[:, None, None, :]
         cells = functional.pad(x, (0, 1))[:, self.index].view(len(x), self.patches, -1)
         shown = functional.pad(visible, (0, 1))[:, self.index].view(cells.shape)
         tokens = self.embed(torch.cat([cells, shown], dim=2)) * self.gain + self.position
         tokens = torch.cat([self.gather.expand(len(x), 1, -1), tokens], dim=1)
-        return self.head(self.norm(self.blocks(tokens)[:, 0]))  # type: ignore[no-any-return]
+        for block in self.blocks:
+            tokens = block(tokens, attended)
+        return self.norm(tokens)  # type: ignore[no-any-return]

@@ -8,6 +8,8 @@ from sklearn_repr.objectives.composite import Composite
 from sklearn_repr.objectives.contraction import Contraction, jacobian_norm
 from sklearn_repr.objectives.contrastive import NTXent, nt_xent
 from sklearn_repr.objectives.decorrelation import Decorrelation, OrthogonalDecoder
+from sklearn_repr.objectives.joint_embedding import JointEmbedding
+from sklearn_repr.objectives.paired import SymmetricInfoNCE, symmetric_info_nce
 from sklearn_repr.objectives.predictive import PredictiveInfoNCE
 from sklearn_repr.objectives.reconstruction import LOSSES, Reconstruction
 from sklearn_repr.objectives.simsiam import SimSiam
@@ -27,6 +29,7 @@ __all__ = [
     "Composite",
     "Contraction",
     "Decorrelation",
+    "JointEmbedding",
     "KLSparsity",
     "NTXent",
     "Objective",
@@ -35,6 +38,7 @@ __all__ = [
     "Reconstruction",
     "SimSiam",
     "SupCon",
+    "SymmetricInfoNCE",
     "TotalCorrelation",
     "Triplet",
     "VICReg",
@@ -42,5 +46,6 @@ __all__ = [
     "jacobian_norm",
     "nt_xent",
     "supcon",
+    "symmetric_info_nce",
     "triplet",
 ]

@@ -10,9 +10,15 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array, get_tags
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _get_feature_names, validate_data
 
-__all__ = ["check_input_shape", "check_latent", "column_label", "validate_table"]
+__all__ = [
+    "check_input_shape",
+    "check_latent",
+    "column_label",
+    "validate_partner",
+    "validate_table",
+]
 
 
 def column_label(names: Any, index: int) -> str:
@@ -63,22 +69,90 @@ def validate_table(
         ensure_all_finite=False,
         ensure_min_samples=ensure_min_samples,
     )
-    cells = X.data if sparse.issparse(X) else X
+    names = getattr(estimator, "feature_names_in_", None)
     may_miss = get_tags(estimator).input_tags.allow_nan
+    _check_cells(X, "X", largest, names, type(estimator).__name__, may_miss)
+    return X
+
+
+def validate_partner(
+    y: Any,
+    *,
+    who: str,
+    largest: float,
+    n_columns: int | None = None,
+    names: Any = None,
+) -> tuple[Any, Any]:
+    """Validate the other table of rows that come in pairs.
+
+    Parameters
+    ----------
+    y : {array-like, sparse matrix} of shape (n_samples, n_columns) or (n_samples,)
+        The table; of one dimension, it is a single column.
+    who : str
+        Name of the estimator, for messages.
+    largest : float
+        Largest absolute value that the computing dtype can hold.
+    n_columns : int or None, default=None
+        Number of columns seen in fit; None in fit.
+    names : ndarray of str or None, default=None
+        Names of the columns seen in fit.
+
+    Returns
+    -------
+    y : ndarray or CSR matrix of shape (n_samples, n_columns), float32 or float64
+        The validated table.
+    names : ndarray of str or None
+        Names of its columns.
+
+    Raises
+    ------
+    ValueError
+        If there is no table, its columns are not those of fit, or a value is missing,
+        infinite or too large.
+    """
+    if y is None:
+        raise ValueError(f"{who} requires y to be passed, but the target y is None.")
+    found = _get_feature_names(y)
+    y = check_array(
+        y,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        ensure_all_finite=False,
+        ensure_2d=False,
+        input_name="y",
+    )
+    if y.ndim == 1:
+        y = y.reshape(-1, 1)
+    if n_columns not in (None, y.shape[1]):
+        raise ValueError(
+            f"y has {y.shape[1]} features, but {who} is expecting {n_columns} features as"
+            " its second input."
+        )
+    if names is not None and found is not None and not np.array_equal(names, found):
+        raise ValueError(
+            "The feature names of y should match those that were passed during fit:"
+            f" {list(names)}; got {list(found)}."
+        )
+    _check_cells(y, "y", largest, found if names is None else names, who, False)
+    return y, found
+
+
+def _check_cells(
+    X: Any, input_name: str, largest: float, names: Any, who: str, may_miss: bool
+) -> None:
+    cells = X.data if sparse.issparse(X) else X
     if may_miss:
         cells = cells[~np.isnan(cells)]
     # as Python floats: a float32 bound would round up to infinity
     if cells.size and not (
         float(cells.min()) >= -largest and float(cells.max()) <= largest
     ):
-        names = getattr(estimator, "feature_names_in_", None)
-        who = type(estimator).__name__
-        raise ValueError(_describe_bad_cell(X, largest, names, who, may_miss))
-    return X
+        raise ValueError(_describe_bad_cell(X, input_name, largest, names, who, may_miss))
 
 
 def _describe_bad_cell(
-    X: Any, largest: float, names: Any, who: str, may_miss: bool
+    X: Any, input_name: str, largest: float, names: Any, who: str, may_miss: bool
 ) -> str:
     X = X.tocoo() if sparse.issparse(X) else sparse.coo_array(X)
     cells = X.data.astype(np.float64)
@@ -88,18 +162,19 @@ def _describe_bad_cell(
     where = f"column {column_label(names, column)} (row {row})"
     if np.isnan(value):
         return (
-            f"Input X contains NaN: {where}. {who} does not accept missing values;"
-            " put sklearn.impute.SimpleImputer before it in a pipeline, fill them by"
-            " MaskedAutoencoder's impute, or drop the rows."
+            f"Input {input_name} contains NaN: {where}. {who} does not accept missing"
+            " values; put sklearn.impute.SimpleImputer before it in a pipeline, fill them"
+            " by MaskedAutoencoder's impute, or drop the rows."
         )
     if np.isinf(value):
         return (
-            f"Input X contains infinity: {where}. Replace or drop the value before"
-            f" passing the table to {who}."
+            f"Input {input_name} contains infinity: {where}. Replace or drop the value"
+            f" before passing the table to {who}."
         )
     return (
-        f"Input X contains a value too large for dtype('float32'): {value:g} in {where}."
-        f" Rescale or clip the column, or set dtype='float64' where {who} has it."
+        f"Input {input_name} contains a value too large for dtype('float32'): {value:g}"
+        f" in {where}. Rescale or clip the column, or set dtype='float64' where"
+        f" {who} has it."
     )
 
 
