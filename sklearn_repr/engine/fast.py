@@ -14,14 +14,12 @@ from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.flat import can_be_flat, flat_step, flat_zero_grad, flattened
 from sklearn_repr.modules import Autoencoder, ContrastiveNetwork
+from sklearn_repr.modules.frozen import CONTAINERS
 from sklearn_repr.modules.fused import FusedPerceptron, fuse, fused_forward, is_watched
-from sklearn_repr.modules.variational import GaussianEncoder, VariationalNetwork
 from sklearn_repr.objectives import NTXent, Reconstruction
 
 __all__ = ["EVALUATION", "FastPath", "HandStep", "fast_path", "is_undisturbed"]
 
-# modules whose forward is known to call each of their parts once
-CONTAINERS = (Autoencoder, ContrastiveNetwork, VariationalNetwork, GaussianEncoder)
 # callbacks that leave parameters and optimiser where they are
 OWN = (EpochTimer, FiniteLoss, Patience, ProgressBar)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import fields
 from numbers import Integral, Real
@@ -305,15 +306,40 @@ class BaseRepresentation(
         """
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        return self._infer(self.net_.module_.encode, X).astype(X.dtype, copy=False)
+        return self._infer(self.net_.module_.encode, X, dtype=X.dtype)
 
-    def _infer(self, function: Callable[[Tensor], Tensor], X: Any) -> NDArray[Any]:
-        codec = self._codec
+    def _infer(
+        self,
+        function: Callable[..., Tensor],
+        X: Any,
+        *,
+        module: nn.Module | None = None,
+        finish: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
+        dtype: Any = None,
+    ) -> NDArray[Any]:
+        """Apply a function to encoded rows; see :func:`~sklearn_repr.engine.infer`."""
+        codec, own = self._codec, threading.local()
 
         def encode(rows: Any) -> Tensor:
-            return torch.from_numpy(codec.scale(rows)).clamp_(-FAR_OUT, FAR_OUT)
+            # fresh memory for every chunk would cost as much as scaling it
+            if not hasattr(own, "memory"):
+                own.memory = np.empty(rows.shape, codec.dtype)
+            encoded = codec.scale(rows, out=own.memory[: rows.shape[0]])
+            values, cells = torch.from_numpy(encoded), encoded.ravel()
+            # one look at all cells is cheaper than writing them
+            if not np.dot(cells, cells) < FAR_OUT**2:
+                values.clamp_(-FAR_OUT, FAR_OUT)
+            return values
 
-        return infer(function, encode, X, torch.device(self.net_.device))
+        return infer(
+            function,
+            encode,
+            X,
+            torch.device(self.net_.device),
+            module=module,
+            finish=finish,
+            dtype=dtype,
+        )
 
     @property
     def _n_features_out(self) -> int:
