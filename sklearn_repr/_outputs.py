@@ -47,12 +47,18 @@ class Batch:
         True where the corruption replaced a cell; None when it does not say.
     labels : int64 Tensor of shape (n,) or None
         Index of each row's class, -1 where it is unknown; None without labels.
+    index : int64 Tensor of shape (n,) or None
+        Number of each row in the table; filled where pairs are drawn.
+    partners : Tensor of shape (n, n_encoded) or None
+        Clean encoded cells of each row's positive, where that is another row.
     """
 
     values: Tensor
     observed: Tensor | None = None
     mask: Tensor | None = None
     labels: Tensor | None = None
+    index: Tensor | None = None
+    partners: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.values.shape[0])

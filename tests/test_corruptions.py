@@ -113,6 +113,31 @@ def test_a_single_row_has_nobody_to_swap_with():
     assert not corrupted.mask.any()
 
 
+@pytest.mark.parametrize("level", [0.0, 0.05, 0.3, 0.37, 0.6, 0.999, 1.0])
+def test_a_subset_leaves_out_exactly_its_share_but_never_all(level, values):
+    corrupted = corrupt("subset", level, values)
+    expected = min(int(np.floor(round(level * D, 9))), D - 1)
+    assert (corrupted.mask.sum(dim=1) == expected).all()
+    assert (corrupted.values[corrupted.mask] == 0).all()
+    assert torch.equal(corrupted.values[~corrupted.mask], values[~corrupted.mask])
+    if expected > 0:
+        share = corrupted.mask.double().mean(dim=0)
+        np.testing.assert_allclose(share, expected / D, atol=0.05)
+
+
+@pytest.mark.parametrize("level", [0.2, (0.1, 0.4)])
+def test_mixup_lies_between_a_row_and_another(level):
+    rows = torch.eye(6, dtype=torch.float64)
+    mixed = make_corruption("mixup", level)(rows, generator()).values
+    assert ((mixed > 0).sum(dim=1) == 2).all()
+    torch.testing.assert_close(mixed.sum(dim=1), torch.ones(6, dtype=torch.float64))
+    low, high = level if isinstance(level, tuple) else (level, level)
+    share = 1 - mixed.diag()
+    assert ((share >= low - 1e-9) & (share <= high + 1e-9)).all()
+    alone = make_corruption("mixup", 0.5)(rows[:1], generator()).values
+    assert torch.equal(alone, rows[:1])
+
+
 @pytest.mark.parametrize("level", [0.0, 0.05, 0.3, 0.37, 0.6, 1.0])
 def test_scarf_replaces_exactly_the_floor_of_its_share_in_every_row(level, values):
     corrupted = corrupt("scarf", level, values)
@@ -151,7 +176,9 @@ def test_a_callable_is_a_corruption(values):
         wrong(values, generator())
 
 
-@pytest.mark.parametrize("name", ["masking", "salt_and_pepper", "swap", "scarf"])
+@pytest.mark.parametrize(
+    "name", ["masking", "salt_and_pepper", "swap", "scarf", "subset", "mixup"]
+)
 def test_a_share_above_one_is_refused(name):
     with pytest.raises(ValueError, match=r"corruption_level=1\.5 is not a share"):
         make_corruption(name, 1.5)
@@ -165,9 +192,11 @@ def test_a_range_is_drawn_from_for_every_row(name, values):
     else:
         change = (corrupted.values - values).abs()
         size = values.abs() if name == "multiplicative" else values.std(dim=0)
+        if name == "mixup":  # the difference of two rows
+            size = size * 2**0.5
         strength = (change / size).mean(dim=1) / 0.8  # mean of abs of a normal
     assert float(strength.mean()) == pytest.approx(
-        0.4 - 0.05 * (name == "scarf"), abs=0.03
+        0.4 - 0.05 * (name in ("scarf", "subset")), abs=0.03
     )
     fixed = corrupt(name, 0.4, values)
     if fixed.mask is not None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._outputs import Corrupted
 
-__all__ = ["Corruption", "Level", "UserCorruption", "cells_at_rate", "draw_level"]
+__all__ = [
+    "Corruption",
+    "ImageView",
+    "Level",
+    "SequenceView",
+    "ShapedView",
+    "UserCorruption",
+    "cells_at_rate",
+    "draw_between",
+    "draw_level",
+]
 
 # how strong: a number, or a range that every row draws from
 Level = float | tuple[float, float]
@@ -94,6 +105,59 @@ class UserCorruption(Corruption):
         return Corrupted(result)
 
 
+class ShapedView(Corruption):
+    """A corruption of rows that are images or sequences.
+
+    Parameters
+    ----------
+    level : float or (float, float)
+        How strong; a range is drawn from anew for every row.
+    input_shape : sequence of int
+        (channels, height, width) or (channels, length) of a row.
+    """
+
+    # what a row may be, by the number of its sides
+    shapes: ClassVar[dict[int, str]] = {
+        2: "(channels, length)",
+        3: "(channels, height, width)",
+    }
+    kind: ClassVar[str] = "Views of images and sequences"
+
+    def __init__(self, level: Level, input_shape: Sequence[int]):
+        self.level = level
+        self.input_shape = tuple(input_shape)
+        if len(self.input_shape) not in self.shapes:
+            raise ValueError(
+                f"{self.kind} need input_shape={' or '.join(self.shapes.values())};"
+                f" {type(self).__name__} got {self.input_shape}."
+            )
+
+    def shaped(self, values: Tensor) -> Tensor:
+        """Return flat rows as images or sequences, without copying."""
+        return values.view(-1, *self.input_shape)
+
+    def draw(self, values: Tensor, generator: Generator) -> Tensor:
+        """Return the level of every row, (n,)."""
+        level = draw_level(self.level, values, generator)
+        return torch.as_tensor(level, dtype=values.dtype, device=values.device).expand(
+            len(values), 1
+        )[:, 0]
+
+
+class ImageView(ShapedView):
+    """A corruption of rows that are images; see :class:`ShapedView`."""
+
+    shapes = {3: "(channels, height, width)"}  # noqa: RUF012 - annotated above
+    kind = "Views of images"
+
+
+class SequenceView(ShapedView):
+    """A corruption of rows that are sequences; see :class:`ShapedView`."""
+
+    shapes = {2: "(channels, length)"}  # noqa: RUF012 - annotated above
+    kind = "Views of sequences"
+
+
 def draw_level(level: Level, values: Tensor, generator: Generator) -> float | Tensor:
     """Return a fixed level, or one for every row, drawn uniformly from a range."""
     if not isinstance(level, tuple):
@@ -109,3 +173,9 @@ def cells_at_rate(values: Tensor, rate: float | Tensor, generator: Generator) ->
     """Choose every cell independently with probability `rate`."""
     draws = torch.rand(values.shape, generator=generator, device=values.device)
     return draws < rate
+
+
+def draw_between(low: Tensor, high: Tensor, generator: Generator) -> Tensor:
+    """Draw uniformly between two tensors, cell by cell."""
+    draws = torch.rand(low.shape, generator=generator, device=low.device, dtype=low.dtype)
+    return low + (high - low) * draws

@@ -1,39 +1,38 @@
-"""Rows that are images, moved: rotations and translations."""
+"""Rows that are images, moved: crops, flips, rotations and translations."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
 from sklearn_repr._outputs import Corrupted
-from sklearn_repr.corruptions._base import Corruption, Level, draw_level
+from sklearn_repr.corruptions._base import ImageView, draw_between
 
-__all__ = ["Rotation", "Translation"]
+__all__ = ["Crop", "HorizontalFlip", "Rotation", "Translation", "VerticalFlip"]
+
+# Crops are at most this much wider than the image, or higher, by the paper's setting
+STRETCH = 4 / 3
 
 
-class _Affine(Corruption):
-    """A corruption that resamples images, bilinearly, with encoded zeros outside."""
+class _Affine(ImageView):
+    """A view that resamples images bilinearly."""
 
-    def __init__(self, level: Level, input_shape: Sequence[int]):
-        self.level = level
-        self.input_shape = tuple(input_shape)
-        if len(self.input_shape) != 3:
-            raise ValueError(
-                "Rotations and translations need input_shape=(channels, height, width);"
-                f" got {self.input_shape}."
-            )
+    # what lies outside an image: encoded zeros, or its border
+    padding: ClassVar[str] = "zeros"
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Move every image by its own draw; see :class:`Corruption`."""
-        images = values.view(-1, *self.input_shape)
+        images = self.shaped(values)
         grid = functional.affine_grid(
             self.matrices(values, generator), list(images.shape), align_corners=False
         )
-        moved = functional.grid_sample(images, grid, align_corners=False)
+        moved = functional.grid_sample(
+            images, grid, padding_mode=self.padding, align_corners=False
+        )
         return Corrupted(moved.reshape(values.shape))
 
     def matrices(self, values: Tensor, generator: Generator) -> Tensor:
@@ -42,13 +41,8 @@ class _Affine(Corruption):
 
     def _uniform(self, values: Tensor, generator: Generator) -> Tensor:
         """Draw from [-level, level], one a row."""
-        draws = torch.rand(
-            (len(values), 1),
-            generator=generator,
-            device=values.device,
-            dtype=values.dtype,
-        )
-        return ((2 * draws - 1) * draw_level(self.level, values, generator))[:, 0]
+        level = self.draw(values, generator)
+        return draw_between(-level, level, generator)
 
 
 class Rotation(_Affine):
@@ -111,3 +105,104 @@ class Translation(_Affine):
         first = torch.stack([one, zero, right], dim=1)
         second = torch.stack([zero, one, down], dim=1)
         return torch.stack([first, second], dim=1)
+
+
+class Crop(_Affine):
+    """Cut a rectangle out of every image and resize it to the whole.
+
+    The rectangle covers a share of the area drawn from [1 - level, 1]; its sides differ
+    from the image's proportions by a factor of up to 4/3 either way, as far as it still
+    fits in.
+
+    Parameters
+    ----------
+    level : float or (float, float)
+        Largest share of the area to cut off, in [0, 1]; a range is drawn from anew for
+        every row.
+    input_shape : sequence of int
+        (channels, height, width) of a row.
+
+    References
+    ----------
+    Szegedy et al., "Going deeper with convolutions", CVPR 2015, arXiv:1409.4842; as a
+    view, Chen et al., arXiv:2002.05709.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.corruptions import Crop
+    >>> rows = torch.ones(2, 9)
+    >>> Crop(0.5, (1, 3, 3))(rows, torch.Generator()).values.round(decimals=4).unique()
+    tensor([1.])
+    """
+
+    padding = "border"
+
+    def matrices(self, values: Tensor, generator: Generator) -> Tensor:
+        """Draw rectangles; see :class:`Corruption`."""
+        level = self.draw(values, generator)
+        # nothing left at all has no proportions
+        area = draw_between(1 - level, torch.ones_like(level), generator).clamp_min(1e-3)
+        most = (-area.log()).clamp_max(math.log(STRETCH))
+        ratio = draw_between(-most, most, generator)
+        high, wide = (area.log() + ratio).div(2).exp(), (area.log() - ratio).div(2).exp()
+        right = draw_between(wide - 1, 1 - wide, generator)
+        down = draw_between(high - 1, 1 - high, generator)
+        zero = torch.zeros_like(area)
+        first = torch.stack([wide, zero, right], dim=1)
+        second = torch.stack([zero, high, down], dim=1)
+        return torch.stack([first, second], dim=1)
+
+
+class HorizontalFlip(ImageView):
+    """Mirror every image, left to right, with probability `level`.
+
+    Parameters
+    ----------
+    level : float or (float, float)
+        Probability, in [0, 1].
+    input_shape : sequence of int
+        (channels, height, width) of a row.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.corruptions import HorizontalFlip
+    >>> rows = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    >>> HorizontalFlip(1.0, (1, 2, 2))(rows, torch.Generator()).values
+    tensor([[2., 1., 4., 3.]])
+    """
+
+    axis: ClassVar[int] = 3
+
+    def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
+        """Flip images; see :class:`Corruption`."""
+        level = self.draw(values, generator)
+        zero = torch.zeros_like(level)
+        flipped = draw_between(zero, zero + 1, generator) < level
+        images = self.shaped(values)
+        mirrored = images.flip(self.axis)
+        chosen = torch.where(flipped.view(-1, 1, 1, 1), mirrored, images)
+        return Corrupted(chosen.reshape(values.shape))
+
+
+class VerticalFlip(HorizontalFlip):
+    """Turn every image upside down with probability `level`.
+
+    Parameters
+    ----------
+    level : float or (float, float)
+        Probability, in [0, 1].
+    input_shape : sequence of int
+        (channels, height, width) of a row.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.corruptions import VerticalFlip
+    >>> rows = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    >>> VerticalFlip(1.0, (1, 2, 2))(rows, torch.Generator()).values
+    tensor([[3., 4., 1., 2.]])
+    """
+
+    axis = 2

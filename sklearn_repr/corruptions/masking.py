@@ -1,4 +1,4 @@
-"""Cells wiped out: set to zero, or to the column's extremes."""
+"""Cells wiped out: set to zero, all but a subset, or to the column's extremes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from sklearn_repr._outputs import Corrupted
 from sklearn_repr.corruptions._base import Corruption, Level, cells_at_rate, draw_level
 
-__all__ = ["MaskingNoise", "SaltAndPepperNoise"]
+__all__ = ["ColumnSubset", "MaskingNoise", "SaltAndPepperNoise"]
 
 
 class MaskingNoise(Corruption):
@@ -41,6 +41,45 @@ class MaskingNoise(Corruption):
         """Mask cells; see :class:`Corruption`."""
         level = draw_level(self.level, values, generator)
         mask = cells_at_rate(values, level, generator)
+        return Corrupted(values.masked_fill(mask, 0.0), mask)
+
+
+class ColumnSubset(Corruption):
+    """Let every row keep a random subset of its columns, and set the others to zero.
+
+    Exactly ⌊level · d⌋ cells of each row are wiped out, but never all of them. Which
+    ones is drawn anew for every row, where the paper cuts the columns into fixed subsets.
+
+    Parameters
+    ----------
+    level : float or (float, float)
+        Share of columns to leave out, in [0, 1].
+
+    References
+    ----------
+    Ucar, Hajiramezanali and Edwards, "SubTab: subsetting features of tabular data for
+    self-supervised representation learning", NeurIPS 2021, arXiv:2110.04361.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.corruptions import ColumnSubset
+    >>> ColumnSubset(0.5)(torch.ones(2, 4), torch.Generator()).values.sum(dim=1)
+    tensor([2., 2.])
+    """
+
+    def __init__(self, level: Level):
+        self.level = level
+
+    def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
+        """Leave columns out; see :class:`Corruption`."""
+        width = values.shape[1]
+        level = draw_level(self.level, values, generator)
+        # the tiny addend keeps a product like 0.3 * 10 = 2.9999... at its meaning
+        count = torch.as_tensor(level * width + 1e-6, device=values.device).floor()
+        draws = torch.rand(values.shape, generator=generator, device=values.device)
+        rank = draws.argsort(dim=1).argsort(dim=1)
+        mask = rank < count.clamp_max(width - 1)
         return Corrupted(values.masked_fill(mask, 0.0), mask)
 
 

@@ -1,6 +1,9 @@
-"""Several corrupted copies of every row; two of them are views to be contrasted."""
+"""Corruptions after each other, and several corrupted copies of every row."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Generator, Tensor
@@ -8,7 +11,52 @@ from torch import Generator, Tensor
 from sklearn_repr._outputs import Corrupted
 from sklearn_repr.corruptions._base import Corruption
 
-__all__ = ["Copies", "TwoViews"]
+__all__ = ["Composed", "Copies", "TwoViews"]
+
+
+class Composed(Corruption):
+    """Corrupt rows by several corruptions, one after the other.
+
+    Parameters
+    ----------
+    corruptions : sequence of Corruption
+        In the order in which they act. Each learns from the clean rows.
+
+    Notes
+    -----
+    The mask holds every cell that one of them replaced; it is None if one of them may
+    touch any cell.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.corruptions import Composed, GaussianNoise, MaskingNoise
+    >>> both = Composed([GaussianNoise(0.1), MaskingNoise(0.5)])
+    >>> rows = torch.ones(2, 4)
+    >>> both.fit(rows)(rows, torch.Generator()).values.shape
+    torch.Size([2, 4])
+    """
+
+    def __init__(self, corruptions: Sequence[Corruption]):
+        self.corruptions = list(corruptions)
+        self.uses_global_generator = any(c.uses_global_generator for c in corruptions)
+
+    def fit(self, values: Tensor) -> Composed:
+        """Let every corruption learn; see :class:`Corruption`."""
+        for corruption in self.corruptions:
+            corruption.fit(values)
+        return self
+
+    def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
+        """Corrupt rows; see :class:`Corruption`."""
+        masks = []
+        for corruption in self.corruptions:
+            values, mask = corruption(values, generator)
+            masks.append(mask)
+        known = [mask for mask in masks if mask is not None]
+        if len(known) < len(masks):
+            return Corrupted(values)
+        return Corrupted(values, reduce(torch.logical_or, known))
 
 
 class Copies(Corruption):

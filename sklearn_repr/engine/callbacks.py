@@ -129,9 +129,9 @@ class Patience(Callback):  # type: ignore[misc]
     def _is_stuck(self, net: Any, rows: Batch | None) -> bool:
         """Tell no progress at all from overfitting: by the training loss, noise fixed."""
         batches = net.get_iterator(rows)
-        final = net.evaluate(batches, net.corruption_)["loss"]
+        final = net.evaluate(batches, net.inputs_)["loss"]
         net.module_.load_state_dict(self.weights_)
-        start = net.evaluate(batches, net.corruption_)["loss"]
+        start = net.evaluate(batches, net.inputs_)["loss"]
         self.compared_ = start, final
         if self.good_start:
             still = abs(final - start) <= 1e-6 * abs(start)

@@ -12,16 +12,28 @@ from torch import Tensor, nn
 
 from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
+from sklearn_repr.engine.chunked import ChunkedStep
 from sklearn_repr.engine.flat import can_be_flat, flat_step, flat_zero_grad, flattened
+from sklearn_repr.engine.quality import EmbeddingQuality
 from sklearn_repr.modules import Autoencoder, ContrastiveNetwork
 from sklearn_repr.modules.frozen import CONTAINERS
 from sklearn_repr.modules.fused import FusedPerceptron, fuse, fused_forward, is_watched
-from sklearn_repr.objectives import NTXent, Reconstruction
+from sklearn_repr.objectives import (
+    AlignUniform,
+    BarlowTwins,
+    NTXent,
+    Reconstruction,
+    SupCon,
+    Triplet,
+    VICReg,
+)
 
 __all__ = ["EVALUATION", "FastPath", "HandStep", "fast_path", "is_undisturbed"]
 
+# objectives that see nothing of a module's outputs but projections
+OF_PROJECTIONS = (AlignUniform, BarlowTwins, NTXent, SupCon, Triplet, VICReg)
 # callbacks that leave parameters and optimiser where they are
-OWN = (EpochTimer, FiniteLoss, Patience, ProgressBar)
+OWN = (EmbeddingQuality, EpochTimer, FiniteLoss, Patience, ProgressBar)
 
 
 class HandStep:
@@ -111,7 +123,7 @@ class FastPath(NamedTuple):
 
     Attributes
     ----------
-    gradients : HandStep or None
+    gradients : HandStep, ChunkedStep or None
         Replaces forward and backward of a batch; None keeps autograd.
     step : callable
         The optimiser's step.
@@ -119,7 +131,7 @@ class FastPath(NamedTuple):
         Its ``zero_grad``, for gradients by autograd.
     """
 
-    gradients: HandStep | None
+    gradients: HandStep | ChunkedStep | None
     step: Callable[[], Any]
     zero_grad: Callable[[], Any]
 
@@ -154,13 +166,15 @@ def fast_path(net: Any, *, plain_gradients: bool = False) -> Iterator[FastPath]:
     with ExitStack() as stack:
         if flat:
             stack.enter_context(flattened(optimizer))
-        gradients = None
+        gradients: HandStep | ChunkedStep | None = None
         if not (plain_gradients or objective.second_order):
-            gradients = _hand_step(net)
+            gradients = _hand_step(net) if net.chunk_size is None else None
             if type(module) in CONTAINERS:
                 stack.enter_context(fused_forward(_parts(module)))
         step = flat_step(optimizer) if flat else optimizer.step
         zero_grad = flat_zero_grad(optimizer) if flat else optimizer.zero_grad
+        if net.chunk_size is not None:
+            gradients = ChunkedStep(net, zero_grad)
         net.fast_ = FastPath(gradients, step, zero_grad)
         stack.callback(setattr, net, "fast_", None)
         yield net.fast_
@@ -176,7 +190,7 @@ def _hand_step(net: Any) -> HandStep | None:
             return None
         pair, field = (module.encoder, module.decoder), "reconstruction"
         link = module.link
-    elif type(module) is ContrastiveNetwork and type(objective) is NTXent:
+    elif type(module) is ContrastiveNetwork and type(objective) in OF_PROJECTIONS:
         pair, field = (module.encoder, module.head), "projection"
     else:
         return None

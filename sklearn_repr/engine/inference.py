@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from sklearn_repr._outputs import Batch
 from sklearn_repr.engine.batches import BatchIterator
+from sklearn_repr.engine.inputs import Inputs, number_rows
 from sklearn_repr.engine.net import RepresentationNet
 from sklearn_repr.modules.frozen import ALIGNMENT, freeze, is_frozen
 from sklearn_repr.utils.devices import single_thread
@@ -173,7 +174,11 @@ def infer(
 
 
 def evaluate(
-    net: RepresentationNet, rows: Batch, corruption: Any, batch_size: int
+    net: RepresentationNet,
+    rows: Batch,
+    corruption: Any,
+    batch_size: int,
+    pairs: Any = None,
 ) -> float:
     """Return the net's mean loss on `rows` under corruptions that are always the same.
 
@@ -187,6 +192,8 @@ def evaluate(
         Fitted here, on `rows`.
     batch_size : int
         Rows per batch, for objectives that compare rows with each other.
+    pairs : Pairs or None, default=None
+        Fitted here, on `rows`.
 
     Returns
     -------
@@ -194,7 +201,8 @@ def evaluate(
         Mean over rows.
     """
     rows = rows.to(net.device)
-    if corruption is not None:
-        corruption = copy.deepcopy(corruption).fit(rows.values)
+    if pairs is not None:
+        rows = number_rows(rows)
     with single_thread():
-        return net.evaluate(BatchIterator(rows, batch_size), corruption)["loss"]
+        inputs = Inputs.fitted(*copy.deepcopy((corruption, pairs)), rows, rows)
+        return net.evaluate(BatchIterator(rows, batch_size), inputs)["loss"]

@@ -15,13 +15,18 @@ from torch import Tensor
 from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.engine.batches import BatchIterator
 from sklearn_repr.engine.callbacks import StopTraining
+from sklearn_repr.engine.chunked import ChunkedStep, forward_in_chunks
 from sklearn_repr.engine.fast import EVALUATION, FastPath, fast_path, is_undisturbed
-from sklearn_repr.utils.randomness import Seeds, local_torch_seed, make_generator
+from sklearn_repr.engine.inputs import Inputs, number_rows
+from sklearn_repr.utils.randomness import Seeds, make_generator
 
 __all__ = ["RepresentationNet"]
 
 # Rows from which an objective learns its scales before training
 ROWS_TO_FIT_ON = 10_000
+
+# nothing happens to rows
+CLEAN = Inputs()
 
 BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
@@ -43,12 +48,17 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         Seeds of shuffling and corruption.
     alpha : float, default=0.0
         Weight decay of weight matrices; biases and norms have none.
+    chunk_size : int or None, default=None
+        Rows that the module sees at a time; see :class:`ChunkedStep`.
     **kwargs : dict
         skorch's parameters.
     """
 
     # the short cuts in force, see fast_path
     fast_: FastPath | None = None
+    # what happens to a batch; whether the module may draw from the global generator
+    inputs_ = CLEAN
+    replays_draws = False
 
     def __init__(
         self,
@@ -57,10 +67,12 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         *,
         seeds: Seeds,
         alpha: float = 0.0,
+        chunk_size: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(module, criterion, **kwargs)
         self.alpha = alpha
+        self.chunk_size = chunk_size
         self.seeds = seeds
 
     @property
@@ -108,7 +120,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         y : None
             Ignored.
         **fit_params : dict
-            ``corruption``: a Corruption or None.
+            ``corruption``: a Corruption or None; ``pairs``: Pairs or None.
 
         Returns
         -------
@@ -121,19 +133,26 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
                 self.fit_loop(X, **fit_params)
         if self.history and "train_loss" not in self.history[-1]:
             del self.history[-1]  # an epoch that a callback cut short
-        self.corruption_ = None  # it may hold training rows
-        with suppress(StopTraining):
-            self.notify("on_train_end", X=X, y=y)
+        try:
+            with suppress(StopTraining):
+                self.notify("on_train_end", X=X, y=y)
+        finally:
+            self.inputs_ = CLEAN  # the last ones may hold training rows
         return self
 
     def fit_loop(
-        self, X: Batch, y: Any = None, epochs: int | None = None, corruption: Any = None
+        self,
+        X: Batch,
+        y: Any = None,
+        epochs: int | None = None,
+        corruption: Any = None,
+        pairs: Any = None,
     ) -> RepresentationNet:
         """Run the epochs; see :meth:`partial_fit`."""
+        if pairs is not None:
+            X = number_rows(X)
         train, valid = self.get_split_datasets(X)
-        if corruption is not None:
-            corruption.fit(train.values)
-        self.corruption_ = corruption
+        self.inputs_ = inputs = Inputs.fitted(corruption, pairs, X, train)
         batches = self.get_iterator(train, training=True)
         held_out = None if valid is None else self.get_iterator(valid)
         noise = make_generator(self.seeds["corruption"], train.values.device)
@@ -144,18 +163,18 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         }
         self.listening_ = any(_hears_batches(cb) for _, cb in self.callbacks_)
         if self.criterion_.needs_fit:
-            self._fit_objective(train.some(ROWS_TO_FIT_ON), corruption)
+            self._fit_objective(train.some(ROWS_TO_FIT_ON))
         self.criterion_.start_epoch(0, len(train))
         if held_out is not None:
-            self.initial_loss_ = self.evaluate(held_out, corruption)["loss"]
+            self.initial_loss_ = self.evaluate(held_out, inputs)["loss"]
         datasets = {"dataset_train": train, "dataset_valid": valid}
         for _ in range(self.max_epochs if epochs is None else epochs):
             self.notify("on_epoch_begin", **datasets)
             self.criterion_.start_epoch(len(self.history), len(train))
             self._set_training(True)
-            self._record("train", self._run(batches, corruption, noise, training=True))
+            self._record("train", self._run(batches, inputs, noise, training=True))
             if held_out is not None:
-                self._record("valid", self.evaluate(held_out, corruption))
+                self._record("valid", self.evaluate(held_out, inputs))
             if not self.listening_:  # what skorch's Checkpoint expects to find
                 self.history.new_batch()
                 self.history.record_batch("train_loss", self.history[-1]["train_loss"])
@@ -165,7 +184,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         return self
 
     def evaluate(
-        self, batches: Iterable[Batch], corruption: Any = None
+        self, batches: Iterable[Batch], inputs: Inputs = CLEAN
     ) -> dict[str, float]:
         """Return the mean loss and terms under corruptions that are always the same.
 
@@ -173,8 +192,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         ----------
         batches : iterable of Batch
             Clean rows.
-        corruption : Corruption or None, default=None
-            Already fitted.
+        inputs : Inputs, default=Inputs()
+            What happens to them; nothing by default.
 
         Returns
         -------
@@ -182,22 +201,18 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             "loss" and every term by its name.
         """
         self._set_training(False)
-        seed = self.seeds["validation"]
-        noise = make_generator(seed, self.device)
-        if self.criterion_.uses_global_generator or (
-            corruption is not None and corruption.uses_global_generator
-        ):
-            with local_torch_seed(seed):
-                return self._run(batches, corruption, noise, training=False)
-        return self._run(batches, corruption, noise, training=False)
+        noise, seeded = inputs.fixed(
+            self.seeds["validation"],
+            self.device,
+            seeded=self.criterion_.uses_global_generator,
+        )
+        with seeded:
+            return self._run(batches, inputs, noise, training=False)
 
-    def _fit_objective(self, rows: Batch, corruption: Any) -> None:
-        inputs = rows.values
-        if corruption is not None:
-            noise = make_generator(self.seeds["validation"], self.device)
-            inputs, rows.mask = corruption(inputs, noise)
+    def _fit_objective(self, rows: Batch) -> None:
+        noise = make_generator(self.seeds["validation"], self.device)
         with torch.no_grad():
-            self.criterion_.fit(self.module_(inputs), rows)
+            self.criterion_.fit(self.module_(self.inputs_.of(rows, noise)), rows)
 
     def reduce_terms(self, terms: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, which is the weighted sum of terms, and the averaged terms."""
@@ -212,7 +227,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
     def _run(
         self,
         batches: Iterable[Batch],
-        corruption: Any,
+        inputs: Inputs,
         noise: torch.Generator,
         *,
         training: bool,
@@ -227,13 +242,11 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             for batch in batches:
                 if listening:
                     self.notify("on_batch_begin", batch=batch, training=True)
-                inputs = batch.values
-                if corruption is not None:
-                    inputs, batch.mask = corruption(inputs, noise)
+                seen = inputs.of(batch, noise)
                 if fast.gradients is not None:
-                    losses = fast.gradients(inputs, batch)
+                    losses = fast.gradients(seen, batch)
                 else:
-                    outputs = self.module_(inputs)
+                    outputs = forward_in_chunks(self.module_, seen, self.chunk_size)
                     loss, terms = self.reduce_terms(self.criterion_(outputs, batch))
                     losses = {"loss": loss.detach()}
                     losses.update((name, value.detach()) for name, value in terms.items())
@@ -250,7 +263,9 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
                     collected.setdefault(name, []).append(value)
                 sizes.append(len(batch))
                 if listening:
-                    self._tell_batch(batch, loss, outputs)
+                    if isinstance(fast.gradients, ChunkedStep):
+                        outputs = fast.gradients.outputs
+                    self._tell_batch(batch, losses["loss"], outputs)
         share = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
         return {
             name: float(torch.stack(values).double().cpu() @ share)

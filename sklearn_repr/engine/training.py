@@ -18,6 +18,7 @@ from sklearn_repr._outputs import Batch
 from sklearn_repr.engine.batches import AllRows, ShuffledSplit
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.net import RepresentationNet
+from sklearn_repr.engine.quality import EmbeddingQuality
 from sklearn_repr.objectives import Objective
 from sklearn_repr.utils.devices import single_thread
 from sklearn_repr.utils.randomness import Seeds, local_torch_seed
@@ -38,7 +39,8 @@ class TrainingSettings:
     `min_rows` is the smallest batch that the objective can learn from. Without
     `hold_out`, early stopping judges by the training rows: right where nothing can be
     overfitted. `good_start` says that the start is a solution of its own, such as PCA.
-    `label` names the estimator on the progress bar.
+    `label` names the estimator on the progress bar. `chunk_size` is how many rows the
+    module sees at a time, None for a whole batch.
     """
 
     optimizer: str | Callable[..., Any]
@@ -57,6 +59,7 @@ class TrainingSettings:
     hold_out: bool = True
     good_start: bool = False
     label: str = ""
+    chunk_size: int | None = None
 
     def split(self, seeds: Seeds) -> ShuffledSplit | AllRows | None:
         """Return what sets rows apart for early stopping, None without it."""
@@ -77,6 +80,8 @@ def train(
     seeds: Seeds,
     column_names: Any = None,
     global_generator: bool = False,
+    pairs: Any = None,
+    watch_embedding: bool = False,
 ) -> RepresentationNet:
     """Train `module` on `rows`.
 
@@ -99,6 +104,11 @@ def train(
     global_generator : bool, default=False
         Something draws from torch's global generator, as dropout and a user's callback
         may: seed it for the time of training.
+    pairs : Pairs or None, default=None
+        Where the second of two views comes from, if not from the same row.
+    watch_embedding : bool, default=False
+        Record measures of the embedding after every epoch, and warn of its collapse. The
+        corruption, or `pairs`, must make two views.
 
     Returns
     -------
@@ -114,10 +124,12 @@ def train(
     -----
     ConvergenceWarning
         If the loss never fell.
+    CollapseWarning
+        If the embedding that is watched collapsed.
     """
     finite_loss = FiniteLoss(column_names)
     optimizer, options = _resolve_optimizer(settings.optimizer)
-    progress = ProgressBar(settings.label)
+    progress, quality = ProgressBar(settings.label), EmbeddingQuality()
     patience = Patience(
         settings.n_iter_no_change, settings.tol, good_start=settings.good_start
     )
@@ -130,11 +142,13 @@ def train(
         lr=settings.learning_rate_init,
         max_epochs=settings.max_iter,
         batch_size=settings.batch_size,
+        chunk_size=settings.chunk_size,
         train_split=settings.split(seeds),
         callbacks=[
             # ours first: one of the user's may end training
             ("engine_finite_loss", finite_loss),
             ("engine_patience", patience),
+            *([("engine_quality", quality)] if watch_embedding else []),
             *([("engine_progress", progress)] if settings.verbose else []),
             *copy_callbacks(settings.callbacks),
         ],
@@ -151,11 +165,14 @@ def train(
     seeded = local_torch_seed(seeds["dropout"]) if borrow else nullcontext()
     with single_thread(), seeded, closing(progress):
         net.initialize()
-        net.partial_fit(rows, corruption=corruption)
+        net.replays_draws = borrow
+        net.partial_fit(rows, corruption=corruption, pairs=pairs)
     net._set_training(False)
     if not all(bool(torch.isfinite(p).all()) for p in net.module_.parameters()):
         finite_loss.fail(net, rows)
     _warn_if_stuck(net, patience, rows.values.shape[1])
+    if watch_embedding:
+        quality.warn_if_collapsed()
     return net
 
 

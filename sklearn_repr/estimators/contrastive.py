@@ -10,15 +10,24 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import nn
 
 from sklearn_repr._outputs import Batch
-from sklearn_repr.corruptions import CORRUPTIONS, Corruption, TwoViews, make_corruption
+from sklearn_repr.corruptions import (
+    CORRUPTIONS,
+    IMAGE_CORRUPTIONS,
+    NATURAL_LEVELS,
+    SEQUENCE_CORRUPTIONS,
+    Corruption,
+    TwoViews,
+    make_views,
+)
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.engine import RepresentationNet, evaluate
 from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.modules import make_contrastive_network
 from sklearn_repr.objectives import NTXent, Objective
+from sklearn_repr.utils.validation import check_input_shape
 
 __all__ = ["ContrastiveEmbedder"]
 
@@ -74,15 +83,27 @@ class ContrastiveEmbedder(BaseRepresentation):
         The contrastive loss.
     temperature : float, default=0.5
         :math:`\tau`, which divides the similarities.
-    views : str or callable, default="scarf"
-        How each of the two views of a row is made: "gaussian" adds noise in proportion to
-        each column's spread, "multiplicative" multiplies by noise, "masking" sets cells
-        to zero, "salt_and_pepper" to their column's extremes, "swap" to another row's
-        value, "scarf" exactly ⌊level · d⌋ cells of each row to draws from their columns.
-        A callable maps a tensor of scaled rows to one of the same shape.
-    corruption_level : float, default=0.3
-        Standard deviations for "gaussian" and "multiplicative", else the share of cells
-        in [0, 1]; a callable ignores it.
+    views : str, callable or list, default="scarf"
+        How each of the two views of a row is made; a list is applied in its order, and
+        holds names, pairs (name, level), callables or corruptions of
+        :mod:`sklearn_repr.corruptions`. A callable maps a tensor of scaled rows to one of
+        the same shape. Of any row: "gaussian" adds noise in proportion to each column's
+        spread, "multiplicative" multiplies by noise, "masking" sets cells to zero,
+        "salt_and_pepper" to their column's extremes, "swap" to another row's value,
+        "scarf" exactly ⌊level · d⌋ cells of each row to draws from their columns,
+        "subset" exactly as many to zero; "mixup" mixes in another row by a factor of
+        `level`. Of images: "crop" (and resize), "horizontal_flip", "vertical_flip",
+        "rotation", "translation", "blur", "brightness", "contrast", "cutout". Of
+        sequences: "jitter", "scaling", "time_crop", "window_masking", "blur".
+    corruption_level : float, (float, float) or "auto", default="auto"
+        How strong views that bring no level of their own are; a range is drawn from for
+        every row. Standard deviations for "gaussian", "multiplicative", "brightness",
+        "jitter" and "scaling", degrees for "rotation", pixels or steps for "blur", the
+        probability of a flip, else a share in [0, 1]: of cells, of the area for "crop",
+        of the side for "translation" and "cutout", of the length for "time_crop" and
+        "window_masking". "auto" is 0.3, but 0.5 for flips, "brightness", "contrast" and
+        "time_crop", 0.6 for "crop", 0.4 for "cutout", 0.1 for "translation", 1 for "blur"
+        and 15 for "rotation".
     alpha : float, default=0.0
         Weight decay: adds alpha · W to the gradient of every weight matrix W, as the
         penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
@@ -166,8 +187,18 @@ class ContrastiveEmbedder(BaseRepresentation):
         "projection_dim": [Interval(Integral, 1, None, closed="left")],
         "objective": [StrOptions({"nt_xent"})],
         "temperature": [Interval(Real, 0, None, closed="neither")],
-        "views": [StrOptions(set(CORRUPTIONS)), callable],
-        "corruption_level": [Interval(Real, 0, None, closed="left")],
+        "views": [
+            StrOptions({*CORRUPTIONS, *IMAGE_CORRUPTIONS, *SEQUENCE_CORRUPTIONS}),
+            callable,
+            list,
+            tuple,
+        ],
+        "corruption_level": [
+            Interval(Real, 0, None, closed="left"),
+            StrOptions({"auto"}),
+            list,
+            tuple,
+        ],
     }
 
     _shaping: ClassVar[tuple[str, ...]] = (
@@ -193,8 +224,8 @@ class ContrastiveEmbedder(BaseRepresentation):
         projection_dim: int = 64,
         objective: str = "nt_xent",
         temperature: float = 0.5,
-        views: str | Callable[[Tensor], Tensor] = "scarf",
-        corruption_level: float = 0.3,
+        views: Any = "scarf",
+        corruption_level: Any = "auto",
         alpha: float = 0.0,
         optimizer: str | Callable[..., Any] = "adam",
         learning_rate_init: float = 0.001,
@@ -246,21 +277,15 @@ class ContrastiveEmbedder(BaseRepresentation):
         return 256
 
     def _build_corruption(self) -> Corruption:
-        return TwoViews(
-            make_corruption(self.views, self.corruption_level, parameter="views")
-        )
+        shape = self.input_shape
+        if shape is not None:
+            shape = check_input_shape(shape, self.n_features_in_)
+        return TwoViews(make_views(self.views, self.corruption_level, input_shape=shape))
 
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
         self.n_components_ = int(self.n_components)
         width = rows.values.shape[1]
-        if self.views == "scarf" and self.corruption_level * width + 1e-9 < 1:
-            warnings.warn(
-                f"corruption_level={self.corruption_level} of {width} columns is less"
-                " than one cell: both views of a row are the same. Raise it to at least"
-                f" {np.ceil(100 / width) / 100:g}.",
-                UserWarning,
-                stacklevel=2,
-            )
+        self._warn_of_same_views(width)
         return make_contrastive_network(
             self.architecture,
             width,
@@ -268,6 +293,21 @@ class ContrastiveEmbedder(BaseRepresentation):
             self._architecture_options(),
             projection_dim=int(self.projection_dim),
         )
+
+    def _warn_of_same_views(self, width: int) -> None:
+        """Warn if SCARF's share of the columns is less than one cell."""
+        level = self.corruption_level
+        if self.views != "scarf" or isinstance(level, tuple | list):
+            return
+        level = NATURAL_LEVELS["scarf"] if level == "auto" else level
+        if level * width + 1e-9 < 1:
+            warnings.warn(
+                f"corruption_level={level} of {width} columns is less than one cell: both"
+                " views of a row are the same. Raise it to at least"
+                f" {np.ceil(100 / width) / 100:g}.",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _build_objective(self, codec: NumericCodec) -> Objective:
         return NTXent(self.temperature)

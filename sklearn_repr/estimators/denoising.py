@@ -12,6 +12,7 @@ from torch import Tensor
 from sklearn_repr.corruptions import (
     CORRUPTIONS,
     IMAGE_CORRUPTIONS,
+    SEQUENCE_CORRUPTIONS,
     Copies,
     Corruption,
     make_corruption,
@@ -95,8 +96,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         each column's spread, "multiplicative" multiplies by noise, "masking" sets cells
         to zero, "salt_and_pepper" to their column's extremes, "swap" to another row's
         value, "scarf" exactly ⌊level · d⌋ cells of each row to draws from their columns;
-        "rotation" and "translation" move images of `input_shape`. A callable maps a
-        tensor of scaled rows to one of the same shape.
+        "rotation" and "translation" move images of `input_shape`. The other views of
+        :class:`ContrastiveEmbedder` can be named too. A callable maps a tensor of scaled
+        rows to one of the same shape.
     corruption_level : float or (float, float), default=0.3
         Standard deviations for "gaussian" and "multiplicative", degrees for "rotation",
         share of the side for "translation", else the share of cells in [0, 1]; a callable
@@ -186,7 +188,10 @@ class DenoisingAutoencoder(AutoencoderTransformer):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **AutoencoderTransformer._parameter_constraints,
-        "corruption": [StrOptions({*CORRUPTIONS, *IMAGE_CORRUPTIONS}), callable],
+        "corruption": [
+            StrOptions({*CORRUPTIONS, *IMAGE_CORRUPTIONS, *SEQUENCE_CORRUPTIONS}),
+            callable,
+        ],
         "corruption_level": [Interval(Real, 0, None, closed="left"), tuple, list],
         "n_corruptions": [Interval(Integral, 1, None, closed="left")],
     }

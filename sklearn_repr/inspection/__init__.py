@@ -3,6 +3,7 @@
 from sklearn_repr.inspection.embedding import (
     alignment,
     effective_rank,
+    infonce_bound,
     knn_probe_score,
     linear_probe_score,
     uniformity,
@@ -12,6 +13,7 @@ from sklearn_repr.inspection.reconstruction import reconstruction_r2
 __all__ = [
     "alignment",
     "effective_rank",
+    "infonce_bound",
     "knn_probe_score",
     "linear_probe_score",
     "reconstruction_r2",

@@ -19,6 +19,7 @@ from sklearn.utils.validation import column_or_1d
 __all__ = [
     "alignment",
     "effective_rank",
+    "infonce_bound",
     "knn_probe_score",
     "linear_probe_score",
     "uniformity",
@@ -157,6 +158,56 @@ def effective_rank(Z: Any) -> float:
         return 0.0
     share = spectrum / spectrum.sum()
     return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def infonce_bound(scores: Any) -> float:
+    r"""Lower bound on the mutual information of pairs, in nats, from N × N scores.
+
+    .. math:: \frac1N \sum_i \log \frac{e^{f(x_i, y_i)}}
+              {\frac1N \sum_j e^{f(x_i, y_j)}} \le \log N
+
+    Parameters
+    ----------
+    scores : array-like of shape (n_pairs, n_pairs)
+        The critic's value f of every x with every y, partners on the diagonal; for
+        embeddings, their similarities divided by the temperature.
+
+    Returns
+    -------
+    bound : float
+        At most log N, however strongly the partners depend on each other. In expectation
+        at most their mutual information, which it approaches with many pairs if
+        f = log p(y | x) - log p(y), up to a function of x.
+
+    Raises
+    ------
+    ValueError
+        If `scores` is not square.
+
+    References
+    ----------
+    van den Oord, Li and Vinyals, "Representation learning with contrastive predictive
+    coding" (2018), arXiv:1807.03748.
+
+    Poole, Ozair, van den Oord, Alemi and Tucker, "On variational bounds of mutual
+    information", ICML 2019, arXiv:1905.06922.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_repr.inspection import infonce_bound
+    >>> round(infonce_bound(100 * np.eye(8)), 4)  # log(8)
+    2.0794
+    """
+    critic: NDArray[np.float64] = check_array(
+        scores, dtype=np.float64, input_name="scores"
+    )
+    n, width = critic.shape
+    if n != width:
+        raise ValueError(
+            f"scores must be square, partners on the diagonal; got shape {critic.shape}."
+        )
+    return float(np.mean(np.diag(critic) - logsumexp(critic, axis=1)) + np.log(n))
 
 
 def linear_probe_score(Z: Any, y: Any, *, cv: int = 5, random_state: Any = 0) -> float:

@@ -1,7 +1,7 @@
 """Networks: tensors in, Outputs out."""
 
 from sklearn_repr.modules.autoencoder import Autoencoder
-from sklearn_repr.modules.contrastive import ContrastiveNetwork
+from sklearn_repr.modules.contrastive import ContrastiveNetwork, SelfPredictiveNetwork
 from sklearn_repr.modules.factory import make_autoencoder, make_contrastive_network
 from sklearn_repr.modules.linear import SkipConnected, principal_subspace
 from sklearn_repr.modules.mlp import ACTIVATIONS, make_mlp
@@ -12,6 +12,7 @@ __all__ = [
     "Autoencoder",
     "ContrastiveNetwork",
     "EMATarget",
+    "SelfPredictiveNetwork",
     "SkipConnected",
     "make_autoencoder",
     "make_contrastive_network",

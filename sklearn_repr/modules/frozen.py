@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sklearn_repr.modules.autoencoder import Autoencoder
-from sklearn_repr.modules.contrastive import ContrastiveNetwork
+from sklearn_repr.modules.contrastive import ContrastiveNetwork, SelfPredictiveNetwork
 from sklearn_repr.modules.fused import Activation, FusedPerceptron, Map, fuse, is_watched
 from sklearn_repr.modules.masked import MaskedNetwork, MaskInputs
 from sklearn_repr.modules.variational import GaussianEncoder, VariationalNetwork
@@ -23,7 +23,13 @@ ALIGNMENT = 8
 # ... and for results that are narrower than this
 NARROW = 16
 # modules whose forward is known to call each of their parts once
-CONTAINERS = (Autoencoder, ContrastiveNetwork, VariationalNetwork, GaussianEncoder)
+CONTAINERS = (
+    Autoencoder,
+    ContrastiveNetwork,
+    SelfPredictiveNetwork,
+    VariationalNetwork,
+    GaussianEncoder,
+)
 
 
 class FrozenPerceptron(nn.Module):

@@ -35,12 +35,21 @@ class Objective(nn.Module):
     second_order : bool
         True if the terms hold derivatives of the module, so that their gradient needs
         second ones.
+    needs_labels : bool
+        True if the terms read ``Batch.labels``.
+    needs_prediction : bool
+        True if the terms read ``Outputs.prediction``.
+    needs_target : bool
+        True if the terms read ``Outputs.target``.
     """
 
     needs_fit = False
     settled = True
     uses_global_generator = False
     second_order = False
+    needs_labels = False
+    needs_prediction = False
+    needs_target = False
 
     def __init__(self, weights: Mapping[str, float] | None = None):
         super().__init__()

@@ -45,6 +45,9 @@ class Composite(Objective):
             part.uses_global_generator for part in objectives
         )
         self.second_order = any(part.second_order for part in objectives)
+        self.needs_labels = any(part.needs_labels for part in objectives)
+        self.needs_prediction = any(part.needs_prediction for part in objectives)
+        self.needs_target = any(part.needs_target for part in objectives)
 
     def fit(self, outputs: Outputs, target: Batch) -> Composite:
         """Fit every part; see :class:`Objective`."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._views import two_views
 
 __all__ = ["NTXent", "nt_xent"]
 
+# CLIP's bound of a learned temperature, 0.01: below it training becomes unstable
+LEAST_LOG = math.log(0.01)
 
-def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float | Tensor) -> Tensor:
     r"""Normalised temperature-scaled cross entropy of N pairs.
 
     .. math:: \ell_i = -\log \frac{\exp(s_{i,p(i)} / \tau)}
@@ -27,7 +32,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     ----------
     first, second : Tensor of shape (N, p)
         The two views' projections.
-    temperature : float
+    temperature : float or 0-d Tensor
         :math:`\tau > 0`.
 
     Returns
@@ -65,6 +70,8 @@ class NTXent(Objective):
     ----------
     temperature : float, default=0.5
         Divides the cosine similarities.
+    learn_temperature : bool, default=False
+        Start from `temperature` and learn its logarithm; it stays at or above 0.01.
     weights : mapping of str to float, optional
         See :class:`Objective`.
 
@@ -79,14 +86,20 @@ class NTXent(Objective):
     """
 
     def __init__(
-        self, temperature: float = 0.5, weights: Mapping[str, float] | None = None
+        self,
+        temperature: float = 0.5,
+        learn_temperature: bool = False,
+        weights: Mapping[str, float] | None = None,
     ):
         super().__init__(weights)
         self.temperature = temperature
+        if learn_temperature:
+            self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the loss of every row; see :class:`Objective`."""
-        if outputs.projection is None or len(outputs.projection) != 2 * len(target):
-            raise ValueError("NTXent needs the projections of two views of every row.")
-        first, second = torch.split(outputs.projection, len(target))
-        return {"nt_xent": nt_xent(first, second, self.temperature)}
+        first, second = two_views(outputs.projection, len(target), "NTXent")
+        temperature: float | Tensor = self.temperature
+        if hasattr(self, "log_temperature"):
+            temperature = self.log_temperature.clamp(min=LEAST_LOG).exp()
+        return {"nt_xent": nt_xent(first, second, temperature)}

@@ -1,0 +1,232 @@
+"""Which rows are positives of which: a layer of its own, before the views."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from sklearn_repr._outputs import Batch
+
+__all__ = ["LabelPairs", "NeighborPairs", "Pairs", "TimePairs"]
+
+# Rows whose distances to all others are held in memory at a time
+CHUNK = 512
+
+
+class Pairs:
+    """Draw a positive for every row, uniformly from that row's candidates.
+
+    Candidates are training rows only, for the rows that are held out as well. A row
+    without candidates is its own positive.
+
+    Notes
+    -----
+    A subclass fills `_candidates`. All of a row's candidates stand next to each other in
+    one pool, perhaps with the row itself among them, which is never drawn.
+
+    References
+    ----------
+    Schneider, Lee and Mathis, "Learnable latent embeddings for joint behavioural and
+    neural analysis", Nature 617 (2023), arXiv:2204.00673: the distribution of positives
+    is apart from the loss.
+    """
+
+    def fit(self, rows: Batch, train: Batch) -> Pairs:
+        """Find every row's candidates.
+
+        Parameters
+        ----------
+        rows : Batch
+            The whole table.
+        train : Batch
+            The rows of it that may be candidates, with their ``index`` in it.
+
+        Returns
+        -------
+        self : Pairs
+            Itself.
+        """
+        assert train.index is not None  # noqa: S101 - the engine numbers the rows
+        self.values_ = rows.values
+        pool, self.start_, self.count_, self.own_ = self._candidates(rows, train.index)
+        self.pool_ = pool if len(pool) else train.index[:1]
+        return self
+
+    def draw(self, batch: Batch, generator: Generator) -> Tensor:
+        """Return the values of one positive for each row of the batch.
+
+        Parameters
+        ----------
+        batch : Batch
+            Rows of the table that `fit` saw, with their ``index`` in it.
+        generator : Generator
+            Source of randomness, on the device of the values.
+
+        Returns
+        -------
+        partners : Tensor of shape (n, d)
+            Clean encoded rows.
+        """
+        assert batch.index is not None  # noqa: S101 - the engine numbers the rows
+        index = batch.index
+        own = self.own_[index]
+        inside = own >= 0
+        others = self.count_[index] - inside.long()
+        draws = torch.rand(
+            len(index), generator=generator, device=index.device, dtype=torch.float64
+        )
+        pick = torch.minimum((draws * others).long(), others - 1)
+        pick = pick + (inside & (pick >= own)).long()
+        place = (self.start_[index] + pick).clamp(0, len(self.pool_) - 1)
+        partners = torch.where(others > 0, self.pool_[place], index)
+        return self.values_[partners]
+
+    def _candidates(
+        self, rows: Batch, train: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the pool and, for each row, where its part starts, its size, own rank.
+
+        The last is the place of the row itself within its part, -1 where it has none.
+        """
+        raise NotImplementedError
+
+
+class LabelPairs(Pairs):
+    """Positives are the other rows of the same class.
+
+    Unlabelled rows, and the only row of a class, are their own positives.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr._outputs import Batch
+    >>> from sklearn_repr.corruptions import LabelPairs
+    >>> labels, index = torch.tensor([0, 1, 0, -1]), torch.arange(4)
+    >>> rows = Batch(10.0 * index.unsqueeze(1), labels=labels, index=index)
+    >>> LabelPairs().fit(rows, rows).draw(rows, torch.Generator()).flatten()
+    tensor([20., 10.,  0., 30.])
+    """
+
+    def _candidates(
+        self, rows: Batch, train: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        if rows.labels is None:
+            raise ValueError("LabelPairs needs labels.")
+        known = train[rows.labels[train] >= 0]
+        classes, order = rows.labels[known].sort(stable=True)
+        pool = known[order]
+        start = torch.searchsorted(classes, rows.labels)
+        stop = torch.searchsorted(classes, rows.labels, right=True)
+        own = torch.full_like(start, -1)
+        own[pool] = torch.arange(len(pool), device=pool.device) - start[pool]
+        return pool, start, stop - start, own
+
+
+class TimePairs(Pairs):
+    """Positives are rows at most `window` rows before or after; rows are in order.
+
+    Parameters
+    ----------
+    window : int
+        How many rows are near in time.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr._outputs import Batch
+    >>> from sklearn_repr.corruptions import TimePairs
+    >>> index = torch.arange(2)
+    >>> rows = Batch(10.0 * index.unsqueeze(1), index=index)
+    >>> TimePairs(1).fit(rows, rows).draw(rows, torch.Generator()).flatten()
+    tensor([10.,  0.])
+    """
+
+    def __init__(self, window: int):
+        self.window = window
+
+    def _candidates(
+        self, rows: Batch, train: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        pool = train.sort().values
+        now = torch.arange(len(rows), device=pool.device)
+        start = torch.searchsorted(pool, now - self.window)
+        stop = torch.searchsorted(pool, now + self.window, right=True)
+        own = torch.full_like(start, -1)
+        own[pool] = torch.arange(len(pool), device=pool.device) - start[pool]
+        return pool, start, stop - start, own
+
+
+class NeighborPairs(Pairs):
+    """Positives are the nearest rows of the encoded table, by Euclidean distance.
+
+    Parameters
+    ----------
+    n_neighbors : int
+        How many, the row itself apart.
+
+    References
+    ----------
+    Dwibedi et al., "With a little help from my friends: nearest-neighbor contrastive
+    learning of visual representations", ICCV 2021, arXiv:2104.14548 (in the embedding).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr._outputs import Batch
+    >>> from sklearn_repr.corruptions import NeighborPairs
+    >>> index = torch.arange(4)
+    >>> rows = Batch(torch.tensor([[0.0], [1.0], [9.0], [7.0]]), index=index)
+    >>> NeighborPairs(1).fit(rows, rows).draw(rows, torch.Generator()).flatten()
+    tensor([1., 0., 7., 9.])
+    """
+
+    def __init__(self, n_neighbors: int):
+        self.n_neighbors = n_neighbors
+
+    def _candidates(
+        self, rows: Batch, train: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        n, k = len(rows), min(self.n_neighbors, len(train) - 1)
+        pool = train[nearest(rows.values, train, k)].flatten()
+        count = torch.full((n,), k, device=train.device)
+        return (
+            pool,
+            k * torch.arange(n, device=train.device),
+            count,
+            count.new_full((n,), -1),
+        )
+
+
+def nearest(values: Tensor, among: Tensor, k: int) -> Tensor:
+    """Return where in `among` each row's k nearest other rows stand.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n, d)
+        Rows.
+    among : int64 Tensor of shape (m,)
+        Numbers of the rows that may be neighbours.
+    k : int
+        Less than m.
+
+    Returns
+    -------
+    places : int64 Tensor of shape (n, k)
+        Positions in `among`, nearest first.
+    """
+    # near the origin squared distances lose least to rounding
+    centred = values - values.mean(dim=0)
+    others = centred[among]
+    lengths = others.square().sum(dim=1)
+    place = torch.full((len(values),), -1, device=among.device)
+    place[among] = torch.arange(len(among), device=among.device)
+    found = []
+    for start in range(0, len(values), CHUNK):
+        part = slice(start, start + CHUNK)
+        # without the row's own length, which is the same for all
+        distance = torch.addmm(lengths, centred[part], others.T, alpha=-2)
+        own = place[part]
+        inside = own >= 0
+        distance[inside.nonzero().squeeze(1), own[inside]] = torch.inf
+        found.append(distance.topk(k, dim=1, largest=False).indices)
+    return torch.cat(found)

@@ -1,0 +1,92 @@
+"""What happens to a batch before the module sees it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from sklearn_repr._outputs import Batch
+from sklearn_repr.utils.randomness import local_torch_seed, make_generator
+
+__all__ = ["Inputs", "number_rows"]
+
+
+class Inputs(NamedTuple):
+    """Pairs and corruption, both fitted.
+
+    Attributes
+    ----------
+    corruption : Corruption or None
+        Turns clean rows into what the module sees.
+    pairs : Pairs or None
+        Draws a positive for every row, which is then corrupted like the row itself.
+    """
+
+    corruption: Any = None
+    pairs: Any = None
+
+    @classmethod
+    def fitted(cls, corruption: Any, pairs: Any, rows: Batch, train: Batch) -> Inputs:
+        """Let both learn; see :class:`Corruption` and :class:`Pairs`."""
+        if pairs is not None:
+            pairs.fit(rows, train)
+        if corruption is not None:
+            corruption.fit(train.values)
+        return cls(corruption, pairs)
+
+    def of(self, batch: Batch, generator: Generator) -> Tensor:
+        """Return what the module sees of a batch, and note in it what was done.
+
+        Parameters
+        ----------
+        batch : Batch
+            Clean rows; its mask and partners are filled here.
+        generator : Generator
+            Source of randomness.
+
+        Returns
+        -------
+        values : Tensor of shape (m * n, d)
+            m copies of n rows, copy after copy; with pairs, rows and then partners.
+        """
+        values = batch.values
+        if self.pairs is not None:
+            batch.partners = self.pairs.draw(batch, generator)
+            values = torch.cat([values, batch.partners])
+        if self.corruption is not None:
+            values, batch.mask = self.corruption(values, generator)
+        return values
+
+    def fixed(
+        self, seed: int, device: torch.device | str, *, seeded: bool = False
+    ) -> tuple[Generator, AbstractContextManager[None]]:
+        """Return what makes the draws always the same: a generator, and a context.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of both.
+        device : torch.device or str
+            Where the values are.
+        seeded : bool, default=False
+            Something else draws from torch's global generator too.
+
+        Returns
+        -------
+        generator : Generator
+            To draw from.
+        context : context manager
+            In which torch's global generator is seeded, where anything draws from it.
+        """
+        draws = self.corruption is not None and self.corruption.uses_global_generator
+        context = local_torch_seed(seed) if draws or seeded else nullcontext()
+        return make_generator(seed, device), context
+
+
+def number_rows(rows: Batch) -> Batch:
+    """Note in every row where in the table it stands, so that pairs can find it."""
+    rows.index = torch.arange(len(rows), device=rows.values.device)
+    return rows

@@ -1,0 +1,186 @@
+"""Whether the embedding spreads or collapses while it is trained."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from skorch.callbacks import Callback
+from torch import Tensor
+from torch.nn import functional
+
+from sklearn_repr._outputs import Batch
+from sklearn_repr.exceptions import CollapseWarning
+from sklearn_repr.objectives.align_uniform import alignment, uniformity
+
+__all__ = ["QUALITY_PREFIX", "EmbeddingQuality", "effective_rank", "spread"]
+
+QUALITY_PREFIX = "embedding_"
+# Training rows that are looked at, evenly spread over all
+ROWS = 256
+# An embedding whose spread falls below this share of what it was has collapsed
+SPREAD_KEPT = 0.1
+# Directions in use, beyond the first, below this share of what they were
+RANK_KEPT = 0.1
+
+
+def spread(z: Tensor) -> Tensor:
+    r"""Return the standard deviation of unit vectors around their mean.
+
+    .. math:: \sqrt{\tfrac1n \sum_i \|\bar z_i - \tfrac1n \textstyle\sum_j \bar z_j\|^2}
+
+    Parameters
+    ----------
+    z : Tensor of shape (n, p)
+        Embeddings; scaled to unit length here.
+
+    Returns
+    -------
+    spread : 0-d Tensor
+        0 if all point the same way, at most 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.engine.quality import spread
+    >>> spread(torch.tensor([[1.0, 0.0], [-5.0, 0.0]]))
+    tensor(1.)
+    """
+    unit = functional.normalize(z, dim=1)
+    return (unit - unit.mean(dim=0)).square().sum(dim=1).mean().sqrt()
+
+
+def effective_rank(z: Tensor) -> Tensor:
+    r"""Exponential of the entropy of the spectrum; RankMe.
+
+    The same number as :func:`sklearn_repr.inspection.effective_rank`, from the
+    eigenvalues of the smaller Gram matrix, which is faster.
+
+    Parameters
+    ----------
+    z : Tensor of shape (n, p)
+        Embeddings.
+
+    Returns
+    -------
+    rank : 0-d Tensor, float64
+        Directions in use; 0 if all rows are the same.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.engine.quality import effective_rank
+    >>> round(float(effective_rank(torch.eye(4))), 3)
+    3.0
+    """
+    centred = (z - z.mean(dim=0)).double()
+    gram = centred.T @ centred if z.shape[1] <= len(z) else centred @ centred.T
+    squares = torch.linalg.eigvalsh(gram)
+    rounding = torch.finfo(z.dtype).eps * z.abs().max() * max(z.shape)
+    values = squares[squares > rounding**2].sqrt()
+    share = values / values.sum()
+    return torch.exp(-(share * share.log()).sum()) * bool(len(values))
+
+
+class EmbeddingQuality(Callback):  # type: ignore[misc]
+    """Record alignment, uniformity, effective rank and spread after every epoch.
+
+    All are taken on at most 256 training rows: alignment between two views of them (or
+    between positives), the others on the rows themselves. ``start_`` holds what they
+    were before training.
+    """
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget earlier training."""
+        self.start_: dict[str, float] = {}
+        self.end_: dict[str, float] = {}
+
+    def on_epoch_begin(
+        self, net: Any, dataset_train: Batch | None = None, **kwargs: Any
+    ) -> None:
+        """Look at the embedding before training."""
+        if not self.start_ and dataset_train is not None:
+            self.rows_ = dataset_train.some(ROWS)
+            self.start_ = self.measure(net, self.rows_)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Look at the embedding, and write to the net's history."""
+        for name, value in self.measure(net, self.rows_).items():
+            net.history.record(QUALITY_PREFIX + name, value)
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Look at the embedding that is kept."""
+        if self.start_:
+            self.end_ = self.measure(net, self.rows_)
+            del self.rows_
+
+    def measure(self, net: Any, rows: Batch) -> dict[str, float]:
+        """Return the measures by name.
+
+        Parameters
+        ----------
+        net : RepresentationNet
+            In training.
+        rows : Batch
+            Some of its training rows.
+
+        Returns
+        -------
+        measures : dict of str to float
+            "alignment", "uniformity", "effective_rank" and "spread" of the embedding, and
+            "projection_spread" where there is a projection.
+        """
+        noise, seeded = net.inputs_.fixed(net.seeds["validation"], rows.values.device)
+        net._set_training(False)
+        with torch.no_grad(), seeded:
+            views = net.inputs_.of(rows, noise)
+            outputs = net.module_(torch.cat([rows.values, views]))
+            clean, first, second, *_ = torch.split(outputs.embedding, len(rows))
+            measures = {
+                "alignment": alignment(first, second).mean(),
+                "uniformity": uniformity(clean),
+                "effective_rank": effective_rank(clean),
+                "spread": spread(clean),
+            }
+            if outputs.projection is not None:
+                measures["projection_spread"] = spread(outputs.projection[: len(rows)])
+        return {name: float(value) for name, value in measures.items()}
+
+    def warn_if_collapsed(self) -> None:
+        """Compare the trained embedding with what it was before training.
+
+        Warns
+        -----
+        CollapseWarning
+            If all embeddings, or all projections, point the same way, or if next to all
+            variation is along one direction.
+        """
+        start, end = self.start_, self.end_
+        if not end:
+            return
+        for name in ("spread", "projection_spread"):
+            if end.get(name, 0.0) < SPREAD_KEPT * start.get(name, 0.0):
+                what = "embedding" if name == "spread" else "projection"
+                _warn(
+                    f"{what}s of all rows point nearly the same way (spread"
+                    f" {end[name]:.2g}; {start[name]:.2g} before training)"
+                )
+                return
+        before, after = start["effective_rank"] - 1, end["effective_rank"] - 1
+        if after < RANK_KEPT * before:
+            _warn(
+                f"embeddings vary along {1 + after:.3g} directions only ({1 + before:.3g}"
+                " before training)"
+            )
+
+
+def _warn(finding: str) -> None:
+    warnings.warn(
+        f"The representation collapsed: the {finding}. Use an objective that keeps rows"
+        " apart ('nt_xent', 'vicreg', 'barlow_twins'); with 'byol' and 'simsiam' keep"
+        " predictor=True; lower learning_rate_init or corruption_level, or raise"
+        " batch_size.",
+        CollapseWarning,
+        stacklevel=2,
+    )
