@@ -18,6 +18,7 @@ from sklearn_repr.engine.callbacks import StopTraining
 from sklearn_repr.engine.chunked import ChunkedStep, forward_in_chunks
 from sklearn_repr.engine.fast import EVALUATION, FastPath, fast_path, is_undisturbed
 from sklearn_repr.engine.inputs import Inputs, number_rows
+from sklearn_repr.engine.means import Means
 from sklearn_repr.utils.randomness import Seeds, make_generator
 
 __all__ = ["RepresentationNet"]
@@ -233,8 +234,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         training: bool,
     ) -> dict[str, float]:
         listening = training and self.listening_
-        collected: dict[str, list[Tensor]] = {}
-        sizes: list[int] = []
+        means = Means()
         path = fast_path(self, plain_gradients=listening)
         # such as the targets that follow the weights
         after_step = getattr(self.module_, "after_step", None)
@@ -259,18 +259,12 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
                     fast.step()
                     if after_step is not None:
                         after_step()
-                for name, value in losses.items():
-                    collected.setdefault(name, []).append(value)
-                sizes.append(len(batch))
+                means.add(losses, len(batch))
                 if listening:
                     if isinstance(fast.gradients, ChunkedStep):
                         outputs = fast.gradients.outputs
                     self._tell_batch(batch, losses["loss"], outputs)
-        share = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
-        return {
-            name: float(torch.stack(values).double().cpu() @ share)
-            for name, values in collected.items()
-        }
+        return means.read()
 
     def _record(self, prefix: str, losses: dict[str, float]) -> None:
         for name, value in losses.items():

@@ -14,7 +14,6 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 from torch import nn
 
-from sklearn_repr._outputs import Batch
 from sklearn_repr.engine.batches import AllRows, ShuffledSplit
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.net import RepresentationNet
@@ -73,7 +72,7 @@ class TrainingSettings:
 def train(
     module: nn.Module,
     objective: Objective,
-    rows: Batch,
+    rows: Any,
     *,
     corruption: Any,
     settings: TrainingSettings,
@@ -91,7 +90,7 @@ def train(
         Returns Outputs; changed in place.
     objective : Objective
         Returns named terms.
-    rows : Batch
+    rows : Batch or RowBlocks
         Encoded rows.
     corruption : Corruption or None
         Applied to every batch.
@@ -156,7 +155,8 @@ def train(
         verbose=0,
         **{f"optimizer__{name}": value for name, value in options.items()},
     )
-    rows = rows.to(settings.device)
+    # partners are looked up in the whole table
+    rows = (rows if pairs is None else rows.whole()).to(settings.device)
     borrow = (
         global_generator
         or objective.uses_global_generator

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from sklearn_repr._outputs import Batch
 from sklearn_repr.corruptions import Corruption
 from sklearn_repr.data import NumericCodec
+from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer, train
 from sklearn_repr.engine.training import OPTIMIZERS
 from sklearn_repr.modules import ACTIVATIONS
@@ -158,7 +159,7 @@ class BaseRepresentation(
             X = self._validate(X, reset=not continuing)
             seeds = Seeds(self.random_state)
             codec = self._codec if continuing else self._fit_codec(X, seeds)
-            rows = codec.encode(X)
+            rows = encode_table(codec, X)
             rows.labels = self._encode_labels(y, len(rows))
             self._check_rows(rows)
             settings = self._training_settings(len(rows))

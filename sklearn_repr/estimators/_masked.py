@@ -120,9 +120,9 @@ class BaseMasked(BaseReconstructor):
             return
         if self.n_components != "auto":
             # missing cells as column means: what scaled rows are centred on
-            whole = Batch(rows.values.nan_to_num())
-            judges = None if held_out is None else Batch(held_out.values.nan_to_num())
-            self._resolve_components(principal_subspace(whole.values), judges)
+            known = rows.sample().values.nan_to_num()
+            judges = held_out and Batch(held_out.sample().values.nan_to_num())
+            self._resolve_components(principal_subspace(known), judges)
             return
         n, d = rows.values.shape
         judged_by = (rows if held_out is None else held_out).some(ROWS_TO_CHOOSE_BY)

@@ -71,7 +71,7 @@ class BaseReconstructor(BaseRepresentation):
             self.n_components_ = int(self.n_components)
         elif subspace is not None and not (self.warm_start and hasattr(self, "net_")):
             share = AUTO_SHARE if self.n_components == "auto" else self.n_components
-            judged_by = None if held_out is None else held_out.values
+            judged_by = None if held_out is None else held_out.sample().values
             self.n_components_ = subspace.count_for_share(float(share), judged_by)
 
     def inverse_transform(self, Z: Any) -> Any:
