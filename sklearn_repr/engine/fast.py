@@ -11,6 +11,7 @@ from skorch.callbacks import EpochTimer
 from torch import Tensor, nn
 
 from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr.engine.bound import BoundStep, bound_step
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.chunked import ChunkedStep
 from sklearn_repr.engine.flat import can_be_flat, flat_step, flat_zero_grad, flattened
@@ -123,7 +124,7 @@ class FastPath(NamedTuple):
 
     Attributes
     ----------
-    gradients : HandStep, ChunkedStep or None
+    gradients : HandStep, BoundStep, ChunkedStep or None
         Replaces forward and backward of a batch; None keeps autograd.
     step : callable
         The optimiser's step.
@@ -131,7 +132,7 @@ class FastPath(NamedTuple):
         Its ``zero_grad``, for gradients by autograd.
     """
 
-    gradients: HandStep | ChunkedStep | None
+    gradients: HandStep | BoundStep | ChunkedStep | None
     step: Callable[[], Any]
     zero_grad: Callable[[], Any]
 
@@ -166,9 +167,10 @@ def fast_path(net: Any, *, plain_gradients: bool = False) -> Iterator[FastPath]:
     with ExitStack() as stack:
         if flat:
             stack.enter_context(flattened(optimizer))
-        gradients: HandStep | ChunkedStep | None = None
+        gradients: HandStep | BoundStep | ChunkedStep | None = None
         if not (plain_gradients or objective.second_order):
-            gradients = _hand_step(net) if net.chunk_size is None else None
+            if net.chunk_size is None:
+                gradients = bound_step(net) or _hand_step(net)
             if type(module) in CONTAINERS:
                 stack.enter_context(fused_forward(_parts(module)))
         step = flat_step(optimizer) if flat else optimizer.step
