@@ -106,10 +106,13 @@ def test_the_same_parameter_has_the_same_text_everywhere():
 
 def test_order_of_parameters_is_that_of_the_design():
     order = [
-        *("n_components", "scaling", "architecture", "input_shape", "patch_size"),
+        *("n_components", "normalize", "scaling"),
+        *("architecture", "input_shape", "patch_size"),
         *("kernel_size", "stride", "hidden_layer_sizes", "activation"),
-        *("dropout", "layer_norm", "linear_skip", "init", "projection_dim", "loss"),
+        *("dropout", "layer_norm", "linear_skip", "init", "projection_dim"),
+        *("predictor", "target_momentum", "loss"),
         *("loss_scale", "decoder", "decoder_variance", "objective", "temperature"),
+        *("learn_temperature", "pairs", "n_neighbors"),
         *("beta", "warm_up", "free_bits", "mask_ratio", "corruption", "views"),
         *(
             "corruption_level",
@@ -118,6 +121,7 @@ def test_order_of_parameters_is_that_of_the_design():
             "optimizer",
             "learning_rate_init",
             "batch_size",
+            "chunk_size",
         ),
         *("max_iter", "early_stopping", "validation_fraction", "n_iter_no_change", "tol"),
         *("warm_start", "callbacks", "device", "dtype", "random_state", "verbose"),

@@ -21,7 +21,12 @@ from sklearn_repr import (
 )
 from sklearn_repr._outputs import Batch
 from sklearn_repr.engine import net as net_module
-from sklearn_repr.engine.fast import FastPath, HandStep, fast_path
+from sklearn_repr.engine.fast import (
+    OF_PROJECTIONS,
+    FastPath,
+    HandStep,
+    fast_path,
+)
 from sklearn_repr.engine.flat import (
     can_be_flat,
     flat_step,
@@ -38,7 +43,7 @@ from sklearn_repr.modules import (
 )
 from sklearn_repr.modules.fused import fuse, fused_forward
 from sklearn_repr.modules.tied import tied_mlp
-from sklearn_repr.objectives import LOSSES, NTXent, Reconstruction
+from sklearn_repr.objectives import LOSSES, Reconstruction
 from sklearn_repr.utils.randomness import Seeds
 
 SHAPES = [(5, 2), (7, 13, 3), (32, 64, 32, 8), (100, 300, 11)]
@@ -126,7 +131,9 @@ def test_autograd_of_the_loss_alone_is_enough(loss):
     objective = Reconstruction(loss, weights={"reconstruction": 3.0})
     assert_by_hand(net_of(module, objective), inputs, Batch(x))
     heads = ContrastiveNetwork(perceptron((9, 16, 4)), perceptron((4, 5, 5)))
-    assert_by_hand(net_of(heads, NTXent()), torch.cat([x, inputs]), Batch(x))
+    rows = Batch(x, labels=torch.arange(21) % 3)
+    for objective in OF_PROJECTIONS:
+        assert_by_hand(net_of(heads, objective()), torch.cat([x, inputs]), rows)
 
 
 def test_steps_by_hand_need_weights_of_one_owner_and_nobody_who_listens():
@@ -233,6 +240,10 @@ FITS = [
     AutoencoderTransformer(penalty=["kl_sparsity", "decorrelation"]),
     DenoisingAutoencoder(corruption="swap", early_stopping=False),
     ContrastiveEmbedder(),
+    ContrastiveEmbedder(objective="triplet", pairs="neighbors"),
+    ContrastiveEmbedder(objective="vicreg"),
+    ContrastiveEmbedder(objective="byol", target_momentum=0.5),
+    ContrastiveEmbedder(learn_temperature=True),
     VariationalAutoencoder(),
 ]
 

@@ -31,6 +31,14 @@ OTHER_SETTINGS = [
         0.5, corruption="swap", scaling="robust", early_stopping=False, max_iter=5
     ),
     ContrastiveEmbedder(3, views="gaussian", layer_norm=True, batch_size=5, max_iter=5),
+    ContrastiveEmbedder(2, objective="supcon", normalize=True, max_iter=3),
+    ContrastiveEmbedder(
+        2, objective="vicreg", pairs="neighbors", batch_size=1, max_iter=3
+    ),
+    ContrastiveEmbedder(2, objective="barlow_twins", pairs="time", max_iter=3),
+    ContrastiveEmbedder(2, objective="byol", chunk_size=3, max_iter=3),
+    ContrastiveEmbedder(2, objective="simsiam", pairs="label", max_iter=3),
+    ContrastiveEmbedder(2, objective="triplet", learn_temperature=True, max_iter=3),
     MaskedAutoencoder(
         2, architecture="transformer", hidden_layer_sizes=(16,), loss="cauchy", max_iter=5
     ),

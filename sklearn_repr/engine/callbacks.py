@@ -93,7 +93,8 @@ class Patience(Callback):  # type: ignore[misc]
         self, net: Any, dataset_valid: Batch | None = None, **kwargs: Any
     ) -> None:
         """Count the start as epoch 0 where there are rows to judge it by."""
-        if len(net.history) == 1 and dataset_valid is not None:
+        judged = dataset_valid is not None and net.criterion_.judges
+        if len(net.history) == 1 and judged:
             self._consider(net, net.initial_loss_, epoch=0, keep=True)
 
     def on_epoch_end(
@@ -104,12 +105,12 @@ class Patience(Callback):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         """Compare this epoch with the best so far."""
-        held_out = dataset_valid is not None
+        held_out = dataset_valid is not None and net.criterion_.judges
         epoch = len(net.history)
         loss = net.history[-1]["valid_loss" if held_out else "train_loss"]
         if held_out or net.criterion_.settled:
             self._consider(net, loss, epoch=epoch, keep=held_out)
-        if not net.criterion_.settled:
+        if not (net.criterion_.settled and net.criterion_.judges):
             self.waited_ = 0
         # by a flag, so that the callbacks that come after hear of this epoch too
         net.stop_ = self.waited_ >= self.n_iter_no_change
@@ -125,6 +126,7 @@ class Patience(Callback):  # type: ignore[misc]
         """Put the best weights back."""
         if self.weights_ is not None:
             net.module_.load_state_dict(self.weights_)
+            net.criterion_.load_state_dict(self.learned_)
             self.weights_ = None
 
     def _is_stuck(self, net: Any, rows: Batch | None) -> bool:
@@ -144,13 +146,17 @@ class Patience(Callback):  # type: ignore[misc]
             self.best_loss_ = loss
             self.best_epoch_ = epoch
             if keep:
-                state = net.module_.state_dict()
-                self.weights_ = {k: v.detach().clone() for k, v in state.items()}
+                self.weights_ = _copied(net.module_)
+                self.learned_ = _copied(net.criterion_)
         if loss < self.reference_ - self.tol * abs(loss):
             self.reference_ = loss
             self.waited_ = 0
         else:
             self.waited_ += 1
+
+
+def _copied(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {k: v.detach().clone() for k, v in module.state_dict().items()}
 
 
 def loss_fell(curve: Sequence[float]) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sklearn_repr._outputs import Batch, Outputs
 
@@ -17,14 +16,15 @@ __all__ = ["ChunkedStep", "forward_in_chunks"]
 class ChunkedStep:
     """Loss and gradients of a batch, of which one chunk at a time keeps its graph.
 
-    First all chunks are mapped without a graph, the loss of the whole batch is
-    differentiated as far as the module's outputs, and then each chunk is mapped once
-    more, now with a graph through which its share of that gradient flows back.
+    First all chunks are encoded without a graph, the loss of the whole batch is
+    differentiated as far as the embeddings, and then each chunk is encoded once more, now
+    with a graph through which its share of that gradient flows back.
 
     Parameters
     ----------
     net : RepresentationNet
-        Its ``chunk_size`` is how many rows (of all views) the module sees at a time. Its
+        Its ``chunk_size`` is how many rows (of all views) are encoded at a time. Its
+        module maps rows by ``encode`` and embeddings by ``complete``, and its
         ``reduce_terms`` makes one loss of the objective's terms.
     zero_grad : callable
         Drops earlier gradients.
@@ -36,8 +36,9 @@ class ChunkedStep:
 
     Notes
     -----
-    Time is that of one more forward pass. Dropout draws the same in both. Layers that
-    look at several rows at once, as batch normalisation does, see a chunk of them.
+    Time is that of one more forward pass of the encoder. Dropout draws the same in both.
+    Heads see the whole batch, and may normalise over it; an encoder that does so sees a
+    chunk.
 
     References
     ----------
@@ -53,56 +54,60 @@ class ChunkedStep:
 
     def __call__(self, inputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return "loss" and the terms of a batch by name."""
-        net, chunks = self.net, torch.split(inputs, self.net.chunk_size)
+        net, module = self.net, self.net.module_
+        chunks = torch.split(inputs, net.chunk_size)
         states: list[_Draws | None] = []
-        with torch.no_grad():
-            self.outputs = outputs = _joined(
-                [_noting_draws(net, chunk, states) for chunk in chunks]
-            )
-        leaves = {
-            name: value.requires_grad_() for name, value in _tensors(outputs).items()
-        }
+        embedding, aside = _encoded(net, chunks, states)
+        embedding.requires_grad_()
+        self.outputs = module.complete(embedding, aside)
+        loss, terms = net.reduce_terms(net.criterion_(self.outputs, batch))
         self.zero_grad()
-        loss, terms = net.reduce_terms(net.criterion_(outputs, batch))
         torch.autograd.backward(loss)
-        grads = {n: v.grad for n, v in leaves.items() if v.grad is not None}
-        for leaf in leaves.values():
-            leaf.requires_grad_(False)
         after = _Draws(inputs.device) if net.replays_draws else None
-        pieces = {name: torch.split(g, net.chunk_size) for name, g in grads.items()}
-        for i, (chunk, state) in enumerate(zip(chunks, states, strict=True)):
+        assert embedding.grad is not None  # noqa: S101 - the loss depends on it
+        shares = torch.split(embedding.grad, net.chunk_size)
+        for chunk, share, state in zip(chunks, shares, states, strict=True):
             if state is not None:
                 state.restore()
-            again = _tensors(net.module_(chunk))
-            flowing = [name for name in pieces if again[name].requires_grad]
-            torch.autograd.backward(
-                [again[name] for name in flowing], [pieces[name][i] for name in flowing]
-            )
+            torch.autograd.backward(module.encode(chunk), share)
         if after is not None:
             after.restore()
         return {"loss": loss.detach(), **{k: v.detach() for k, v in terms.items()}}
 
 
-def forward_in_chunks(module: nn.Module, inputs: Tensor, size: int | None) -> Outputs:
-    """Call `module` on at most `size` rows at a time, and join what it says.
+def forward_in_chunks(net: Any, inputs: Tensor) -> Outputs:
+    """Call a net's module, whose encoder sees ``net.chunk_size`` rows at a time.
 
     Parameters
     ----------
-    module : torch.nn.Module
-        Returns Outputs.
+    net : RepresentationNet
+        Its module is called as it is if ``chunk_size`` is None.
     inputs : Tensor of shape (n, d)
         Rows.
-    size : int or None
-        None means all rows at once.
 
     Returns
     -------
     outputs : Outputs
-        Fields with one entry a row; others are dropped if there are several chunks.
+        Without a graph of the encoder if there are chunks.
     """
-    if size is None or len(inputs) <= size:
-        return module(inputs)  # type: ignore[no-any-return]
-    return _joined([module(chunk) for chunk in torch.split(inputs, size)])
+    if net.chunk_size is None:
+        return net.module_(inputs)  # type: ignore[no-any-return]
+    chunks = torch.split(inputs, net.chunk_size)
+    return net.module_.complete(*_encoded(net, chunks, []))  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def _encoded(
+    net: Any, chunks: tuple[Tensor, ...], states: list[_Draws | None]
+) -> tuple[Tensor, Tensor | None]:
+    """Encode chunk by chunk, and note in `states` what the draws of each start from."""
+    embeddings, asides = [], []
+    for chunk in chunks:
+        states.append(_Draws(chunk.device) if net.replays_draws else None)
+        embeddings.append(net.module_.encode(chunk))
+        asides.append(net.module_.aside(chunk))
+    beside = None if asides[0] is None else torch.cat(asides)
+    return torch.cat(embeddings), beside
 
 
 class _Draws:
@@ -118,27 +123,3 @@ class _Draws:
         torch.set_rng_state(self.cpu)
         if self.device is not None:
             torch.cuda.set_rng_state(self.cuda, self.device)
-
-
-def _noting_draws(net: Any, chunk: Tensor, states: list[_Draws | None]) -> Outputs:
-    states.append(_Draws(chunk.device) if net.replays_draws else None)
-    return net.module_(chunk)  # type: ignore[no-any-return]
-
-
-def _tensors(outputs: Outputs) -> dict[str, Tensor]:
-    """Return the fields that hold one entry a row."""
-    n = len(outputs.embedding)
-    values = {field.name: getattr(outputs, field.name) for field in fields(outputs)}
-    return {
-        name: value
-        for name, value in values.items()
-        if isinstance(value, Tensor) and value.ndim and len(value) == n
-    }
-
-
-def _joined(parts: list[Outputs]) -> Outputs:
-    columns = [_tensors(part) for part in parts]
-    outputs = Outputs(torch.cat([part.embedding for part in parts]))
-    for name in columns[0]:
-        setattr(outputs, name, torch.cat([column[name] for column in columns]))
-    return outputs

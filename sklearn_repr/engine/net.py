@@ -246,7 +246,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
                 if fast.gradients is not None:
                     losses = fast.gradients(seen, batch)
                 else:
-                    outputs = forward_in_chunks(self.module_, seen, self.chunk_size)
+                    outputs = forward_in_chunks(self, seen)
                     loss, terms = self.reduce_terms(self.criterion_(outputs, batch))
                     losses = {"loss": loss.detach()}
                     losses.update((name, value.detach()) for name, value in terms.items())

@@ -19,8 +19,8 @@ __all__ = ["QUALITY_PREFIX", "EmbeddingQuality", "effective_rank", "spread"]
 QUALITY_PREFIX = "embedding_"
 # Training rows that are looked at, evenly spread over all
 ROWS = 256
-# An embedding whose spread falls below this share of what it was has collapsed
-SPREAD_KEPT = 0.1
+# Collapsed is what spreads less than this, and spread more at some time
+SPREAD = 0.1
 # Directions in use, beyond the first, below this share of what they were
 RANK_KEPT = 0.1
 
@@ -103,11 +103,16 @@ class EmbeddingQuality(Callback):  # type: ignore[misc]
         if not self.start_ and dataset_train is not None:
             self.rows_ = dataset_train.some(ROWS)
             self.start_ = self.measure(net, self.rows_)
+            self.last_ = self.start_
+            self.most_ = dict(self.start_)
+            self.supervised_ = net.criterion_.needs_labels
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Look at the embedding, and write to the net's history."""
-        for name, value in self.measure(net, self.rows_).items():
+        self.last_ = self.measure(net, self.rows_)
+        for name, value in self.last_.items():
             net.history.record(QUALITY_PREFIX + name, value)
+            self.most_[name] = max(value, self.most_[name])
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Look at the embedding that is kept."""
@@ -156,22 +161,27 @@ class EmbeddingQuality(Callback):  # type: ignore[misc]
             If all embeddings, or all projections, point the same way, or if next to all
             variation is along one direction.
         """
-        start, end = self.start_, self.end_
-        if not end:
+        if not self.end_:
             return
         for name in ("spread", "projection_spread"):
-            if end.get(name, 0.0) < SPREAD_KEPT * start.get(name, 0.0):
+            most, end = self.most_.get(name, 0.0), self.end_.get(name, 1.0)
+            # the weights that were kept may be earlier ones than the last
+            if max(end, self.last_.get(name, 1.0)) < SPREAD < most / 2:
                 what = "embedding" if name == "spread" else "projection"
                 _warn(
-                    f"{what}s of all rows point nearly the same way (spread"
-                    f" {end[name]:.2g}; {start[name]:.2g} before training)"
+                    f"{what}s of all rows point nearly the same way (their spread is"
+                    f" {end:.2g} of 1, and was {most:.2g})"
                 )
                 return
-        before, after = start["effective_rank"] - 1, end["effective_rank"] - 1
-        if after < RANK_KEPT * before:
+        before, after = (
+            max(measures["effective_rank"] - 1, 0.0)
+            for measures in (self.start_, self.end_)
+        )
+        # rows of few classes, all attracted to their class, need no more directions
+        if after < RANK_KEPT * before and not self.supervised_:
             _warn(
-                f"embeddings vary along {1 + after:.3g} directions only ({1 + before:.3g}"
-                " before training)"
+                f"embeddings vary along {1 + after:.3g} directions only (before training,"
+                f" {1 + before:.3g})"
             )
 
 

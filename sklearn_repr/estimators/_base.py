@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sklearn_repr._outputs import Batch
-from sklearn_repr.corruptions import Corruption
+from sklearn_repr.corruptions import Corruption, Pairs
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer, train
@@ -105,11 +105,17 @@ class BaseRepresentation(
 
     # fewer rows than this cannot make up a batch that the objective learns from
     _min_rows = 1
+    # whether measures of the embedding are recorded: needs two views, or pairs
+    _watches_embedding = False
 
     # -- hooks -----------------------------------------------------------------------
 
     def _build_corruption(self) -> Corruption | None:
         """Return what happens to rows before the encoder, None for nothing."""
+        return None
+
+    def _build_pairs(self) -> Pairs | None:
+        """Return where the second of two views comes from, None for the same row."""
         return None
 
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
@@ -176,6 +182,8 @@ class BaseRepresentation(
                 seeds=seeds,
                 column_names=getattr(self, "feature_names_in_", None),
                 global_generator=self._draws_globally(),
+                pairs=self._build_pairs(),
+                watch_embedding=self._watches_embedding,
             )
             self._codec = codec
             self._fitted_params = self._shape_params()

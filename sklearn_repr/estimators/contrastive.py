@@ -2,56 +2,45 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
-import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
-from torch import nn
 
-from sklearn_repr._outputs import Batch
 from sklearn_repr.corruptions import (
     CORRUPTIONS,
     IMAGE_CORRUPTIONS,
-    NATURAL_LEVELS,
     SEQUENCE_CORRUPTIONS,
-    Corruption,
-    TwoViews,
-    make_views,
 )
-from sklearn_repr.data import NumericCodec
-from sklearn_repr.engine import RepresentationNet, evaluate
 from sklearn_repr.estimators._base import BaseRepresentation
-from sklearn_repr.modules import make_contrastive_network
-from sklearn_repr.objectives import NTXent, Objective
-from sklearn_repr.utils.validation import check_input_shape
+from sklearn_repr.estimators._contrastive import (
+    OBJECTIVES,
+    PAIRS,
+    BaseContrastiveEmbedder,
+)
+from sklearn_repr.objectives import Objective
 
 __all__ = ["ContrastiveEmbedder"]
 
-# Rows that are compared with each other in score, whatever the training batch was
-SCORE_BATCH = 256
 
+class ContrastiveEmbedder(BaseContrastiveEmbedder):
+    r"""Embedding in which two views of a row agree and rows stay apart.
 
-class ContrastiveEmbedder(BaseRepresentation):
-    r"""Embedding in which two views of a row are close and views of others far.
-
-    SimCLR on tables: each row is corrupted twice, an encoder embeds both views, and a
-    projection head feeds the NT-Xent loss
+    Each row is corrupted twice, an encoder embeds both views, and a projection head feeds
+    an objective that looks at the two; `transform` returns the encoder's output on the
+    uncorrupted row, and the heads are dropped. With cosine similarities s of projections
+    and p(i) the other view of the same row, the default minimises
 
     .. math:: \ell_i = -\log \frac{\exp(s_{i,p(i)} / \tau)}
               {\sum_{k \ne i} \exp(s_{ik} / \tau)}
-
-    where s is the cosine similarity of projections and p(i) the other view of the same
-    row. `transform` returns the encoder's output on the uncorrupted row; the head is
-    dropped.
 
     Parameters
     ----------
     n_components : int, default=64
         Width of the embedding.
+    normalize : bool, default=False
+        Scale embeddings to unit length in `transform`.
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable, through scikit-learn's scaler of that name.
     architecture : "mlp", "conv" or callable, default="mlp"
@@ -79,10 +68,30 @@ class ContrastiveEmbedder(BaseRepresentation):
         Normalise hidden layers before their activation.
     projection_dim : int, default=64
         Width of the projection head's hidden layer and output.
-    objective : {"nt_xent"}, default="nt_xent"
-        The contrastive loss.
+    predictor : bool, default=True
+        Give "byol" and "simsiam" a second head, which predicts the target from the
+        projection. Without it they collapse.
+    target_momentum : float, default=0.99
+        "byol" predicts what a moving average of the network makes of the other view; this
+        is its momentum, which rises to 1 over `max_iter` epochs by half a cosine.
+    objective : str or Objective, default="nt_xent"
+        What is asked of views. Other rows repel: "nt_xent" (SimCLR, InfoNCE), "supcon"
+        (all rows of the same class attract; needs y), "triplet" (semi-hard negatives),
+        "align_uniform". Columns of the projection are kept apart: "vicreg",
+        "barlow_twins". A view predicts the other, which is only as good as predictor and
+        target keep it from collapsing: "byol", "simsiam". An instance of a class of
+        :mod:`sklearn_repr.objectives` brings constants of its own.
     temperature : float, default=0.5
-        :math:`\tau`, which divides the similarities.
+        :math:`\tau` of "nt_xent" and "supcon", which divides the similarities.
+    learn_temperature : bool, default=False
+        Learn the temperature of "nt_xent", from `temperature` on.
+    pairs : {"row", "label", "time", "neighbors"}, default="row"
+        Which row the second view is made of: the same; another of the same class (needs
+        y; a row without label, or alone in its class, is paired with itself); one of the
+        `n_neighbors` rows before and after, where rows are in order of time; one of the
+        `n_neighbors` nearest rows of the scaled table.
+    n_neighbors : int, default=5
+        How many rows are near, for `pairs` "neighbors" and, each way, "time".
     views : str, callable or list, default="scarf"
         How each of the two views of a row is made; a list is applied in its order, and
         holds names, pairs (name, level), callables or corruptions of
@@ -113,6 +122,10 @@ class ContrastiveEmbedder(BaseRepresentation):
         Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
     batch_size : int or "auto", default="auto"
         Rows per step, at least 2; each is compared with the others. "auto" is 256.
+    chunk_size : int or None, default=None
+        Views that are in memory at a time, for batches larger than memory allows; the
+        gradient is the same (GradCache), at the price of one more forward pass. None
+        means all of a batch.
     max_iter : int, default=200
         Most epochs to train.
     early_stopping : bool, default=True
@@ -153,6 +166,10 @@ class ContrastiveEmbedder(BaseRepresentation):
         Every term of the loss per epoch, unweighted: "train_nt_xent", ...
     best_loss_ : float
         Lowest monitored loss, the start included where rows were held out.
+    embedding_curves_ : dict of str to list of float
+        Measures per epoch, on at most 256 training rows: "alignment" of views,
+        "uniformity", "effective_rank" and "spread" (0 to 1) of the embedding, and
+        "projection_spread". Also in ``net_.history``.
     n_iter_ : int
         Epochs trained.
     n_features_in_ : int
@@ -160,14 +177,31 @@ class ContrastiveEmbedder(BaseRepresentation):
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the columns, if fit saw a table with string names.
 
+    Warns
+    -----
+    CollapseWarning
+        If embeddings or projections of all rows point nearly the same way after training,
+        or embeddings vary along next to one direction.
+
     See Also
     --------
     AutoencoderTransformer : Learns by reconstruction, and can invert its transform.
+
+    Notes
+    -----
+    ``fit(X, y)`` reads y only where `objective` or `pairs` needs labels, which may be of
+    any type; -1 and NaN mean that a row has none. Such a row is attracted by its own
+    other view only, and takes part as one of the others.
 
     References
     ----------
     Chen, Kornblith, Norouzi and Hinton, "A simple framework for contrastive learning of
     visual representations", ICML 2020, arXiv:2002.05709.
+
+    Khosla et al., arXiv:2004.11362 ("supcon"); Schroff et al., arXiv:1503.03832
+    ("triplet"); Bardes et al., arXiv:2105.04906 ("vicreg"); Zbontar et al.,
+    arXiv:2103.03230 ("barlow_twins"); Grill et al., arXiv:2006.07733 ("byol"); Chen and
+    He, arXiv:2011.10566 ("simsiam"); Wang and Isola, arXiv:2005.10242 ("align_uniform").
 
     Bahri, Jiang, Tay and Metzler, "SCARF: self-supervised contrastive learning using
     random feature corruption", ICLR 2022, arXiv:2106.15147.
@@ -184,9 +218,15 @@ class ContrastiveEmbedder(BaseRepresentation):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseRepresentation._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
+        "normalize": ["boolean"],
         "projection_dim": [Interval(Integral, 1, None, closed="left")],
-        "objective": [StrOptions({"nt_xent"})],
+        "predictor": ["boolean"],
+        "target_momentum": [Interval(Real, 0, 1, closed="both")],
+        "objective": [StrOptions(set(OBJECTIVES)), Objective],
         "temperature": [Interval(Real, 0, None, closed="neither")],
+        "learn_temperature": ["boolean"],
+        "pairs": [StrOptions({"row", *PAIRS})],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "views": [
             StrOptions({*CORRUPTIONS, *IMAGE_CORRUPTIONS, *SEQUENCE_CORRUPTIONS}),
             callable,
@@ -199,19 +239,14 @@ class ContrastiveEmbedder(BaseRepresentation):
             list,
             tuple,
         ],
+        "chunk_size": [Interval(Integral, 1, None, closed="left"), None],
     }
-
-    _shaping: ClassVar[tuple[str, ...]] = (
-        *BaseRepresentation._shaping,
-        "projection_dim",
-    )
-    # a row alone has nothing to be contrasted with
-    _min_rows = 2
 
     def __init__(
         self,
         n_components: int = 64,
         *,
+        normalize: bool = False,
         scaling: str | None = "standard",
         architecture: str | Callable[..., Any] = "mlp",
         input_shape: Any = None,
@@ -222,14 +257,20 @@ class ContrastiveEmbedder(BaseRepresentation):
         dropout: float = 0.0,
         layer_norm: bool = False,
         projection_dim: int = 64,
-        objective: str = "nt_xent",
+        predictor: bool = True,
+        target_momentum: float = 0.99,
+        objective: str | Objective = "nt_xent",
         temperature: float = 0.5,
+        learn_temperature: bool = False,
+        pairs: str = "row",
+        n_neighbors: int = 5,
         views: Any = "scarf",
         corruption_level: Any = "auto",
         alpha: float = 0.0,
         optimizer: str | Callable[..., Any] = "adam",
         learning_rate_init: float = 0.001,
         batch_size: int | str = "auto",
+        chunk_size: int | None = None,
         max_iter: int = 200,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
@@ -243,6 +284,7 @@ class ContrastiveEmbedder(BaseRepresentation):
         verbose: int = 0,
     ):
         self.n_components = n_components
+        self.normalize = normalize
         self.scaling = scaling
         self.architecture = architecture
         self.input_shape = input_shape
@@ -253,14 +295,20 @@ class ContrastiveEmbedder(BaseRepresentation):
         self.dropout = dropout
         self.layer_norm = layer_norm
         self.projection_dim = projection_dim
+        self.predictor = predictor
+        self.target_momentum = target_momentum
         self.objective = objective
         self.temperature = temperature
+        self.learn_temperature = learn_temperature
+        self.pairs = pairs
+        self.n_neighbors = n_neighbors
         self.views = views
         self.corruption_level = corruption_level
         self.alpha = alpha
         self.optimizer = optimizer
         self.learning_rate_init = learning_rate_init
         self.batch_size = batch_size
+        self.chunk_size = chunk_size
         self.max_iter = max_iter
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -272,72 +320,3 @@ class ContrastiveEmbedder(BaseRepresentation):
         self.dtype = dtype
         self.random_state = random_state
         self.verbose = verbose
-
-    def _auto_batch_size(self, n_rows: int) -> int:
-        return 256
-
-    def _build_corruption(self) -> Corruption:
-        shape = self.input_shape
-        if shape is not None:
-            shape = check_input_shape(shape, self.n_features_in_)
-        return TwoViews(make_views(self.views, self.corruption_level, input_shape=shape))
-
-    def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
-        self.n_components_ = int(self.n_components)
-        width = rows.values.shape[1]
-        self._warn_of_same_views(width)
-        return make_contrastive_network(
-            self.architecture,
-            width,
-            self.n_components_,
-            self._architecture_options(),
-            projection_dim=int(self.projection_dim),
-        )
-
-    def _warn_of_same_views(self, width: int) -> None:
-        """Warn if SCARF's share of the columns is less than one cell."""
-        level = self.corruption_level
-        if self.views != "scarf" or isinstance(level, tuple | list):
-            return
-        level = NATURAL_LEVELS["scarf"] if level == "auto" else level
-        if level * width + 1e-9 < 1:
-            warnings.warn(
-                f"corruption_level={level} of {width} columns is less than one cell: both"
-                " views of a row are the same. Raise it to at least"
-                f" {np.ceil(100 / width) / 100:g}.",
-                UserWarning,
-                stacklevel=3,
-            )
-
-    def _build_objective(self, codec: NumericCodec) -> Objective:
-        return NTXent(self.temperature)
-
-    def _finish(self, net: RepresentationNet, rows: Batch) -> None:
-        self._views = self._build_corruption()  # unfitted: it holds no rows
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return the negative loss on fixed views of the rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
-            At least two rows; the same rows always get the same score.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        score : float
-            Negative mean of the loss over batches of 256 rows. Compare it on the same
-            rows, between models that share `views`, `corruption_level` and
-            `temperature`: they set the difficulty of the task.
-        """
-        check_is_fitted(self)
-        X = self._validate(X, reset=False)
-        if X.shape[0] < 2:
-            raise ValueError(
-                "score needs at least 2 rows, for each is compared with the others; got"
-                " n_samples = 1."
-            )
-        rows = self._codec.encode(X)
-        return -evaluate(self.net_, rows, self._views, SCORE_BATCH)

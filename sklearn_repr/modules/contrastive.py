@@ -13,6 +13,9 @@ __all__ = ["ContrastiveNetwork", "SelfPredictiveNetwork"]
 class ContrastiveNetwork(nn.Module):
     """An encoder, and a projection head that only the contrastive loss sees.
 
+    `forward` is in two steps, the encoder and what follows, so that large batches can go
+    through the encoder a chunk at a time.
+
     Parameters
     ----------
     encoder : torch.nn.Module
@@ -45,8 +48,15 @@ class ContrastiveNetwork(nn.Module):
         return self.encoder(x)  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor) -> Outputs:
-        """Return embedding and projection."""
-        embedding = self.encode(x)
+        """Return embedding, projection and what else there is."""
+        return self.complete(self.encode(x), self.aside(x))
+
+    def aside(self, x: Tensor) -> Tensor | None:
+        """Return what else `complete` needs of the rows, without gradient."""
+        return None
+
+    def complete(self, embedding: Tensor, aside: Tensor | None) -> Outputs:
+        """Return what the heads make of embeddings."""
         return Outputs(embedding=embedding, projection=self.head(embedding))
 
 
@@ -97,21 +107,29 @@ class SelfPredictiveNetwork(ContrastiveNetwork):
         super().__init__(encoder, head)
         self.predictor = predictor
         self.target: EMATarget | None = None
+        self.target_head: EMATarget | None = None
         if momentum is not None:
-            self.target = EMATarget(nn.Sequential(encoder, head), momentum, n_steps)
+            self.target = EMATarget(encoder, momentum, n_steps)
+            self.target_head = EMATarget(head, momentum, n_steps)
 
-    def forward(self, x: Tensor) -> Outputs:
+    def aside(self, x: Tensor) -> Tensor | None:
+        """Return the target's embedding."""
+        return None if self.target is None else self.target(x)
+
+    def complete(self, embedding: Tensor, aside: Tensor | None) -> Outputs:
         """Return embedding, projection, prediction and target."""
-        outputs = super().forward(x)
-        projection = outputs.projection
-        assert projection is not None  # noqa: S101 - there is a head
-        outputs.prediction = projection
+        projection = prediction = self.head(embedding)
         if self.predictor is not None:
-            outputs.prediction = self.predictor(projection)
-        outputs.target = projection.detach() if self.target is None else self.target(x)
-        return outputs
+            prediction = self.predictor(projection)
+        target = projection.detach()
+        if self.target_head is not None:
+            target = self.target_head(aside)
+        return Outputs(
+            embedding, projection=projection, prediction=prediction, target=target
+        )
 
     def after_step(self) -> None:
         """Let the target follow; the engine calls this after every step."""
-        if self.target is not None:
-            self.target.update()
+        for target in (self.target, self.target_head):
+            if target is not None:
+                target.update()

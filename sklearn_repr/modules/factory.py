@@ -272,6 +272,7 @@ def make_contrastive_network(
     options: ArchitectureOptions,
     *,
     projection_dim: int,
+    batch_norm: bool = False,
 ) -> nn.Module:
     """Build an encoder with a projection head.
 
@@ -286,6 +287,8 @@ def make_contrastive_network(
         Used by "mlp", and its activation by the head.
     projection_dim : int
         Width of the head's hidden layer and output.
+    batch_norm : bool, default=False
+        Normalise the head's hidden layer over the batch.
 
     Returns
     -------
@@ -323,7 +326,9 @@ def make_contrastive_network(
         _require(encoder, (), "")
         _probe(encoder, encoder, n_features, n_components, "encode")
     head = make_mlp(
-        [n_components, projection_dim, projection_dim], activation=options.activation
+        [n_components, projection_dim, projection_dim],
+        activation=options.activation,
+        batch_norm=batch_norm,
     )
     return ContrastiveNetwork(encoder, head)
 

@@ -27,6 +27,7 @@ def make_mlp(
     activation: str = "silu",
     dropout: float = 0.0,
     layer_norm: bool = False,
+    batch_norm: bool = False,
 ) -> nn.Sequential:
     """Build a perceptron with a linear output layer.
 
@@ -40,6 +41,8 @@ def make_mlp(
         Probability of dropping a hidden unit.
     layer_norm : bool, default=False
         Normalise hidden layers before their activation.
+    batch_norm : bool, default=False
+        Normalise them over the batch instead.
 
     Returns
     -------
@@ -58,9 +61,12 @@ def make_mlp(
     """
     layers: list[nn.Module] = []
     for width_in, width_out in pairwise(sizes[:-1]):
-        layers.append(nn.Linear(width_in, width_out))
+        # a bias would be taken off again, and meanwhile drift on rounding errors
+        layers.append(nn.Linear(width_in, width_out, bias=not batch_norm))
         if layer_norm:
             layers.append(nn.LayerNorm(width_out))
+        elif batch_norm:
+            layers.append(nn.BatchNorm1d(width_out))
         if activation != "identity":
             layers.append(ACTIVATIONS[activation]())
         if dropout > 0:

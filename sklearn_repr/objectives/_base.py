@@ -30,6 +30,11 @@ class Objective(nn.Module):
     settled : bool
         False while the weights of the terms still change, so that losses of different
         epochs cannot be compared.
+    judges : bool
+        False if a lower loss is no sign of a better module, because collapse has the
+        lowest: then it neither ends training nor chooses weights.
+    batch_norm_heads : bool
+        True if it was made for heads whose hidden layers are normalised over the batch.
     uses_global_generator : bool
         True if the terms draw from torch's global generator.
     second_order : bool
@@ -45,6 +50,8 @@ class Objective(nn.Module):
 
     needs_fit = False
     settled = True
+    judges = True
+    batch_norm_heads = False
     uses_global_generator = False
     second_order = False
     needs_labels = False

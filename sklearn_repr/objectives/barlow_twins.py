@@ -79,6 +79,8 @@ class BarlowTwins(Objective):
     {'invariance': tensor(3.), 'redundancy': tensor(0.)}
     """
 
+    batch_norm_heads = True
+
     def __init__(self, weights: Mapping[str, float] | None = None):
         super().__init__({"redundancy": REDUNDANCY, **(weights or {})})
 

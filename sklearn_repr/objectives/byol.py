@@ -36,6 +36,8 @@ class BYOL(Objective):
     {'byol': tensor([8., 8.])}
     """
 
+    judges = False
+    batch_norm_heads = True
     needs_prediction = True
     needs_target = True
 

@@ -45,6 +45,8 @@ class Composite(Objective):
             part.uses_global_generator for part in objectives
         )
         self.second_order = any(part.second_order for part in objectives)
+        self.judges = all(part.judges for part in objectives)
+        self.batch_norm_heads = any(part.batch_norm_heads for part in objectives)
         self.needs_labels = any(part.needs_labels for part in objectives)
         self.needs_prediction = any(part.needs_prediction for part in objectives)
         self.needs_target = any(part.needs_target for part in objectives)

@@ -36,6 +36,8 @@ class SimSiam(Objective):
     tensor([-1., -1.])
     """
 
+    judges = False
+    batch_norm_heads = True
     needs_prediction = True
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:

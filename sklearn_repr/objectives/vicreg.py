@@ -122,6 +122,8 @@ class VICReg(Objective):
     tensor(1.9800)
     """
 
+    batch_norm_heads = True
+
     def __init__(self, weights: Mapping[str, float] | None = None):
         super().__init__({**WEIGHTS, **(weights or {})})
 
