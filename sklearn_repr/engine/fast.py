@@ -168,7 +168,7 @@ def fast_path(net: Any, *, plain_gradients: bool = False) -> Iterator[FastPath]:
         if flat:
             stack.enter_context(flattened(optimizer))
         gradients: HandStep | BoundStep | ChunkedStep | None = None
-        if not (plain_gradients or objective.second_order):
+        if not (plain_gradients or objective.second_order or net.mixed):
             if net.chunk_size is None:
                 gradients = bound_step(net) or _hand_step(net)
             if type(module) in CONTAINERS:

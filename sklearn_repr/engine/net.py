@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -51,6 +51,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         Weight decay of weight matrices; biases and norms have none.
     chunk_size : int or None, default=None
         Rows that the module sees at a time; see :class:`ChunkedStep`.
+    mixed : bool, default=False
+        Compute in bfloat16 what loses little by it; weights stay as they are.
     **kwargs : dict
         skorch's parameters.
     """
@@ -69,11 +71,13 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         seeds: Seeds,
         alpha: float = 0.0,
         chunk_size: int | None = None,
+        mixed: bool = False,
         **kwargs: Any,
     ):
         super().__init__(module, criterion, **kwargs)
         self.alpha = alpha
         self.chunk_size = chunk_size
+        self.mixed = mixed
         self.seeds = seeds
 
     @property
@@ -215,6 +219,14 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         with torch.no_grad():
             self.criterion_.fit(self.module_(self.inputs_.of(rows, noise)), rows)
 
+    def precision(self, training: bool) -> AbstractContextManager[Any]:
+        """Return the context of a forward pass; weights are cast anew in each."""
+        # epochs are compared in full precision
+        if not (self.mixed and training):
+            return nullcontext()
+        kind = torch.device(self.device).type
+        return torch.autocast(kind, torch.bfloat16)
+
     def reduce_terms(self, terms: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, which is the weighted sum of terms, and the averaged terms."""
         weights = self.criterion_.weights
@@ -243,16 +255,17 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
                 if listening:
                     self.notify("on_batch_begin", batch=batch, training=True)
                 seen = inputs.of(batch, noise)
-                if fast.gradients is not None:
-                    losses = fast.gradients(seen, batch)
-                else:
-                    outputs = forward_in_chunks(self, seen)
-                    loss, terms = self.reduce_terms(self.criterion_(outputs, batch))
-                    losses = {"loss": loss.detach()}
-                    losses.update((name, value.detach()) for name, value in terms.items())
-                    if training:
-                        fast.zero_grad()
-                        torch.autograd.backward(loss)
+                with self.precision(training):
+                    if fast.gradients is not None:
+                        losses = fast.gradients(seen, batch)
+                    else:
+                        outputs = forward_in_chunks(self, seen)
+                        loss, terms = self.reduce_terms(self.criterion_(outputs, batch))
+                        losses = {"loss": loss.detach()}
+                        losses.update((k, term.detach()) for k, term in terms.items())
+                if training and fast.gradients is None:
+                    fast.zero_grad()
+                    torch.autograd.backward(loss)
                 if listening:
                     self._tell_gradients(batch)
                 if training:

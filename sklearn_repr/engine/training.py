@@ -19,7 +19,7 @@ from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.net import RepresentationNet
 from sklearn_repr.engine.quality import EmbeddingQuality
 from sklearn_repr.objectives import Objective
-from sklearn_repr.utils.devices import single_thread
+from sklearn_repr.utils.devices import computes_in_bfloat16, single_thread
 from sklearn_repr.utils.randomness import Seeds, local_torch_seed
 
 __all__ = ["OPTIMIZERS", "TrainingSettings", "train"]
@@ -58,6 +58,7 @@ class TrainingSettings:
     hold_out: bool = True
     good_start: bool = False
     label: str = ""
+    mixed: bool = False
     chunk_size: int | None = None
 
     def split(self, seeds: Seeds) -> ShuffledSplit | AllRows | None:
@@ -137,6 +138,7 @@ def train(
         objective.to(rows.values.dtype),
         alpha=settings.alpha,
         seeds=seeds,
+        mixed=settings.mixed and computes_in_bfloat16(settings.device),
         optimizer=optimizer,
         lr=settings.learning_rate_init,
         max_epochs=settings.max_iter,

@@ -78,7 +78,7 @@ class BaseRepresentation(
         "warm_start": ["boolean"],
         "callbacks": [list, tuple, None],
         "device": [str],
-        "dtype": [StrOptions({"float32", "float64"})],
+        "dtype": [StrOptions({"float32", "float64", "bfloat16"})],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -212,7 +212,7 @@ class BaseRepresentation(
         return bool(self.dropout or self.callbacks or any(map(callable, own)))
 
     def _validate(self, X: Any, *, reset: bool) -> Any:
-        dtype = self.dtype if reset else self._codec.dtype
+        dtype = self._weight_dtype() if reset else self._codec.dtype
         return validate_table(
             self,
             X,
@@ -223,7 +223,11 @@ class BaseRepresentation(
 
     def _fit_codec(self, X: Any, seeds: Seeds) -> NumericCodec:
         names = getattr(self, "feature_names_in_", None)
-        return NumericCodec(self.scaling, self.dtype, seeds["scaling"]).fit(X, names)
+        dtype = self._weight_dtype()
+        return NumericCodec(self.scaling, dtype, seeds["scaling"]).fit(X, names)
+
+    def _weight_dtype(self) -> str:
+        return "float32" if self.dtype == "bfloat16" else self.dtype
 
     def _start_module(
         self,
@@ -275,6 +279,7 @@ class BaseRepresentation(
             verbose=int(self.verbose),
             min_rows=self._min_rows,
             label=type(self).__name__,
+            mixed=self.dtype == "bfloat16",
         )
 
     def _record(self, net: RepresentationNet, earlier: RepresentationNet | None) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_repr.modules.tied import TiedLinear
+from sklearn_repr.utils.devices import full_precision
 
 __all__ = ["PrincipalSubspace", "SkipConnected", "principal_subspace"]
 
@@ -151,7 +152,10 @@ class SkipConnected(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, d_in) to (n, d_out)."""
-        return self.linear(x) + self.network(x)  # type: ignore[no-any-return]
+        with full_precision(x.device):
+            # behind a network in mixed precision the code may be narrower
+            line = self.linear(x if x.dtype != torch.bfloat16 else x.float())
+        return line + self.network(x)  # type: ignore[no-any-return]
 
 
 def set_to_principal_axes(
