@@ -88,6 +88,7 @@ def test_errors_in_a_thread_are_raised(X):
     model = AutoencoderTransformer(3, max_iter=1, random_state=0).fit(X)
     big = np.tile(1e-3 * X, (70, 1))
     model._codec.scale_ = np.full(11, 1e-38)
+    model._codec.single_ = None
     big[-1] = 1e30
     before = torch.get_num_threads()
     torch.set_num_threads(2)

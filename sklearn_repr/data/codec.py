@@ -20,6 +20,8 @@ __all__ = ["NumericCodec"]
 NEAR_CONSTANT = 1e-6
 # Cells whose mean and variance are taken at a time
 CELLS_AT_A_TIME = 2**20
+# Scales and centres that single precision can compute with
+SINGLE = 1e-30, 1e30
 # Cells that quantiles are taken from at most, and rows that they are always taken from
 CELLS_FOR_QUANTILES = 2**24
 FEWEST_ROWS = 10_000
@@ -133,6 +135,7 @@ class NumericCodec:
                 output_distribution="normal",
                 random_state=self.seed,
             ).fit(rows)
+        self.single_ = self._in_single_precision()
         return self
 
     def _some(self, X: Any) -> Any:
@@ -174,12 +177,18 @@ class NumericCodec:
             if self.scaling is None:
                 np.copyto(encoded, X, casting="same_kind")
                 return encoded
-            scaled = np.subtract(X, self.center_)
-            np.divide(scaled, self.scale_, out=scaled)
-            if self.quantiles_ is not None:
-                normal = self.quantiles_.transform(X.astype(np.float64, copy=False))
-                scaled = np.where(self.constant_, scaled, normal)
-            np.copyto(encoded, scaled, casting="same_kind")
+            if self.single_ is not None and X.dtype == np.float32:
+                first, rest, scale = map(torch.from_numpy, self.single_)
+                np.copyto(encoded, X)
+                # broadcasts several times as fast as NumPy
+                torch.from_numpy(encoded).sub_(first).sub_(rest).div_(scale)
+            else:
+                scaled = np.subtract(X, self.center_)
+                np.divide(scaled, self.scale_, out=scaled)
+                if self.quantiles_ is not None:
+                    normal = self.quantiles_.transform(X.astype(np.float64, copy=False))
+                    scaled = np.where(self.constant_, scaled, normal)
+                np.copyto(encoded, scaled, casting="same_kind")
             suspicious = not np.isfinite(encoded.sum())
         # missing cells may be there; infinite ones only if a value was too large
         if suspicious and np.isinf(encoded).any():
@@ -191,6 +200,28 @@ class NumericCodec:
                 " scaling='quantile'."
             )
         return encoded
+
+    def _in_single_precision(self) -> tuple[NDArray[np.float32], ...] | None:
+        """Return centre, what it lacks, and scale; None where these do not fit.
+
+        Conversions to double precision and back take most of the time of scaling. The
+        centre is taken off in two parts, which is exact where values are close to it;
+        what is left has the error of single precision.
+        """
+        low, high = SINGLE
+        inside = (self.scale_ > low) & (self.scale_ < high) & (abs(self.center_) < high)
+        if self.quantiles_ is not None or self.dtype != np.float32 or not inside.all():
+            return None
+        first = self.center_.astype(np.float32)
+        rest = (self.center_ - first).astype(np.float32)
+        return first, rest, self.scale_.astype(np.float32)
+
+    def is_identity(self, X: Any) -> bool:
+        """Tell whether rows of `X` are encoded as they are, and can be lent to torch."""
+        if self.scaling is not None or not isinstance(X, np.ndarray):
+            return False
+        flags = X.flags
+        return X.dtype == self.dtype and flags.c_contiguous and flags.writeable
 
     def encode(self, X: Any) -> Batch:
         """Encode rows as tensors.

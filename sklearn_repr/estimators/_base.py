@@ -333,16 +333,21 @@ class BaseRepresentation(
     ) -> NDArray[Any]:
         """Apply a function to encoded rows; see :func:`~sklearn_repr.engine.infer`."""
         codec, own = self._codec, threading.local()
+        # a user's module might write to the rows
+        as_they_are = self.architecture == "mlp" and codec.is_identity(X)
 
         def encode(rows: Any) -> Tensor:
-            # fresh memory for every chunk would cost as much as scaling it
-            if not hasattr(own, "memory"):
-                own.memory = np.empty(rows.shape, codec.dtype)
-            encoded = codec.scale(rows, out=own.memory[: rows.shape[0]])
+            if as_they_are:
+                encoded = rows
+            else:
+                # fresh memory for every chunk would cost as much as scaling it
+                if not hasattr(own, "memory"):
+                    own.memory = np.empty(rows.shape, codec.dtype)
+                encoded = codec.scale(rows, out=own.memory[: rows.shape[0]])
             values, cells = torch.from_numpy(encoded), encoded.ravel()
             # one look at all cells is cheaper than writing them
             if not np.dot(cells, cells) < FAR_OUT**2:
-                values.clamp_(-FAR_OUT, FAR_OUT)
+                values = values.clamp(-FAR_OUT, FAR_OUT)
             return values
 
         return infer(

@@ -29,6 +29,8 @@ CONTAINERS = (
     SelfPredictiveNetwork,
     VariationalNetwork,
     GaussianEncoder,
+    MaskedNetwork,
+    MaskInputs,
 )
 
 
@@ -122,7 +124,7 @@ def freeze(module: nn.Module) -> nn.Module:
 
 
 def _freeze(module: nn.Module) -> nn.Module:
-    if type(module) in (*CONTAINERS, MaskedNetwork, MaskInputs):
+    if type(module) in CONTAINERS:
         twin: Any = copy.copy(module)
         twin._modules = {
             name: part if part is None else _freeze(part)

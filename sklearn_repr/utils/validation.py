@@ -120,6 +120,11 @@ def _is_within(X: Any, largest: float, may_miss: bool) -> bool:
     cells = X.data if sparse.issparse(X) else X
     if not cells.size:
         return True
+    flat = cells.ravel(order="K")
+    with np.errstate(over="ignore", invalid="ignore"):
+        # one fast pass for usual values: no square is beyond that of the largest
+        if np.dot(flat, flat) < largest * largest:
+            return True
     low, high = (np.fmin, np.fmax) if may_miss else (np.minimum, np.maximum)
     lowest, highest = (float(f.reduce(cells, axis=None)) for f in (low, high))
     if may_miss and np.isnan(lowest):  # nothing but missing cells
