@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -78,6 +78,26 @@ class Batch:
     def some(self, limit: int) -> Batch:
         """Return at most `limit` rows, evenly spread over all."""
         return self.take(slice(None, None, -(-len(self) // limit)))
+
+    def sample(self) -> Batch:
+        """Return as many rows as are needed to learn simple things: all of a Batch."""
+        return self
+
+    def whole(self) -> Batch:
+        """Return all rows at once."""
+        return self
+
+    def pool_sizes(self) -> list[int]:
+        """Return how many rows are shuffled together."""
+        return [len(self)]
+
+    def pools(self, generator: torch.Generator | None) -> Iterator[Batch]:
+        """Yield all rows at once, shuffled if there is a generator."""
+        if generator is None:
+            yield self
+        else:
+            order = torch.randperm(len(self), generator=generator)
+            yield self.take(order.to(self.values.device))
 
     def split(self, sizes: list[int]) -> list[Batch]:
         """Cut into consecutive batches of the given sizes, without copying."""

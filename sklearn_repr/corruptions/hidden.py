@@ -18,7 +18,7 @@ class HiddenCells(Corruption):
     """Hide a share of every row's patches from a module that knows what is hidden.
 
     Hidden cells become NaN, as missing ones are. At least one patch is hidden and, if
-    there are two or more, at least one is not.
+    there are two or more, at least one is not (unless draws of 24 bits coincide).
 
     Parameters
     ----------
@@ -45,18 +45,27 @@ class HiddenCells(Corruption):
     def __init__(self, level: Level, patches: NDArray[Any]):
         self.level = level
         self.patches = torch.as_tensor(patches)
+        self.count = int(self.patches.max()) + 1
+        self.shared = not torch.equal(self.patches, torch.arange(self.count))
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Hide patches; see :class:`Corruption`."""
-        count = int(self.patches.max()) + 1
         level = draw_level(self.level, values, generator)
-        hidden = torch.as_tensor(level, device=values.device).mul(count).round()
-        hidden = hidden.clamp(1, max(count - 1, 1))
         draws = torch.rand(
-            (len(values), count), generator=generator, device=values.device
+            (len(values), self.count), generator=generator, device=values.device
         )
-        rank = draws.argsort(dim=1).argsort(dim=1)
-        mask = (rank < hidden)[:, self.patches.to(values.device)]
+        most = max(self.count - 1, 1)
+        # hidden are the patches with the smallest draws
+        if isinstance(level, float | int):
+            wanted = torch.as_tensor(level).mul(self.count).round()
+            hidden = int(wanted.clamp(1, most))
+            last = draws.kthvalue(hidden, dim=1, keepdim=True).values
+        else:
+            wanted = level.mul(self.count).round().clamp(1, most).long()
+            last = draws.sort(dim=1).values.gather(1, wanted - 1)
+        mask = draws <= last
+        if self.shared:
+            mask = mask[:, self.patches.to(values.device)]
         return Corrupted(values.masked_fill(mask, float("nan")), mask)
 
 

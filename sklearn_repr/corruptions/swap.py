@@ -89,9 +89,12 @@ class MarginalSwap(Corruption):
         draws = torch.rand(values.shape, generator=generator, device=values.device)
         most = int(count.max())
         chosen = draws.topk(most, dim=1).indices
-        wanted = torch.arange(most, device=values.device) < count.to(values.device)
         mask = torch.zeros_like(values, dtype=torch.bool)
-        mask.scatter_(1, chosen, wanted.expand(chosen.shape))
+        if count.ndim:
+            wanted = torch.arange(most, device=values.device) < count.to(values.device)
+            mask.scatter_(1, chosen, wanted.expand(chosen.shape))
+        else:
+            mask.scatter_(1, chosen, True)
         rows = torch.randint(
             len(self.pool_), chosen.shape, generator=generator, device=values.device
         )

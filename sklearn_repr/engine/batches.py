@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
 from sklearn_repr._outputs import Batch
+from sklearn_repr.data.blocks import RowBlocks
 from sklearn_repr.utils.randomness import make_generator
 
 __all__ = ["AllRows", "BatchIterator", "ShuffledSplit", "batch_sizes"]
@@ -33,11 +35,11 @@ def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
 class BatchIterator:
     """Iterate over batches; skorch's ``iterator_train`` and ``iterator_valid``.
 
-    Shuffling gathers all rows once an epoch; every batch is then a view.
+    Shuffling gathers rows once an epoch; every batch is then a view.
 
     Parameters
     ----------
-    rows : Batch
+    rows : Batch or RowBlocks
         All rows.
     batch_size : int
         Rows per batch.
@@ -46,33 +48,36 @@ class BatchIterator:
     """
 
     def __init__(
-        self, rows: Batch, batch_size: int, generator: torch.Generator | None = None
+        self,
+        rows: Batch | RowBlocks,
+        batch_size: int,
+        generator: torch.Generator | None = None,
     ):
         self.rows = rows
-        self.sizes = batch_sizes(len(rows), batch_size)
+        self.batch_size = batch_size
         self.generator = generator
 
     def __len__(self) -> int:
-        return len(self.sizes)
+        sizes = self.rows.pool_sizes()
+        return sum(len(batch_sizes(n, self.batch_size)) for n in sizes)
 
     def __iter__(self) -> Iterator[Batch]:
-        rows = self.rows
-        if self.generator is not None:
-            order = torch.randperm(len(rows), generator=self.generator)
-            rows = rows.take(order.to(rows.values.device))
-        return iter(rows.split(self.sizes))
+        for pool in self.rows.pools(self.generator):
+            yield from pool.split(batch_sizes(len(pool), self.batch_size))
 
 
 class AllRows:
     """Judge by all rows, and train on them too; skorch's ``train_split``."""
 
-    def __call__(self, rows: Batch) -> tuple[Batch, Batch]:
+    def __call__(self, rows: Any) -> tuple[Any, Any]:
         """Return all rows twice."""
         return rows, rows
 
 
 class ShuffledSplit:
     """Hold out a random share of the rows; skorch's ``train_split``.
+
+    Of RowBlocks it is a share of the blocks, each of consecutive rows.
 
     Parameters
     ----------
@@ -89,11 +94,14 @@ class ShuffledSplit:
         self.seed = seed
         self.min_rows = min_rows
 
-    def __call__(self, rows: Batch) -> tuple[Batch, Batch | None]:
-        """Return rows to train on and rows to validate on."""
+    def __call__(self, rows: Any) -> tuple[Any, Any]:
+        """Return rows to train on and rows to validate on, or None."""
         n_valid = int(self.fraction * len(rows))
         if min(n_valid, len(rows) - n_valid) < self.min_rows:
             return rows, None
-        order = torch.randperm(len(rows), generator=make_generator(self.seed))
+        generator = make_generator(self.seed)
+        if isinstance(rows, RowBlocks):
+            return rows.hold_out(self.fraction, generator)
+        order = torch.randperm(len(rows), generator=generator)
         order = order.to(rows.values.device)
         return rows.take(order[n_valid:]), rows.take(order[:n_valid])

@@ -50,7 +50,8 @@ class FiniteLoss(Callback):  # type: ignore[misc]
 
     def fail(self, net: Any, rows: Batch) -> None:
         """Name the column with the largest encoded value."""
-        largest = rows.values.abs().nan_to_num().amax(dim=0)
+        parts = [pool.values.abs().nan_to_num().amax(dim=0) for pool in rows.pools(None)]
+        largest = torch.stack(parts).amax(dim=0)
         column = int(largest.argmax())
         raise NonFiniteLossError(
             epoch=len(net.history),

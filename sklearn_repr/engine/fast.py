@@ -11,13 +11,14 @@ from skorch.callbacks import EpochTimer
 from torch import Tensor, nn
 
 from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr.engine.bound import BoundStep, bound_step
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.chunked import ChunkedStep
 from sklearn_repr.engine.flat import can_be_flat, flat_step, flat_zero_grad, flattened
 from sklearn_repr.engine.quality import EmbeddingQuality
-from sklearn_repr.modules import Autoencoder, ContrastiveNetwork, SelfPredictiveNetwork
+from sklearn_repr.modules import Autoencoder, ContrastiveNetwork
+from sklearn_repr.modules.frozen import CONTAINERS
 from sklearn_repr.modules.fused import FusedPerceptron, fuse, fused_forward, is_watched
-from sklearn_repr.modules.variational import GaussianEncoder, VariationalNetwork
 from sklearn_repr.objectives import (
     AlignUniform,
     BarlowTwins,
@@ -30,14 +31,6 @@ from sklearn_repr.objectives import (
 
 __all__ = ["EVALUATION", "FastPath", "HandStep", "fast_path", "is_undisturbed"]
 
-# modules whose forward is known to call each of their parts once
-CONTAINERS = (
-    Autoencoder,
-    ContrastiveNetwork,
-    SelfPredictiveNetwork,
-    VariationalNetwork,
-    GaussianEncoder,
-)
 # objectives that see nothing of a module's outputs but projections
 OF_PROJECTIONS = (AlignUniform, BarlowTwins, NTXent, SupCon, Triplet, VICReg)
 # callbacks that leave parameters and optimiser where they are
@@ -131,7 +124,7 @@ class FastPath(NamedTuple):
 
     Attributes
     ----------
-    gradients : HandStep, ChunkedStep or None
+    gradients : HandStep, BoundStep, ChunkedStep or None
         Replaces forward and backward of a batch; None keeps autograd.
     step : callable
         The optimiser's step.
@@ -139,7 +132,7 @@ class FastPath(NamedTuple):
         Its ``zero_grad``, for gradients by autograd.
     """
 
-    gradients: HandStep | ChunkedStep | None
+    gradients: HandStep | BoundStep | ChunkedStep | None
     step: Callable[[], Any]
     zero_grad: Callable[[], Any]
 
@@ -174,9 +167,10 @@ def fast_path(net: Any, *, plain_gradients: bool = False) -> Iterator[FastPath]:
     with ExitStack() as stack:
         if flat:
             stack.enter_context(flattened(optimizer))
-        gradients: HandStep | ChunkedStep | None = None
-        if not (plain_gradients or objective.second_order):
-            gradients = _hand_step(net) if net.chunk_size is None else None
+        gradients: HandStep | BoundStep | ChunkedStep | None = None
+        if not (plain_gradients or objective.second_order or net.mixed):
+            if net.chunk_size is None:
+                gradients = bound_step(net) or _hand_step(net)
             if type(module) in CONTAINERS:
                 stack.enter_context(fused_forward(_parts(module)))
         step = flat_step(optimizer) if flat else optimizer.step

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -17,21 +20,22 @@ from sklearn_repr._outputs import Batch
 from sklearn_repr.engine.batches import BatchIterator
 from sklearn_repr.engine.inputs import Inputs, number_rows
 from sklearn_repr.engine.net import RepresentationNet
+from sklearn_repr.modules.frozen import ALIGNMENT, freeze, is_frozen
 from sklearn_repr.utils.devices import single_thread
+from sklearn_repr.utils.mapped import forget
 
-__all__ = ["CHUNK", "evaluate", "infer"]
+__all__ = ["CHUNK", "chunk_rows", "evaluate", "infer"]
 
+# Rows at a time, and the weights above which fewer fill the time that one row may take
 CHUNK = 1024
-# Matrix kernels take another path for rows that do not start on such a boundary
-ALIGNMENT = 8
+FEWEST = 64
+WEIGHTS = 2**24
+# Chunks for which a thread is worth starting
+CHUNKS_A_THREAD = 8
 
 
 class _AlignedLinear(TorchFunctionMode):
-    """Pad the inner dimension of every linear map with zeros to a whole alignment.
-
-    Otherwise the matrix kernel adds up a row in an order that depends on where in the
-    chunk the row stands, and its last bits with it.
-    """
+    """Pad the inner dimension of every linear map; see :mod:`modules.frozen`."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -55,13 +59,41 @@ def _aligned_linear(
     return functional.linear(input.contiguous(), weight.contiguous(), bias)
 
 
+def chunk_rows(module: nn.Module) -> int:
+    """Return how many rows a module maps at a time: fewer the larger it is.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Any module.
+
+    Returns
+    -------
+    n_rows : int
+        A power of two.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from sklearn_repr.engine.inference import chunk_rows
+    >>> chunk_rows(nn.Linear(32, 64)), chunk_rows(nn.Linear(500, 500))
+    (1024, 64)
+    """
+    weights = sum(parameter.numel() for parameter in module.parameters())
+    rows = WEIGHTS // max(weights, 1)
+    return int(min(CHUNK, max(FEWEST, 2 ** (rows.bit_length() - 1))))
+
+
 def infer(
-    function: Callable[[Tensor], Tensor],
+    function: Callable[..., Tensor],
     encode: Callable[[Any], Tensor],
     X: Any,
     device: torch.device | str,
     *,
-    chunk: int = CHUNK,
+    module: nn.Module | None = None,
+    finish: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
+    dtype: Any = None,
+    chunk: int | None = None,
 ) -> NDArray[Any]:
     """Apply `function` to all rows of `X`, a zero-padded chunk at a time.
 
@@ -75,27 +107,69 @@ def infer(
         Validated rows.
     device : torch.device or str
         Where `function` computes.
-    chunk : int, default=1024
-        Rows at a time; results may differ in their last bits between chunk sizes.
+    module : torch.nn.Module or None, default=None
+        What `function` is given as its first argument, in a form that is made for
+        inference. A method of a module needs no mention.
+    finish : callable or None, default=None
+        Maps the results of a chunk, as an array, to what is returned.
+    dtype : numpy.dtype or None, default=None
+        Type of the results; None leaves them as they are.
+    chunk : int or None, default=None
+        Rows at a time; None is :func:`chunk_rows`. Results may differ in their last bits
+        between chunk sizes.
 
     Returns
     -------
     results : ndarray of shape (n_samples, ...)
         One result a row; memory beyond it does not grow with `X`.
+
+    Notes
+    -----
+    Chunks are shared out to as many threads as torch may use, where there are enough of
+    them. Each is computed on one thread: the bits do not depend on their number.
     """
+    owner = getattr(function, "__self__", None)
+    apply, aligned = function, False
+    if module is None and isinstance(owner, nn.Module):
+        module, function = owner, getattr(type(owner), function.__name__)
+    if module is not None:
+        twin = freeze(module)
+        apply, aligned = partial(function, twin), is_frozen(twin)
+        chunk = chunk or chunk_rows(module)
+    size = chunk or CHUNK
     n_rows = X.shape[0]
-    results: NDArray[Any] | None = None
-    with torch.inference_mode(), single_thread(), _AlignedLinear():
-        for start in range(0, n_rows, chunk):
-            values = encode(X[start : start + chunk])
-            count = len(values)
-            if count < chunk:
-                values = functional.pad(values, (0, 0, 0, chunk - count))
-            result = function(values.to(device))[:count].cpu().numpy()
-            if results is None:
-                results = np.empty((n_rows, *result.shape[1:]), dtype=result.dtype)
-            results[start : start + count] = result
-    assert results is not None  # noqa: S101 - validated tables have rows
+
+    def result_of(start: int) -> NDArray[Any]:
+        rows = X[start : start + size]
+        values = encode(rows)
+        forget(rows)
+        count = len(values)
+        if count < size:
+            values = functional.pad(values, (0, 0, 0, size - count))
+        result = apply(values.to(device))[:count].cpu().numpy()
+        return result if finish is None else finish(result)
+
+    def work(starts: Iterable[int]) -> None:
+        mode = nullcontext() if aligned else _AlignedLinear()
+        with torch.inference_mode(), single_thread(), mode:
+            for start in starts:
+                results[start : start + size] = result_of(start)
+
+    with torch.inference_mode(), nullcontext() if aligned else _AlignedLinear():
+        threads = torch.get_num_threads()
+        with single_thread():
+            first = result_of(0)
+        results = np.empty((n_rows, *first.shape[1:]), dtype=dtype or first.dtype)
+        results[:size] = first
+    starts = range(size, n_rows, size)
+    threads = min(threads, len(starts) // CHUNKS_A_THREAD)
+    if threads <= 1 or not aligned:
+        work(starts)
+        return results
+    with ThreadPoolExecutor(threads) as pool:
+        # each takes a stretch of its own, as readers of files like it
+        step = -(-len(starts) // threads)
+        list(pool.map(work, [starts[i : i + step] for i in range(0, len(starts), step)]))
     return results
 
 

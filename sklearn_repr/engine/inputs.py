@@ -34,7 +34,7 @@ class Inputs(NamedTuple):
         if pairs is not None:
             pairs.fit(rows, train)
         if corruption is not None:
-            corruption.fit(train.values)
+            corruption.fit(train.sample().values)
         return cls(corruption, pairs)
 
     def of(self, batch: Batch, generator: Generator) -> Tensor:

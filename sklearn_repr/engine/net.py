@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from sklearn_repr.engine.chunked import ChunkedStep, forward_in_chunks
 from sklearn_repr.engine.ensemble import one_cycle
 from sklearn_repr.engine.fast import EVALUATION, FastPath, fast_path, is_undisturbed
 from sklearn_repr.engine.inputs import Inputs, number_rows
+from sklearn_repr.engine.means import Means
 from sklearn_repr.utils.randomness import Seeds, make_generator
 
 __all__ = ["RepresentationNet"]
@@ -53,6 +54,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         How the learning rate moves; "one_cycle" sets it before every step.
     chunk_size : int or None, default=None
         Rows that the module sees at a time; see :class:`ChunkedStep`.
+    mixed : bool, default=False
+        Compute in bfloat16 what loses little by it; weights stay as they are.
     **kwargs : dict
         skorch's parameters.
     """
@@ -72,12 +75,14 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         alpha: float = 0.0,
         learning_rate: str = "constant",
         chunk_size: int | None = None,
+        mixed: bool = False,
         **kwargs: Any,
     ):
         super().__init__(module, criterion, **kwargs)
         self.alpha = alpha
         self.learning_rate = learning_rate
         self.chunk_size = chunk_size
+        self.mixed = mixed
         self.seeds = seeds
 
     @property
@@ -221,6 +226,14 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         with torch.no_grad():
             self.criterion_.fit(self.module_(self.inputs_.of(rows, noise)), rows)
 
+    def precision(self, training: bool) -> AbstractContextManager[Any]:
+        """Return the context of a forward pass; weights are cast anew in each."""
+        # epochs are compared in full precision
+        if not (self.mixed and training):
+            return nullcontext()
+        kind = torch.device(self.device).type
+        return torch.autocast(kind, torch.bfloat16)
+
     def reduce_terms(self, terms: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, which is the weighted sum of terms, and the averaged terms."""
         weights = self.criterion_.weights
@@ -240,8 +253,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         training: bool,
     ) -> dict[str, float]:
         listening = training and self.listening_
-        collected: dict[str, list[Tensor]] = {}
-        sizes: list[int] = []
+        means = Means()
         path = fast_path(self, plain_gradients=listening)
         # such as the targets that follow the weights
         after_step = getattr(self.module_, "after_step", None)
@@ -250,16 +262,17 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
                 if listening:
                     self.notify("on_batch_begin", batch=batch, training=True)
                 seen = inputs.of(batch, noise)
-                if fast.gradients is not None:
-                    losses = fast.gradients(seen, batch)
-                else:
-                    outputs = forward_in_chunks(self, seen)
-                    loss, terms = self.reduce_terms(self.criterion_(outputs, batch))
-                    losses = {"loss": loss.detach()}
-                    losses.update((name, value.detach()) for name, value in terms.items())
-                    if training:
-                        fast.zero_grad()
-                        torch.autograd.backward(loss)
+                with self.precision(training):
+                    if fast.gradients is not None:
+                        losses = fast.gradients(seen, batch)
+                    else:
+                        outputs = forward_in_chunks(self, seen)
+                        loss, terms = self.reduce_terms(self.criterion_(outputs, batch))
+                        losses = {"loss": loss.detach()}
+                        losses.update((k, term.detach()) for k, term in terms.items())
+                if training and fast.gradients is None:
+                    fast.zero_grad()
+                    torch.autograd.backward(loss)
                 if listening:
                     self._tell_gradients(batch)
                 if training:
@@ -267,18 +280,12 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
                     fast.step()
                     if after_step is not None:
                         after_step()
-                for name, value in losses.items():
-                    collected.setdefault(name, []).append(value)
-                sizes.append(len(batch))
+                means.add(losses, len(batch))
                 if listening:
                     if isinstance(fast.gradients, ChunkedStep):
                         outputs = fast.gradients.outputs
                     self._tell_batch(batch, losses["loss"], outputs)
-        share = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
-        return {
-            name: float(torch.stack(values).double().cpu() @ share)
-            for name, values in collected.items()
-        }
+        return means.read()
 
     def _set_learning_rate(self) -> None:
         done, planned = self.steps_

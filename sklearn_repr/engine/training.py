@@ -14,13 +14,12 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 from torch import nn
 
-from sklearn_repr._outputs import Batch
 from sklearn_repr.engine.batches import AllRows, ShuffledSplit
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.net import RepresentationNet
 from sklearn_repr.engine.quality import EmbeddingQuality
 from sklearn_repr.objectives import Objective
-from sklearn_repr.utils.devices import single_thread
+from sklearn_repr.utils.devices import computes_in_bfloat16, single_thread
 from sklearn_repr.utils.randomness import Seeds, local_torch_seed
 
 __all__ = ["OPTIMIZERS", "TrainingSettings", "train"]
@@ -61,6 +60,7 @@ class TrainingSettings:
     good_start: bool = False
     learning_rate: str = "constant"
     label: str = ""
+    mixed: bool = False
     chunk_size: int | None = None
 
     def split(self, seeds: Seeds) -> ShuffledSplit | AllRows | None:
@@ -75,7 +75,7 @@ class TrainingSettings:
 def train(
     module: nn.Module,
     objective: Objective,
-    rows: Batch,
+    rows: Any,
     *,
     corruption: Any,
     settings: TrainingSettings,
@@ -93,7 +93,7 @@ def train(
         Returns Outputs; changed in place.
     objective : Objective
         Returns named terms.
-    rows : Batch
+    rows : Batch or RowBlocks
         Encoded rows.
     corruption : Corruption or None
         Applied to every batch.
@@ -144,6 +144,7 @@ def train(
         alpha=settings.alpha,
         learning_rate=settings.learning_rate,
         seeds=seeds,
+        mixed=settings.mixed and computes_in_bfloat16(settings.device),
         optimizer=optimizer,
         lr=settings.learning_rate_init,
         max_epochs=settings.max_iter,
@@ -162,7 +163,8 @@ def train(
         verbose=0,
         **{f"optimizer__{name}": value for name, value in options.items()},
     )
-    rows = rows.to(settings.device)
+    # partners are looked up in the whole table
+    rows = (rows if pairs is None else rows.whole()).to(settings.device)
     borrow = (
         global_generator
         or objective.uses_global_generator

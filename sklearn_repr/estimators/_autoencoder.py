@@ -132,8 +132,8 @@ class BaseAutoencoder(BaseReconstructor):
         total = float(values.double().var(dim=0, correction=0).sum())
         self.explained_variance_ratio_ = variance / total if total else 0 * variance
 
-    def _row_error(self, x: Tensor) -> Tensor:
-        module, objective = self.net_.module_, self.net_.criterion_
+    def _row_error(self, module: nn.Module, x: Tensor) -> Tensor:
+        objective = self.net_.criterion_
         if isinstance(objective, Composite):
             objective = objective.objectives[0]
         terms: dict[str, Tensor] = objective.terms(module(x), Batch(x))

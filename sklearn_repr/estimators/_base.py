@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import fields
 from numbers import Integral, Real
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from sklearn_repr._outputs import Batch
 from sklearn_repr.corruptions import Corruption, Pairs
 from sklearn_repr.data import NumericCodec
+from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer, train
 from sklearn_repr.engine.training import OPTIMIZERS
 from sklearn_repr.modules import ACTIVATIONS
@@ -76,7 +78,7 @@ class BaseRepresentation(
         "warm_start": ["boolean"],
         "callbacks": [list, tuple, None],
         "device": [str],
-        "dtype": [StrOptions({"float32", "float64"})],
+        "dtype": [StrOptions({"float32", "float64", "bfloat16"})],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -171,7 +173,7 @@ class BaseRepresentation(
             X = self._validate_training(X, y, reset=not continuing)
             seeds = Seeds(self.random_state)
             codec = self._codec if continuing else self._fit_codec(X, seeds)
-            rows = codec.encode(X)
+            rows = encode_table(codec, X)
             rows.labels = self._encode_labels(y, len(rows))
             self._check_rows(rows)
             settings = self._training_settings(len(rows))
@@ -218,7 +220,7 @@ class BaseRepresentation(
         return bool(self.dropout or self.callbacks or any(map(callable, own)))
 
     def _validate(self, X: Any, *, reset: bool) -> Any:
-        dtype = self.dtype if reset else self._codec.dtype
+        dtype = self._weight_dtype() if reset else self._codec.dtype
         return validate_table(
             self,
             X,
@@ -229,7 +231,11 @@ class BaseRepresentation(
 
     def _fit_codec(self, X: Any, seeds: Seeds) -> NumericCodec:
         names = getattr(self, "feature_names_in_", None)
-        return NumericCodec(self.scaling, self.dtype, seeds["scaling"]).fit(X, names)
+        dtype = self._weight_dtype()
+        return NumericCodec(self.scaling, dtype, seeds["scaling"]).fit(X, names)
+
+    def _weight_dtype(self) -> str:
+        return "float32" if self.dtype == "bfloat16" else self.dtype
 
     def _start_module(
         self,
@@ -281,6 +287,7 @@ class BaseRepresentation(
             verbose=int(self.verbose),
             min_rows=self._min_rows,
             label=type(self).__name__,
+            mixed=self.dtype == "bfloat16",
         )
 
     def _record(self, net: RepresentationNet, earlier: RepresentationNet | None) -> None:
@@ -321,20 +328,46 @@ class BaseRepresentation(
         """
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        return self._infer(self.net_.module_.encode, X).astype(X.dtype, copy=False)
+        return self._infer(self.net_.module_.encode, X, dtype=X.dtype)
 
     def _infer(
         self,
-        function: Callable[[Tensor], Tensor],
+        function: Callable[..., Tensor],
         X: Any,
+        *,
+        module: nn.Module | None = None,
+        finish: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
+        dtype: Any = None,
         codec: NumericCodec | None = None,
     ) -> NDArray[Any]:
-        codec = self._codec if codec is None else codec
+        """Apply a function to encoded rows; see :func:`~sklearn_repr.engine.infer`."""
+        codec, own = codec or self._codec, threading.local()
+        # a user's module might write to the rows
+        as_they_are = self.architecture == "mlp" and codec.is_identity(X)
 
         def encode(rows: Any) -> Tensor:
-            return torch.from_numpy(codec.scale(rows)).clamp_(-FAR_OUT, FAR_OUT)
+            if as_they_are:
+                encoded = rows
+            else:
+                # fresh memory for every chunk would cost as much as scaling it
+                if not hasattr(own, "memory"):
+                    own.memory = np.empty(rows.shape, codec.dtype)
+                encoded = codec.scale(rows, out=own.memory[: rows.shape[0]])
+            values, cells = torch.from_numpy(encoded), encoded.ravel()
+            # one look at all cells is cheaper than writing them
+            if not np.dot(cells, cells) < FAR_OUT**2:
+                values = values.clamp(-FAR_OUT, FAR_OUT)
+            return values
 
-        return infer(function, encode, X, torch.device(self.net_.device))
+        return infer(
+            function,
+            encode,
+            X,
+            torch.device(self.net_.device),
+            module=module,
+            finish=finish,
+            dtype=dtype,
+        )
 
     @property
     def _n_features_out(self) -> int:

@@ -24,7 +24,6 @@ from sklearn_repr.modules.factors import best_width, fit_factors
 from sklearn_repr.modules.masked import make_masked_network, path_width
 from sklearn_repr.objectives import Objective, Reconstruction
 from sklearn_repr.objectives.losses import RESIDUAL_LOSSES
-from sklearn_repr.utils.containers import wrap_table
 from sklearn_repr.utils.patches import patch_numbers
 from sklearn_repr.utils.randomness import make_generator
 from sklearn_repr.utils.validation import check_input_shape
@@ -111,9 +110,9 @@ class BaseMasked(BaseReconstructor):
             return
         if self.n_components != "auto":
             # missing cells as column means: what scaled rows are centred on
-            whole = Batch(rows.values.nan_to_num())
-            judges = None if held_out is None else Batch(held_out.values.nan_to_num())
-            self._resolve_components(principal_subspace(whole.values), judges)
+            known = rows.sample().values.nan_to_num()
+            judges = held_out and Batch(held_out.sample().values.nan_to_num())
+            self._resolve_components(principal_subspace(known), judges)
             return
         n, d = rows.values.shape
         judged_by = (rows if held_out is None else held_out).some(ROWS_TO_CHOOSE_BY)
@@ -137,10 +136,10 @@ class BaseMasked(BaseReconstructor):
             self.loss, scale=self.loss_scale, blocks=codec.blocks_, masked_only=True
         )
 
-    def _row_error(self, x: Tensor) -> Tensor:
+    def _row_error(self, module: nn.Module, x: Tensor) -> Tensor:
         objective: Objective = self.net_.criterion_
         target = Batch(x, ~x.isnan())
-        return objective.terms(self.net_.module_(x), target)["reconstruction"]
+        return objective.terms(module(x), target)["reconstruction"]
 
     def impute(self, X: Any) -> Any:
         """Fill missing cells by what the other cells of their row say.
@@ -159,13 +158,9 @@ class BaseMasked(BaseReconstructor):
         """
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
-        module = self.net_.module_
-        decoded = self._infer(lambda x: module.decode(module.encode(x)), rows)
+        rebuilt = self._rebuild(rows)
         cells = rows.toarray() if sparse.issparse(rows) else rows
-        rebuilt = self._codec.decode(decoded).astype(cells.dtype)
-        filled = np.where(np.isnan(cells), rebuilt, cells)
-        names = getattr(self, "feature_names_in_", None)
-        return wrap_table(filled, self, X, names)
+        return self._wrapped(np.where(np.isnan(cells), rebuilt, cells), X)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -186,7 +186,7 @@ class BasePaired(BaseRepresentation):
 
     def _embed_y(self, rows: Any) -> NDArray[Any]:
         encode = self.net_.module_.encode_partner
-        return self._infer(encode, rows, self._codec.second).astype(
+        return self._infer(encode, rows, codec=self._codec.second).astype(
             rows.dtype, copy=False
         )
 
@@ -258,7 +258,7 @@ class BasePaired(BaseRepresentation):
         x_rows = self._validate(gallery if X is None else X, reset=False)
         y_rows = self._validate_y(gallery if y is None else y, reset=False)
         first = self._infer(module.encode, x_rows)
-        second = self._infer(module.encode_partner, y_rows, self._codec.second)
+        second = self._infer(module.encode_partner, y_rows, codec=self._codec.second)
         queries, rows = (first, second) if y is None else (second, first)
         search = NearestNeighbors(metric="cosine", algorithm="brute").fit(rows)
         return search.kneighbors(queries, n_neighbors, return_distance)

@@ -8,9 +8,9 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-from sklearn_repr._outputs import Batch
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.modules.code import TopK
 from sklearn_repr.objectives import (
@@ -128,17 +128,19 @@ def make_code(
     return nn.Sigmoid() if "kl_sparsity" in weights else None
 
 
-def refuse_outside_unit_interval(rows: Batch, names: Any, who: str) -> None:
+def refuse_outside_unit_interval(rows: Any, names: Any, who: str) -> None:
     """Raise unless all encoded values lie in [0, 1]."""
-    bad = ((rows.values < 0) | (rows.values > 1)).any(dim=0).nonzero()
+    ends = [torch.stack(pool.values.aminmax(dim=0)) for pool in rows.pools(None)]
+    lowest = torch.stack(ends).amin(dim=0)[0]
+    highest = torch.stack(ends).amax(dim=0)[1]
+    bad = ((lowest < 0) | (highest > 1)).nonzero()
     if len(bad):
         column = int(bad[0])
-        lowest, highest = rows.values[:, column].aminmax()
         raise ValueError(
             f"{who} needs values in [0, 1]; column"
-            f" {column_label(names, column)} goes from {float(lowest):g} to"
-            f" {float(highest):g} after scaling. Set scaling=None and bring the columns"
-            " to [0, 1]."
+            f" {column_label(names, column)} goes from {float(lowest[column]):g} to"
+            f" {float(highest[column]):g} after scaling. Set scaling=None and bring the"
+            " columns to [0, 1]."
         )
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
+from torch import Tensor, nn
 
 from sklearn_repr._outputs import Batch
 from sklearn_repr.engine import infer
@@ -19,7 +19,7 @@ from sklearn_repr.estimators._parts import refuse_outside_unit_interval
 from sklearn_repr.modules.linear import PrincipalSubspace
 from sklearn_repr.utils.containers import wrap_table
 from sklearn_repr.utils.scores import explained_share
-from sklearn_repr.utils.validation import check_latent
+from sklearn_repr.utils.validation import check_latent, parts_of
 
 __all__ = ["BaseReconstructor"]
 
@@ -45,8 +45,8 @@ class BaseReconstructor(BaseRepresentation):
     }
     _shaping: ClassVar[tuple[str, ...]] = (*BaseRepresentation._shaping, "linear_skip")
 
-    def _row_error(self, x: Tensor) -> Tensor:
-        """Return how badly each encoded row reconstructs, shape (n,)."""
+    def _row_error(self, module: nn.Module, x: Tensor) -> Tensor:
+        """Return how badly `module` rebuilds each encoded row, shape (n,)."""
         raise NotImplementedError
 
     def _is_linear(self) -> bool:
@@ -71,7 +71,7 @@ class BaseReconstructor(BaseRepresentation):
             self.n_components_ = int(self.n_components)
         elif subspace is not None and not (self.warm_start and hasattr(self, "net_")):
             share = AUTO_SHARE if self.n_components == "auto" else self.n_components
-            judged_by = None if held_out is None else held_out.values
+            judged_by = None if held_out is None else held_out.sample().values
             self.n_components_ = subspace.count_for_share(float(share), judged_by)
 
     def inverse_transform(self, Z: Any) -> Any:
@@ -95,8 +95,10 @@ class BaseReconstructor(BaseRepresentation):
             lambda part: torch.from_numpy(np.array(part, dtype=self._codec.dtype)),
             codes,
             self.net_.device,
+            finish=self._codec.decode,
+            dtype=codes.dtype,
         )
-        return self._in_original_units(decoded, codes.dtype, Z)
+        return self._wrapped(decoded, Z)
 
     def reconstruct(self, X: Any) -> Any:
         """Encode and decode rows.
@@ -114,9 +116,21 @@ class BaseReconstructor(BaseRepresentation):
         """
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
-        module = self.net_.module_
-        decoded = self._infer(lambda x: module.decode(module.encode(x)), rows)
-        return self._in_original_units(decoded, rows.dtype, X)
+        return self._wrapped(self._rebuild(rows), X)
+
+    def _rebuild(self, rows: Any) -> NDArray[Any]:
+        """Return what validated rows are rebuilt to, in original units."""
+
+        def rebuild(module: Any, x: Tensor) -> Tensor:
+            return module.decode(module.encode(x))  # type: ignore[no-any-return]
+
+        return self._infer(
+            rebuild,
+            rows,
+            module=self.net_.module_,
+            finish=self._codec.decode,
+            dtype=rows.dtype,
+        )
 
     def reconstruction_error(self, X: Any) -> NDArray[np.float64]:
         """Measure how badly each row reconstructs.
@@ -134,9 +148,8 @@ class BaseReconstructor(BaseRepresentation):
         """
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        if self._wants_unit_interval():
-            self._check_rows(self._codec.encode(X))
-        return self._infer(self._row_error, X).astype(np.float64)
+        self._check_scored(X)
+        return self._infer(self._row_error, X, module=self.net_.module_, dtype=np.float64)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the R² of the reconstruction.
@@ -159,6 +172,11 @@ class BaseReconstructor(BaseRepresentation):
         rows = self._validate(X, reset=False)
         return explained_share(rows, self.reconstruct(X))
 
-    def _in_original_units(self, decoded: Any, dtype: Any, original: Any) -> Any:
-        X = self._codec.decode(decoded).astype(dtype, copy=False)
+    def _check_scored(self, X: Any) -> None:
+        """Refuse rows that the loss is not defined for, a part of them at a time."""
+        if self._wants_unit_interval():
+            for part in parts_of(X):
+                self._check_rows(self._codec.encode(part))
+
+    def _wrapped(self, X: NDArray[Any], original: Any) -> Any:
         return wrap_table(X, self, original, getattr(self, "feature_names_in_", None))

@@ -132,13 +132,8 @@ class BaseVariational(BaseReconstructor):
                 stacklevel=2,
             )
 
-    def _row_error(self, x: Tensor) -> Tensor:
-        module = self.net_.module_
-        return -self._log_likelihood(x, module.encode(x))
-
-    def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        module = self.net_.module_
-        return log_likelihood(module.decoder(z), x, module.log_noise, module.bernoulli)
+    def _row_error(self, module: Any, x: Tensor) -> Tensor:
+        return -_log_likelihood(module, x, module.encode(x))
 
     def transform(self, X: Any, return_std: bool = False) -> Any:
         """Map rows to the mean of their posterior.
@@ -160,11 +155,14 @@ class BaseVariational(BaseReconstructor):
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
         module = self.net_.module_
-        Z = self._infer(module.encode, rows).astype(rows.dtype, copy=False)
+        Z = self._infer(module.encode, rows, dtype=rows.dtype)
         if not return_std:
             return Z
-        std = self._infer(lambda x: (0.5 * module.encoder(x)[1]).exp(), rows)
-        return Z, std.astype(rows.dtype, copy=False)
+
+        def deviations(module: Any, x: Tensor) -> Tensor:
+            return (0.5 * module.encoder(x)[1]).exp()  # type: ignore[no-any-return]
+
+        return Z, self._infer(deviations, rows, module=module, dtype=rows.dtype)
 
     def score_samples(self, X: Any, n_samples: int | None = None) -> NDArray[np.float64]:
         r"""Bound the log-density of rows from below.
@@ -190,9 +188,7 @@ class BaseVariational(BaseReconstructor):
         """
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
-        if self._wants_unit_interval():
-            self._check_rows(self._codec.encode(rows))
-        encoder = self.net_.module_.encoder
+        self._check_scored(rows)
         if n_samples is None:
             points = matched_draws(ELBO_DRAWS, self.n_components_)
         else:
@@ -201,15 +197,15 @@ class BaseVariational(BaseReconstructor):
             sobol = engine(self.n_components_)
             points = sobol.draw(int(n_samples), dtype=torch.float64)
 
-        def bound(x: Tensor) -> Tensor:
-            mean, log_variance = encoder(x)
+        def bound(module: Any, x: Tensor) -> Tensor:
+            mean, log_variance = module.encoder(x)
             # the plain bound shares its draws, and needs no row's own shift
             shifts = None if n_samples is None else row_shifts(x, self.n_components_)
             parts = []
             for point in points.to(x.device):
                 draw = point if shifts is None else shifted_normal(point, shifts)
                 z = mean + (0.5 * log_variance).exp() * draw.to(x)
-                part = self._log_likelihood(x, z)
+                part = _log_likelihood(module, x, z)
                 if n_samples is not None:
                     prior = log_normal(z, 0.0, 0.0)
                     part = part + (prior - log_normal(z, mean, log_variance)).sum(dim=1)
@@ -222,7 +218,9 @@ class BaseVariational(BaseReconstructor):
         volume = (
             0.0 if self._codec.scaling == "quantile" else np.log(self._codec.scale_).sum()
         )
-        return self._infer(bound, rows).astype(np.float64) - volume
+        bounds = self._infer(bound, rows, module=self.net_.module_, dtype=np.float64)
+        bounds -= volume
+        return bounds
 
     def sample(
         self, n_samples: int = 1, *, noise: bool = True, random_state: Any = None
@@ -256,4 +254,8 @@ class BaseVariational(BaseReconstructor):
                 spread = (0.5 * module.log_noise).exp().cpu()
                 draws = torch.randn(columns.shape, generator=generator)
                 columns = columns + spread * draws.to(columns)
-        return self._in_original_units(columns, np.dtype(np.float64), None)
+        return self._wrapped(self._codec.decode(columns), None)
+
+
+def _log_likelihood(module: Any, x: Tensor, z: Tensor) -> Tensor:
+    return log_likelihood(module.decoder(z), x, module.log_noise, module.bernoulli)

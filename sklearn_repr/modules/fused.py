@@ -36,11 +36,14 @@ class Activation(NamedTuple):
         gradient of what it came from.
     keeps_result : bool
         Which of the two `backward` wants.
+    overwrite : callable
+        As `forward`, where nobody needs the argument any more.
     """
 
     forward: Callable[[Tensor], Tensor]
     backward: Callable[[Tensor, Tensor], Tensor]
     keeps_result: bool
+    overwrite: Callable[[Tensor], Tensor]
 
 
 def find_activation(layer: nn.Module) -> Activation | None:
@@ -49,19 +52,21 @@ def find_activation(layer: nn.Module) -> Activation | None:
     made: Any = layer
     if kind is nn.ReLU:
         relu = aten.threshold_backward.default
-        return Activation(torch.relu_, lambda grad, y: relu(grad, y, 0), True)
+        return _in_place(torch.relu_, lambda grad, y: relu(grad, y, 0))
     if kind is nn.Tanh:
-        return Activation(torch.tanh_, aten.tanh_backward.default, True)
+        return _in_place(torch.tanh_, aten.tanh_backward.default)
     if kind is nn.Sigmoid:
-        return Activation(torch.sigmoid_, aten.sigmoid_backward.default, True)
+        return _in_place(torch.sigmoid_, aten.sigmoid_backward.default)
     if kind is nn.SiLU:
-        return Activation(functional.silu, aten.silu_backward.default, False)
+        silu = functional.silu
+        return Activation(silu, aten.silu_backward.default, False, aten.silu_.default)
     if kind is nn.GELU:
         gelu, form = aten.gelu_backward.default, made.approximate
         return Activation(
             lambda x: functional.gelu(x, approximate=form),
             lambda grad, x: gelu(grad, x, approximate=form),
             False,
+            lambda x: aten.gelu_.default(x, approximate=form),
         )
     if kind is nn.LeakyReLU:
         leaky, slope = aten.leaky_relu_backward.default, made.negative_slope
@@ -69,6 +74,7 @@ def find_activation(layer: nn.Module) -> Activation | None:
             lambda x: functional.leaky_relu(x, slope),
             lambda grad, x: leaky(grad, x, slope, False),
             False,
+            lambda x: functional.leaky_relu_(x, slope),
         )
     if kind is nn.ELU:
         elu, alpha = aten.elu_backward.default, made.alpha
@@ -76,11 +82,18 @@ def find_activation(layer: nn.Module) -> Activation | None:
             lambda x: functional.elu(x, alpha),
             lambda grad, x: elu(grad, alpha, 1, 1, False, x),
             False,
+            lambda x: functional.elu_(x, alpha),
         )
     return None
 
 
-class _Map(NamedTuple):
+def _in_place(
+    forward: Callable[[Tensor], Tensor], backward: Callable[[Tensor, Tensor], Tensor]
+) -> Activation:
+    return Activation(forward, backward, keeps_result=True, overwrite=forward)
+
+
+class Map(NamedTuple):
     """A linear layer and the activation behind it; tensors without history."""
 
     weight: Tensor
@@ -129,10 +142,10 @@ class FusedPerceptron:
         self.layers = [self._map(layer, activation) for layer, activation in layers]
         self.path = None if path is None else self._map(path, None)
 
-    def _map(self, layer: nn.Linear, activation: Activation | None) -> _Map:
+    def _map(self, layer: nn.Linear, activation: Activation | None) -> Map:
         self.parameters += [layer.weight, layer.bias]
         weight = layer.weight.detach()
-        return _Map(weight, weight.t(), layer.bias.detach(), activation)
+        return Map(weight, weight.t(), layer.bias.detach(), activation)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map rows, as one node of the graph."""
@@ -222,7 +235,7 @@ class _Node(torch.autograd.Function):
         return (rows, None, *grads)
 
 
-def fuse(module: nn.Module) -> FusedPerceptron | None:
+def fuse(module: nn.Module, watched: bool | None = None) -> FusedPerceptron | None:
     """Return `module` with its gradient written by hand, None if it is not known.
 
     Known are linear layers, sequences of linear layers with at most one activation
@@ -233,13 +246,15 @@ def fuse(module: nn.Module) -> FusedPerceptron | None:
     ----------
     module : torch.nn.Module
         Any module.
+    watched : bool or None, default=None
+        What :func:`is_watched` says; None asks.
 
     Returns
     -------
     perceptron : FusedPerceptron or None
         It shares the module's parameters.
     """
-    if is_watched(module):
+    if is_watched(module) if watched is None else watched:
         return None
     if type(module) is SkipConnected:
         layers, path = _layers(module.network), _layers(module.linear)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from sklearn_repr.modules.tied import TiedLinear
+from sklearn_repr.utils.devices import full_precision
 
 __all__ = ["PrincipalSubspace", "SkipConnected", "principal_subspace"]
 
@@ -60,17 +61,16 @@ class PrincipalSubspace(NamedTuple):
         return int((~reached).sum().clamp(max=len(reached) - 1)) + 1
 
 
-def principal_subspace(
-    values: Tensor, n_components: int | None = None
-) -> PrincipalSubspace:
+def principal_subspace(values: Any, n_components: int | None = None) -> PrincipalSubspace:
     """Compute principal axes in double precision.
 
     Parameters
     ----------
-    values : Tensor of shape (n, d)
-        Rows.
+    values : Tensor of shape (n, d), or object with that shape
+        Rows, or an object that iterates over parts of them and draws a sample.
     n_components : int or None, default=None
-        How many axes are needed; None is all. A few of very many are approximated.
+        How many axes are needed; None is all. A few of very many are approximated, of
+        rows in parts from the sample.
 
     Returns
     -------
@@ -84,22 +84,32 @@ def principal_subspace(
     >>> principal_subspace(torch.tensor([[-1.0, 0.0], [1.0, 0.0]])).variances
     tensor([1., 0.], dtype=torch.float64)
     """
-    rows = values.double()
-    mean = rows.mean(dim=0)
-    centred = rows - mean
-    n, d = centred.shape
-    if n_components is not None and min(n, d) > max(LARGE, 4 * n_components):
-        # Halko et al., doi:10.1137/090771806; draws from the global generator
-        _, scale, right = torch.svd_lowrank(centred, q=n_components + 20, niter=6)
-        axes, variances = right.T, scale.square() / n
-    elif n < d:
-        gram, left = torch.linalg.eigh(centred @ centred.T / n)
-        variances = gram.flip(0)
-        axes = left.flip(1).T @ centred
-        axes = axes / axes.norm(dim=1, keepdim=True).clamp(min=1e-300)
-    else:
-        covariance, vectors = torch.linalg.eigh(centred.T @ centred / n)
+    n, d = values.shape
+    wanted = min(n, d) if n_components is None else n_components
+    few = min(n, d) > max(LARGE, 4 * wanted)
+    if not few and n >= d:
+        parts = [values] if isinstance(values, Tensor) else values
+        mean = sum(part.double().sum(dim=0) for part in parts) / n
+        scatter = torch.zeros(d, d, dtype=torch.float64, device=values.device)
+        for part in parts:
+            centred = part.double() - mean
+            scatter += centred.T @ centred
+        covariance, vectors = torch.linalg.eigh(scatter / n)
         variances, axes = covariance.flip(0), vectors.flip(1).T
+    else:
+        rows = (values if isinstance(values, Tensor) else values.sample()).double()
+        n, mean = len(rows), rows.mean(dim=0)
+        centred = rows - mean
+        if few and n > wanted:
+            # Halko et al., doi:10.1137/090771806; draws from the global generator
+            q = min(wanted + 20, n)
+            _, scale, right = torch.svd_lowrank(centred, q=q, niter=6)
+            axes, variances = right.T, scale.square() / n
+        else:
+            gram, left = torch.linalg.eigh(centred @ centred.T / n)
+            variances = gram.flip(0)
+            axes = left.flip(1).T @ centred
+            axes = axes / axes.norm(dim=1, keepdim=True).clamp(min=1e-300)
     largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
     signs = torch.where(largest < 0, -1.0, 1.0).to(axes)
     return PrincipalSubspace(mean, axes * signs, variances.clamp(min=0.0))
@@ -142,7 +152,10 @@ class SkipConnected(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, d_in) to (n, d_out)."""
-        return self.linear(x) + self.network(x)  # type: ignore[no-any-return]
+        with full_precision(x.device):
+            # behind a network in mixed precision the code may be narrower
+            line = self.linear(x if x.dtype != torch.bfloat16 else x.float())
+        return line + self.network(x)  # type: ignore[no-any-return]
 
 
 def set_to_principal_axes(

@@ -24,7 +24,7 @@ WIDEST = 128
 LARGEST = 2**24
 
 
-class _MaskInputs(nn.Module):
+class MaskInputs(nn.Module):
     """A perceptron on cells and visibility, side by side."""
 
     def __init__(self, network: nn.Sequential):
@@ -195,7 +195,7 @@ def make_masked_network(
         hidden = options.hidden(d)
         if hidden:
             network = options.build([2 * d, *hidden, n_components])
-            encoder = _MaskInputs(network)
+            encoder = MaskInputs(network)
             last.append(network[-1])  # type: ignore[arg-type]
     if hidden:
         decoder = options.build([n_components, *reversed(hidden), d])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sklearn_repr._outputs import Outputs
 from sklearn_repr.modules.linear import PrincipalSubspace
+from sklearn_repr.utils.devices import full_precision
 
 __all__ = ["GaussianEncoder", "VariationalNetwork"]
 
@@ -43,9 +44,11 @@ class GaussianEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and log-variances."""
-        mean, log_variance = self.network(x).chunk(2, dim=1)
+        # moments are not narrowed by mixed precision
+        mean, log_variance = self.network(x).to(x.dtype).chunk(2, dim=1)
         if self.linear is not None:
-            mean = mean + self.linear(x)
+            with full_precision(x.device):
+                mean = mean + self.linear(x)
         return mean, log_variance.clamp(-BOUND, BOUND)
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 
-__all__ = ["resolve_device", "single_thread"]
+__all__ = [
+    "computes_in_bfloat16",
+    "full_precision",
+    "resolve_device",
+    "single_thread",
+]
 
 _LOCK = threading.Lock()
 _state = {"users": 0, "threads": 0}
@@ -51,6 +57,34 @@ def resolve_device(device: str) -> torch.device:
             " Use 'auto', 'cpu' or a device that torch.device accepts."
         ) from error
     return resolved
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Tell whether a device multiplies matrices of bfloat16 itself.
+
+    Parameters
+    ----------
+    device : torch.device
+        The device.
+
+    Returns
+    -------
+    computes : bool
+        False where torch would only emulate it, which is slower than float32.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(bool(getattr(torch.cpu, name, bool)()) for name in asked)
+    return False
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Leave mixed precision where it is on, for maps that everything else adds to."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from numbers import Integral
 from typing import Any
@@ -12,13 +12,19 @@ from scipy import sparse
 from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import _get_feature_names, validate_data
 
+from sklearn_repr.utils.mapped import forget
+
 __all__ = [
     "check_input_shape",
     "check_latent",
     "column_label",
+    "parts_of",
     "validate_partner",
     "validate_table",
 ]
+
+# Cells that are looked at at a time
+CELLS = 2**18
 
 
 def column_label(names: Any, index: int) -> str:
@@ -141,24 +147,75 @@ def validate_partner(
 def _check_cells(
     X: Any, input_name: str, largest: float, names: Any, who: str, may_miss: bool
 ) -> None:
+    start = 0
+    for part in parts_of(X):
+        if not _is_within(part, largest, may_miss):
+            raise ValueError(
+                _describe_bad_cell(part, start, input_name, largest, names, who, may_miss)
+            )
+        start += part.shape[0]
+
+
+def parts_of(X: Any, cells: int = CELLS) -> Iterator[Any]:
+    """Cut a table into consecutive parts; of mapped files one is resident at a time.
+
+    Parameters
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        The table.
+    cells : int, default=2**18
+        How many a part has at most, where a row has no more.
+
+    Yields
+    ------
+    part : {ndarray, CSR matrix}
+        Its rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_repr.utils.validation import parts_of
+    >>> [len(part) for part in parts_of(np.zeros((5, 2)), cells=4)]
+    [2, 2, 1]
+    """
+    step = max(1, cells // max(X.shape[1], 1))
+    for start in range(0, X.shape[0], step):
+        part = X[start : start + step]
+        yield part
+        forget(part)
+
+
+def _is_within(X: Any, largest: float, may_miss: bool) -> bool:
     cells = X.data if sparse.issparse(X) else X
-    if may_miss:
-        cells = cells[~np.isnan(cells)]
+    if not cells.size:
+        return True
+    flat = cells.ravel(order="K")
+    with np.errstate(over="ignore", invalid="ignore"):
+        # one fast pass for usual values: no square is beyond that of the largest
+        if np.dot(flat, flat) < largest * largest:
+            return True
+    low, high = (np.fmin, np.fmax) if may_miss else (np.minimum, np.maximum)
+    lowest, highest = (float(f.reduce(cells, axis=None)) for f in (low, high))
+    if may_miss and np.isnan(lowest):  # nothing but missing cells
+        return True
     # as Python floats: a float32 bound would round up to infinity
-    if cells.size and not (
-        float(cells.min()) >= -largest and float(cells.max()) <= largest
-    ):
-        raise ValueError(_describe_bad_cell(X, input_name, largest, names, who, may_miss))
+    return lowest >= -largest and highest <= largest
 
 
 def _describe_bad_cell(
-    X: Any, input_name: str, largest: float, names: Any, who: str, may_miss: bool
+    X: Any,
+    start: int,
+    input_name: str,
+    largest: float,
+    names: Any,
+    who: str,
+    may_miss: bool,
 ) -> str:
     X = X.tocoo() if sparse.issparse(X) else sparse.coo_array(X)
     cells = X.data.astype(np.float64)
     bad = np.abs(cells) > largest if may_miss else ~(np.abs(cells) <= largest)
     position = int(np.flatnonzero(bad)[0])
-    row, column, value = X.row[position], X.col[position], cells[position]
+    row, column, value = start + X.row[position], X.col[position], cells[position]
     where = f"column {column_label(names, column)} (row {row})"
     if np.isnan(value):
         return (

@@ -1,0 +1,149 @@
+"""Peak memory of scoring and fitting tables that are read from a file.
+
+Each row of the tables comes from a process of its own. "resident" is the peak of all
+pages of the process, those of the mapped file included, beyond what it was before the
+call; "anonymous" the peak of those that are no file's.
+
+usage: python benchmarks/memory.py [--gib 4] [--folder DIR]
+       [--rows 100000 1000000 10000000] [--jobs transform reconstruction_error detector]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+COLUMNS = 8
+WIDE = 32
+
+
+def write_table(path: Path, n: int, d: int) -> None:
+    """Write float32 rows around a four-dimensional subspace."""
+    rng = np.random.default_rng(0)
+    axes = rng.normal(size=(4, d)).astype("float32")
+    with path.open("wb") as file:
+        for start in range(0, n, 2**18):
+            size = (min(2**18, n - start), 4)
+            rows = rng.standard_normal(size, "float32") @ axes
+            rows += 0.1 * rng.standard_normal(rows.shape, "float32")
+            rows.tofile(file)
+
+
+def read_status() -> dict[str, float]:
+    """Return resident and anonymous memory of this process in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    values = dict(line.split(":", 1) for line in lines)
+    return {
+        name: int(values[key].split()[0]) / 1024
+        for name, key in (("resident", "VmRSS"), ("anonymous", "RssAnon"))
+    }
+
+
+class Peak(threading.Thread):
+    """Looks at memory every few milliseconds."""
+
+    def __enter__(self) -> Peak:
+        self.before = read_status()
+        self.peak = dict(self.before)
+        self.over = threading.Event()
+        self.start()
+        return self
+
+    def run(self) -> None:
+        """Take the maximum until it is over."""
+        while not self.over.wait(0.003):
+            for name, value in read_status().items():
+                self.peak[name] = max(self.peak[name], value)
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.join()
+
+
+def work(job: str, path: str, n: int, d: int) -> None:
+    """Do one job in this process and print its figures."""
+    from sklearn_repr import AutoencoderTransformer, ReconstructionOutlierDetector
+
+    warnings.simplefilter("ignore")
+    X = np.memmap(path, np.float32, "r", shape=(n, d))
+    some = np.array(X[:2000])
+    options = {"max_iter": 1, "random_state": 0}
+    if job == "fit":
+        AutoencoderTransformer(4, **options).fit(some)
+        call = AutoencoderTransformer(4, batch_size=256, **options).fit
+    elif job == "detector":
+        call = ReconstructionOutlierDetector(random_state=0).fit(some).score_samples
+    else:
+        call = getattr(AutoencoderTransformer(4, **options).fit(some), job)
+    call(some)
+    start = time.perf_counter()
+    with Peak() as memory:
+        result = call(X)
+    seconds = time.perf_counter() - start
+    own = result.nbytes / 2**20 if isinstance(result, np.ndarray) else 0.0
+    beyond = {k: memory.peak[k] - memory.before[k] for k in memory.peak}
+    total = {f"{k} in all": v for k, v in memory.peak.items()}
+    figures = {"seconds": seconds, "result": own, **beyond, **total}
+    print(json.dumps(figures), file=sys.stdout)
+
+
+def measure(job: str, path: Path, n: int, d: int) -> dict[str, float]:
+    """Do one job in a process of its own."""
+    command = [sys.executable, __file__, "--job", job, str(path), str(n), str(d)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(  # noqa: S603 - this file itself
+        command, check=True, capture_output=True, env=environment
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Print two tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gib", type=float, default=4.0)
+    parser.add_argument("--folder", default=None)
+    parser.add_argument("--rows", type=int, nargs="*", default=[10**5, 10**6, 10**7])
+    parser.add_argument(
+        "--jobs", nargs="+", default=["transform", "reconstruction_error"]
+    )
+    parser.add_argument("--job", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.job:
+        job, path, n, d = options.job
+        work(job, path, int(n), int(d))
+        return
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        path = Path(folder) / "table"
+        table = {}
+        for n in options.rows:
+            write_table(path, n, COLUMNS)
+            for job in options.jobs:
+                table[f"{job}, {n} rows"] = measure(job, path, n, COLUMNS)
+        if table:
+            print(f"point 3: MiB while scoring rows of {COLUMNS} columns from a file")
+            print(pd.DataFrame(table).T.round(1).to_string(), "\n")
+        if options.gib:
+            n = int(options.gib * 2**30) // (4 * WIDE)
+            write_table(path, n, WIDE)
+            found = measure("fit", path, n, WIDE)
+            size = n * WIDE * 4 / 2**20
+            print(
+                f"point 6: MiB while fitting {n} x {WIDE} from a file of {size:.0f} MiB"
+            )
+            print(pd.DataFrame({"fit": found}).T.round(1).to_string())
+            print(f"peak resident / size: {found['resident in all'] / size:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""Tables too large to be encoded or shuffled at once: read in blocks of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from sklearn_repr._outputs import Batch
+from sklearn_repr.utils.mapped import forget, is_mapped
+from sklearn_repr.utils.validation import parts_of
+
+__all__ = ["RowBlocks", "encode_table"]
+
+# Bytes of encoded cells: of a block of consecutive rows, of a pool of blocks that are
+# shuffled together, and of what is still encoded once and kept
+BLOCK = 2**16
+POOL = 2**25
+KEPT = 2**30
+# Rows that a pool holds however wide they are
+FEWEST_ROWS = 1024
+
+
+def encode_table(codec: Any, X: Any) -> Any:
+    """Encode a table, as a whole or as it is needed.
+
+    Parameters
+    ----------
+    codec : NumericCodec
+        Fitted.
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        Validated rows.
+
+    Returns
+    -------
+    rows : Batch or RowBlocks
+        A Batch if all rows fit into one pool. What is trained from RowBlocks depends on
+        their shape only, not on where the rows are kept.
+    """
+    n_cells = X.shape[0] * codec.n_encoded_
+    if n_cells * codec.dtype.itemsize <= POOL:
+        return codec.encode(X)
+    source: Any = _Encoder(codec, X)
+    if n_cells * codec.dtype.itemsize <= KEPT and not is_mapped(X):
+        kept = np.empty((X.shape[0], codec.n_encoded_), codec.dtype)
+        source.read([slice(0, X.shape[0])], out=kept)
+        source = _Kept(kept)
+    return RowBlocks(source, X.shape[0], codec.n_encoded_)
+
+
+class _Encoder:
+    """Encodes rows anew whenever they are read."""
+
+    def __init__(self, codec: Any, X: Any):
+        self.codec = codec
+        self.X = X
+        self.dtype = codec.dtype
+
+    def read(self, index: list[Any], out: NDArray[Any]) -> None:
+        position = 0
+        for rows in index:
+            for part in parts_of(self.X[rows]):
+                stop = position + part.shape[0]
+                self.codec.scale(part, out=out[position:stop])
+                position = stop
+            if not isinstance(rows, slice):
+                forget(self.X[rows[0] : rows[-1] + 1])
+
+
+class _Kept:
+    """Rows that were encoded once."""
+
+    def __init__(self, encoded: NDArray[Any]):
+        self.encoded = encoded
+        self.dtype = encoded.dtype
+
+    def read(self, index: list[Any], out: NDArray[Any]) -> None:
+        position = 0
+        for rows in index:
+            part = self.encoded[rows]
+            out[position : position + len(part)] = part
+            position += len(part)
+
+
+class RowBlocks:
+    """Encoded rows that are read when they are needed, with the interface of a Batch.
+
+    Rows are shuffled in two steps: blocks among each other, and the rows of as many
+    blocks as make up a pool.
+
+    Parameters
+    ----------
+    source : object
+        Reads and encodes rows.
+    n_rows, width : int
+        Shape of the encoded table.
+
+    Attributes
+    ----------
+    labels : int64 Tensor of shape (n,) or None
+        As in a Batch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_repr.data import NumericCodec
+    >>> from sklearn_repr.data.blocks import encode_table
+    >>> X = np.random.default_rng(0).normal(size=(300_000, 32))
+    >>> rows = encode_table(NumericCodec().fit(X), X)
+    >>> [len(pool) for pool in rows.pools(None)]
+    [150016, 149984]
+    """
+
+    def __init__(self, source: Any, n_rows: int, width: int):
+        self.source = source
+        self.table_rows = n_rows
+        self.width = width
+        self.device = torch.device("cpu")
+        self.labels: Tensor | None = None
+        row = width * source.dtype.itemsize
+        self.block_rows = max(1, 2 ** (max(1, BLOCK // row).bit_length() - 1))
+        self.pool_rows = max(POOL // row, FEWEST_ROWS)
+        self.blocks = np.arange(-(-n_rows // self.block_rows))
+
+    def __len__(self) -> int:
+        starts = self.blocks * self.block_rows
+        return int(np.minimum(self.block_rows, self.table_rows - starts).sum())
+
+    @property
+    def values(self) -> _Values:
+        """Shape, type and parts of the encoded cells."""
+        return _Values(self)
+
+    def to(self, device: torch.device | str) -> RowBlocks:
+        """Return the same rows, to be read on to `device`."""
+        moved = self._only(self.blocks)
+        moved.device = torch.device(device)
+        return moved
+
+    def _only(self, blocks: NDArray[Any]) -> RowBlocks:
+        some = RowBlocks(self.source, self.table_rows, self.width)
+        some.device, some.labels, some.blocks = self.device, self.labels, blocks
+        return some
+
+    def hold_out(
+        self, fraction: float, generator: Generator
+    ) -> tuple[RowBlocks, RowBlocks]:
+        """Return rows to train on, and a share of all blocks."""
+        order = torch.randperm(len(self.blocks), generator=generator).numpy()
+        count = max(1, int(fraction * len(order)))
+        train, valid = np.sort(order[count:]), np.sort(order[:count])
+        return self._only(self.blocks[train]), self._only(self.blocks[valid])
+
+    def _pools(self, blocks: NDArray[Any]) -> list[NDArray[Any]]:
+        count = -(-len(blocks) * self.block_rows // self.pool_rows)
+        return np.array_split(blocks, count)
+
+    def pool_sizes(self) -> list[int]:
+        """Return how many rows make up each pool, in the order of the table."""
+        return [len(self._only(pool)) for pool in self._pools(self.blocks)]
+
+    def pools(self, generator: Generator | None) -> Iterator[Batch]:
+        """Yield all rows, a pool at a time, shuffled if there is a generator."""
+        blocks = self.blocks
+        if generator is not None:
+            order = torch.randperm(len(blocks), generator=generator)
+            blocks = blocks[order.numpy()]
+        for pool in self._pools(blocks):
+            starts = pool * self.block_rows
+            stops = np.minimum(starts + self.block_rows, self.table_rows)
+            index = [slice(a, b) for a, b in zip(starts, stops, strict=True)]
+            rows = self._read(index, int((stops - starts).sum()))
+            if generator is not None:
+                rows = rows.take(torch.randperm(len(rows), generator=generator))
+            yield rows.to(self.device)
+
+    def _read(self, index: list[Any], n_rows: int) -> Batch:
+        encoded = np.empty((n_rows, self.width), self.source.dtype)
+        self.source.read(index, encoded)
+        values = torch.from_numpy(encoded)
+        observed = ~values.isnan() if values.sum().isnan() else None
+        labels = self.labels
+        if labels is not None:
+            labels = torch.cat([labels[rows] for rows in index])
+        return Batch(values, observed, labels=labels)
+
+    def some(self, limit: int) -> Batch:
+        """Return at most `limit` rows, evenly spread over all."""
+        position = np.arange(0, len(self), -(-len(self) // limit))
+        # the shorter last block of the table is the last here too
+        blocks = np.sort(self.blocks)[position // self.block_rows]
+        rows = blocks * self.block_rows + position % self.block_rows
+        index = [part for part in np.array_split(rows, 64) if len(part)]
+        return self._read(index, len(rows)).to(self.device)
+
+    def sample(self) -> Batch:
+        """Return as many rows, spread over all, as make up a quarter of a pool."""
+        return self.some(max(self.pool_rows // 4, FEWEST_ROWS))
+
+    def whole(self) -> Batch:
+        """Return all rows at once."""
+        return self.some(len(self))
+
+
+class _Values:
+    """What code asks of a tensor of cells, but for the cells; iterates over parts."""
+
+    def __init__(self, rows: RowBlocks):
+        self.rows = rows
+        self.shape = torch.Size((len(rows), rows.width))
+        self.dtype = torch.from_numpy(np.empty(0, rows.source.dtype)).dtype
+        self.device = rows.device
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (pool.values for pool in self.rows.pools(None))
+
+    def sample(self) -> Tensor:
+        """Return the values of :meth:`RowBlocks.sample`."""
+        return self.rows.sample().values

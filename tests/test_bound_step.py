@@ -1,0 +1,84 @@
+"""The variational step by hand, against automatic differentiation."""
+
+import numpy as np
+import pytest
+
+from sklearn_repr import VariationalAutoencoder
+from sklearn_repr.engine import fast
+from sklearn_repr.engine.bound import BoundStep
+
+
+def curves(monkeypatch, by_hand, **options):
+    """Train some epochs; return codes and loss terms, and whether steps were by hand."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(100, 3)) @ rng.normal(size=(3, 6))
+    X += 0.1 * rng.normal(size=X.shape)
+    found = []
+
+    def bound_step(net):
+        step = original(net) if by_hand else None
+        found.append(type(step))
+        return step
+
+    original = fast.bound_step
+    with monkeypatch.context() as patch:
+        patch.setattr(fast, "bound_step", bound_step)
+        model = VariationalAutoencoder(2, max_iter=5, random_state=0, **options).fit(X)
+    return model.transform(X), model.loss_terms_, BoundStep in found
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"linear_skip": False, "init": None},
+        {"beta": 4.0, "warm_up": 2},
+        {"decoder_variance": 0.3},
+        {"hidden_layer_sizes": ()},
+        {"alpha": 0.01, "activation": "relu", "optimizer": "sgd"},
+    ],
+    ids=str,
+)
+def test_hand_and_automatic_gradients_train_to_the_same(options, dtype, monkeypatch):
+    options = {"dtype": dtype, "early_stopping": False, **options}
+    codes, terms, by_hand = curves(monkeypatch, True, **options)
+    expected, expected_terms, automatic = curves(monkeypatch, False, **options)
+    assert by_hand
+    assert not automatic
+    tolerance = 1e-4 if dtype == "float32" else 1e-10
+    np.testing.assert_allclose(codes, expected, rtol=tolerance, atol=tolerance)
+    assert terms.keys() == expected_terms.keys()
+    for name, curve in terms.items():
+        np.testing.assert_allclose(curve, expected_terms[name], rtol=tolerance)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"free_bits": 0.1},
+        {"objective": "beta_tcvae"},
+        {"dropout": 0.1},
+        {"layer_norm": True},
+        {"decoder": "bernoulli", "scaling": None},
+    ],
+    ids=str,
+)
+def test_other_bounds_are_left_to_automatic_differentiation(options):
+    X = np.random.default_rng(0).uniform(size=(60, 5))
+    found = []
+    original = fast.bound_step
+    fast.bound_step = lambda net: found.append(original(net))
+    try:
+        VariationalAutoencoder(2, max_iter=2, random_state=0, **options).fit(X)
+    finally:
+        fast.bound_step = original
+    assert found == [None] * len(found)
+    assert found
+
+
+def test_gradient_of_a_cut_off_variance_is_zero(monkeypatch):
+    options = {"learning_rate_init": 5.0, "early_stopping": False, "dtype": "float64"}
+    options |= {"linear_skip": False, "init": None}
+    codes = [curves(monkeypatch, by_hand, **options)[0] for by_hand in (True, False)]
+    np.testing.assert_allclose(*codes, rtol=1e-6, atol=1e-6)

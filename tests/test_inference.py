@@ -1,0 +1,130 @@
+"""Inference: frozen perceptrons, threads, chunks, mixed precision."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+
+from sklearn_repr import (
+    AutoencoderTransformer,
+    ContrastiveEmbedder,
+    MaskedAutoencoder,
+    VariationalAutoencoder,
+)
+from sklearn_repr.engine import training
+from sklearn_repr.engine.inference import chunk_rows
+from sklearn_repr.modules import SkipConnected, make_mlp
+from sklearn_repr.modules.frozen import FrozenPerceptron, freeze, is_frozen
+
+FAMILIES = [
+    AutoencoderTransformer,
+    ContrastiveEmbedder,
+    MaskedAutoencoder,
+    VariationalAutoencoder,
+]
+
+
+@pytest.fixture(scope="module")
+def X():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(300, 4)) @ rng.normal(size=(4, 11))
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu", "tanh", "gelu"])
+@pytest.mark.parametrize("sizes", [(3, 5), (11, 7, 16, 6), (32, 64, 8), (4, 1)])
+def test_frozen_perceptrons_compute_the_same(sizes, activation):
+    network = make_mlp(sizes, activation=activation).eval()
+    x = torch.randn(50, sizes[0])
+    for module in (network, SkipConnected(nn.Linear(sizes[0], sizes[-1]), network)):
+        frozen = freeze(module)
+        assert isinstance(frozen, FrozenPerceptron)
+        before = x.clone()
+        with torch.inference_mode():
+            torch.testing.assert_close(frozen(x), module(x))
+        assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("cls", FAMILIES)
+def test_freezing_leaves_the_module_as_it_is(cls, X):
+    module = cls(3, max_iter=1, random_state=0).fit(X).net_.module_
+    parts = dict(module.named_modules())
+    twin = freeze(module)
+    assert twin is not module
+    assert any(isinstance(part, FrozenPerceptron) for part in twin.modules())
+    assert dict(module.named_modules()) == parts
+    x = torch.randn(20, 11)
+    with torch.inference_mode():
+        torch.testing.assert_close(twin.encode(x), module.encode(x))
+
+
+def test_what_is_watched_or_unknown_is_not_frozen():
+    network = make_mlp([3, 5, 2])
+    assert is_frozen(freeze(network))
+    network[0].register_forward_hook(lambda *_: None)
+    assert freeze(network) is network
+    dropout = make_mlp([3, 5, 2], dropout=0.5)
+    assert not is_frozen(freeze(dropout))
+
+
+@pytest.mark.parametrize("cls", FAMILIES)
+def test_results_do_not_depend_on_the_number_of_threads(cls, X):
+    model = cls(3, max_iter=1, random_state=0).fit(X)
+    big = np.tile(X, (70, 1))
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(model.transform(big))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+    np.testing.assert_array_equal(results[0][:300], results[0][-300:])
+
+
+def test_errors_in_a_thread_are_raised(X):
+    model = AutoencoderTransformer(3, max_iter=1, random_state=0).fit(X)
+    big = np.tile(1e-3 * X, (70, 1))
+    model._codec.scale_ = np.full(11, 1e-38)
+    model._codec.single_ = None
+    big[-1] = 1e30
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ValueError, match="too large"):
+            model.transform(big)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_large_modules_take_fewer_rows_at_a_time():
+    sizes = [chunk_rows(nn.Linear(width, width)) for width in (10, 200, 300, 3000)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] == 1024
+    assert sizes[-1] == 64
+
+
+@pytest.mark.parametrize("cls", [AutoencoderTransformer, VariationalAutoencoder])
+def test_mixed_precision_keeps_the_ranking(cls, X, monkeypatch):
+    options = {"max_iter": 20, "random_state": 0}
+    X = X + 0.1 * np.random.default_rng(1).normal(size=X.shape)
+    expected = cls(2, **options).fit(X)
+    monkeypatch.setattr(training, "computes_in_bfloat16", lambda device: True)
+    mixed = cls(2, dtype="bfloat16", **options).fit(X)
+    assert next(mixed.net_.module_.parameters()).dtype == torch.float32
+    errors = [model.reconstruction_error(X) for model in (expected, mixed)]
+    assert (errors[0] != errors[1]).any()
+    assert spearmanr(*errors).statistic > 0.999
+
+
+def test_mixed_precision_is_single_precision_where_it_cannot_be(X, monkeypatch):
+    monkeypatch.setattr(training, "computes_in_bfloat16", lambda device: False)
+    codes = [
+        AutoencoderTransformer(3, max_iter=3, random_state=0, dtype=dtype).fit_transform(
+            X
+        )
+        for dtype in ("float32", "bfloat16")
+    ]
+    np.testing.assert_array_equal(*codes)
