@@ -201,7 +201,7 @@ def equal_variance_turn(variances: Tensor, width: int) -> Tensor:
     >>> import torch
     >>> from sklearn_repr.modules.readout import equal_variance_turn
     >>> turn = equal_variance_turn(torch.tensor([3.0, 1.0]), 4)
-    >>> (turn * torch.tensor([3.0, 1.0]) @ turn.T).diagonal()
+    >>> (turn * torch.tensor([3.0, 1.0]) @ turn.T).diagonal().round()
     tensor([1., 1., 1., 1.])
     """
     k = len(variances)
