@@ -343,7 +343,8 @@ class BaseRepresentation(
         """Apply a function to encoded rows; see :func:`~sklearn_repr.engine.infer`."""
         codec, own = codec or self._codec, threading.local()
         # a user's module might write to the rows
-        as_they_are = self.architecture == "mlp" and codec.is_identity(X)
+        users = callable(getattr(self, "architecture", None))
+        as_they_are = not users and codec.is_identity(X)
 
         def encode(rows: Any) -> Tensor:
             if as_they_are:
