@@ -50,7 +50,7 @@ format: setup  ## Put style right where that can be done by machine
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=, OUTLIERS=folder add some
+bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=, OUTLIERS=, LABELLED=folder add some
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/speed.py --threads 2
 	$(BIN)/python benchmarks/speed_estimators.py
@@ -63,6 +63,7 @@ bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=, OUTLIERS=fold
 	$(BIN)/python benchmarks/precision.py
 	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/reconstruction.py $(DATA); fi
 	@if [ -n "$(OUTLIERS)" ]; then $(BIN)/python benchmarks/detection.py $(OUTLIERS); fi
+	@if [ -n "$(LABELLED)" ]; then $(BIN)/python benchmarks/representation.py $(LABELLED); fi
 
 clean:  ## Remove the environments and what tools left behind
 	rm -rf $(VENV) $(OLDEST) .mypy_cache .pytest_cache .ruff_cache

@@ -140,7 +140,21 @@ def fit_loop(make: Callable[[int], nn.Module], X: np.ndarray, size: int, epochs:
 
 PLAIN = {"linear_skip": False, "init": None}
 NOISY = {"corruption": "gaussian", "corruption_level": NOISE}
-VIEWS = {"views": "gaussian", "corruption_level": NOISE, "projection_dim": 32}
+# SimCLR alone, which is what the loop is
+VIEWS = {
+    "views": "gaussian",
+    "corruption_level": NOISE,
+    "projection_dim": 32,
+    "readout": "last",
+    "scaling": "standard",
+    "activation": "silu",
+    "layer_norm": False,
+    "reconstruction_weight": 0.0,
+    "pairs": "row",
+    "optimizer": "adam",
+    "learning_rate": "constant",
+    "max_steps": None,
+}
 PAIRS = {
     "autoencoder": (Loop, AutoencoderTransformer(CODE, **PLAIN)),
     "Huber's loss": (HuberLoop, AutoencoderTransformer(CODE, loss="huber", **PLAIN)),

@@ -11,6 +11,25 @@ from sklearn_repr.utils.discovery import all_estimators
 # enough epochs to learn something, few enough to stay fast
 FAST = {"max_iter": 8, "n_steps": 30, "random_state": 0}
 
+# what contrastive objectives are tested with: the last layer of a plain encoder
+PLAIN = {
+    "readout": "last",
+    "normalize": False,
+    "scaling": "standard",
+    "hidden_layer_sizes": (64, 32),
+    "activation": "silu",
+    "layer_norm": False,
+    "reconstruction_weight": 0.0,
+    "pairs": "row",
+    "views": "scarf",
+    "optimizer": "adam",
+    "learning_rate": "constant",
+    "learning_rate_init": 1e-3,
+    "batch_size": 256,
+    "max_steps": None,
+    "early_stopping": True,
+}
+
 
 def fast(estimator):
     """Return a clone that trains briefly and from a fixed seed."""

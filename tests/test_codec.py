@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from scipy.stats import rankdata
 from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardScaler
 
 from sklearn_repr.data import NumericCodec
 
-SCALINGS = ["standard", "robust", "quantile", None]
+SCALINGS = ["standard", "robust", "quantile", "value_and_rank", None]
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
@@ -54,7 +55,7 @@ def test_the_codec_tells_blocks_and_observed_cells(X):
     assert codec.encode(X).observed is None
 
 
-@pytest.mark.parametrize("scaling", ["standard", "robust", "quantile"])
+@pytest.mark.parametrize("scaling", SCALINGS[:-1])
 @pytest.mark.parametrize(
     "column",
     [
@@ -75,7 +76,7 @@ def test_constant_and_near_constant_columns_have_scale_one(scaling, column):
     assert np.abs(codec.scale(X)[:, 0]).max() <= max(1e-4, np.ptp(column))
 
 
-@pytest.mark.parametrize("scaling", ["standard", "robust"])
+@pytest.mark.parametrize("scaling", ["standard", "robust", "value_and_rank"])
 def test_small_units_and_long_offsets_are_no_rounding_noise(scaling):
     t = np.linspace(0, 1, 50)
     X = np.c_[1e-12 * t, 1.7e9 + 1000 * t]  # farads, seconds since 1970
@@ -102,3 +103,45 @@ def test_sparse_rows_are_encoded_as_dense_ones(X):
     np.testing.assert_array_equal(
         codec.scale(sparse.csr_array(X)), NumericCodec().fit(X).scale(X)
     )
+
+
+def standard(column):
+    return (column - column.mean()) / column.std()
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 8], ids=["ties", "some ties", "no ties"])
+def test_value_and_rank_is_the_mean_of_the_two(decimals):
+    rng = np.random.default_rng(0)
+    X = np.exp(rng.normal(size=(400, 3))).round(decimals)
+    encoded = NumericCodec("value_and_rank", "float64").fit(X).scale(X)
+    for column, mean in zip(X.T, encoded.T, strict=True):
+        by_hand = (standard(column) + standard(rankdata(column))) / 2
+        np.testing.assert_allclose(mean, by_hand, atol=1e-12)
+
+
+def test_ranks_are_interpolated_and_end_with_the_training_range():
+    X = np.array([[0.0], [1.0], [4.0], [5.0]])
+    codec = NumericCodec("value_and_rank", "float64").fit(X)
+    rank = 2 * codec.scale([[2.5], [-1e3], [1e3]]) - (
+        np.array([[2.5], [-1e3], [1e3]]) - X.mean()
+    ) / X.std(axis=0)
+    ends = standard(np.arange(4.0))
+    np.testing.assert_allclose(rank.ravel(), [0, ends[0], ends[-1]], atol=1e-9)
+    new = np.array([[-7.0], [0.3], [4.9], [70.0]])
+    np.testing.assert_allclose(codec.decode(codec.scale(new)), new, rtol=1e-9)
+
+
+def test_ranks_of_many_values_are_kept_in_bounded_space():
+    column = np.random.default_rng(0).normal(size=(20_000, 1))
+    codec = NumericCodec("value_and_rank", "float64").fit(column)
+    assert len(codec.curve_.knots_[0][0]) == 1000
+    by_hand = (standard(column[:, 0]) + standard(rankdata(column))) / 2
+    np.testing.assert_allclose(codec.scale(column)[:, 0], by_hand, atol=5e-3)
+
+
+def test_missing_cells_have_no_rank():
+    X = np.array([[1.0, np.nan], [2.0, 5.0], [np.nan, 6.0], [3.0, 7.0]])
+    encoded = NumericCodec("value_and_rank", "float64").fit(X).scale(X)
+    np.testing.assert_array_equal(np.isnan(encoded), np.isnan(X))
+    column = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_allclose(encoded[[0, 1, 3], 0], standard(column), atol=1e-12)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import PLAIN
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
@@ -43,7 +44,7 @@ def classes():
 
 
 def small(objective="nt_xent", **settings):
-    given = {"max_iter": 3, "batch_size": 32, "random_state": 0, **settings}
+    given = {**PLAIN, "max_iter": 3, "batch_size": 32, "random_state": 0, **settings}
     return ContrastiveEmbedder(4, objective=objective, projection_dim=8, **given)
 
 
@@ -58,11 +59,10 @@ def test_every_objective_learns(objective, classes):
     estimator = ContrastiveEmbedder(
         8,
         objective=objective,
-        views="masking",
         corruption_level=0.6,
-        batch_size=64,
         max_iter=30,
         random_state=0,
+        **{**PLAIN, "views": "masking", "batch_size": 64},
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it is not to learn
@@ -81,9 +81,8 @@ def test_supervised_contrast_on_random_labels_is_at_chance(classes):
     rng = np.random.default_rng(1)
     accuracies = {}
     for name, labels in {"true": y, "shuffled": rng.permutation(y)}.items():
-        model = ContrastiveEmbedder(
-            8, objective="supcon", max_iter=40, early_stopping=False, random_state=0
-        )
+        settings = {**PLAIN, "early_stopping": False, "max_iter": 40, "random_state": 0}
+        model = ContrastiveEmbedder(8, objective="supcon", **settings)
         model.fit(X, labels)
         # the probe learns the same labels, and is judged by rows that nobody has seen
         accuracies[name] = probe(model, X, labels, X_test, y_test)
@@ -153,7 +152,8 @@ def test_bad_labels_are_refused_and_change_nothing(settings, X):
 def test_unlabelled_rows_help_and_do_no_harm(classes):
     X, y, X_test, y_test = classes
     few = np.where(np.arange(len(y)) % 8 == 0, y, -1)
-    model = ContrastiveEmbedder(8, objective="supcon", max_iter=30, random_state=0)
+    settings = {**PLAIN, "max_iter": 30, "random_state": 0}
+    model = ContrastiveEmbedder(8, objective="supcon", **settings)
     model.fit(X, few)
     known = few >= 0
     assert probe(model, X[known], y[known], X_test, y_test) > 0.9
@@ -163,16 +163,23 @@ def test_unlabelled_rows_help_and_do_no_harm(classes):
 
 
 @each_objective
+@pytest.mark.parametrize("recipe", [False, True], ids=["plain", "default"])
 @pytest.mark.parametrize(
     ("n", "d", "batch_size"),
     [(2, 3, 1), (3, 1, 32), (31, 4, 1), (33, 4, 32), (65, 2, 32)],
 )
-def test_any_size(objective, n, d, batch_size):
+def test_any_size(objective, n, d, batch_size, recipe):
     rng = np.random.default_rng(n)
     X = np.c_[rng.normal(size=(n, d)), np.ones(n)]
     X[-1] = X[0]
     y = np.r_[1, np.zeros(n - 1)]  # a class with a single member
-    estimator = small(objective, batch_size=batch_size, views="swap").fit(X, y)
+    settings = {"batch_size": batch_size, "views": "swap"}
+    estimator = small(objective, **settings)
+    if recipe:
+        estimator = ContrastiveEmbedder(
+            4, objective=objective, max_iter=2, random_state=0, **settings
+        )
+    estimator.fit(X, y)
     assert np.isfinite(estimator.transform(X)).all()
     assert np.isfinite(estimator.loss_curve_).all()
     assert np.isfinite(estimator.score(X, y))
@@ -180,12 +187,16 @@ def test_any_size(objective, n, d, batch_size):
 
 
 @each_objective
-@pytest.mark.parametrize("pairs", ["row", "neighbors"])
+@pytest.mark.parametrize("pairs", ["row", "neighbors", "auto"])
 def test_the_same_seed_gives_the_same_bits(objective, pairs, X):
-    if objective == "supcon" and pairs != "row":
+    if objective == "supcon" and pairs == "neighbors":
         return
     y = np.arange(len(X)) % 3
     estimator = small(objective, pairs=pairs, normalize=True)
+    if pairs == "auto":  # the default recipe, in chunks
+        estimator = ContrastiveEmbedder(
+            4, objective=objective, max_iter=2, chunk_size=50, random_state=0
+        )
     state = torch.get_rng_state()
     Z = estimator.fit(X, y).transform(X)
     assert torch.equal(torch.get_rng_state(), state)
@@ -283,10 +294,9 @@ def self_predictive(X, objective, predictor):
         predictor=predictor,
         target_momentum=0.5,
         projection_dim=32,
-        hidden_layer_sizes=(64,),
-        batch_size=64,
         max_iter=60,
         random_state=0,
+        **{**PLAIN, "hidden_layer_sizes": (64,), "batch_size": 64},
     ).fit(X)
 
 
@@ -442,9 +452,12 @@ class Widest(nn.Module):
         return self.layer(x)
 
 
+@pytest.mark.parametrize(
+    "recipe", [{}, {"reconstruction_weight": 1, "readout": "layers"}]
+)
 @pytest.mark.parametrize("objective", ["nt_xent", "byol", "vicreg"])
-def test_fits_in_chunks_are_those_of_whole_batches(objective, X):
-    settings = {"max_iter": 4, "batch_size": 64, "dtype": "float64"}
+def test_fits_in_chunks_are_those_of_whole_batches(objective, recipe, X):
+    settings = {"max_iter": 4, "batch_size": 64, "dtype": "float64", **recipe}
     whole = small(objective, **settings).fit(X)
     chunked = small(objective, chunk_size=10, **settings).fit(X)
     np.testing.assert_allclose(chunked.loss_curve_, whole.loss_curve_, rtol=1e-8)
@@ -452,6 +465,8 @@ def test_fits_in_chunks_are_those_of_whole_batches(objective, X):
         chunked.validation_curve_, whole.validation_curve_, rtol=1e-8
     )
     np.testing.assert_allclose(chunked.transform(X), whole.transform(X), atol=1e-6)
+    if recipe:
+        return
     own = small(objective, architecture=Widest, chunk_size=10, **settings).fit(X)
     assert own.net_.module_.encoder.most == 10
 

@@ -106,24 +106,32 @@ def test_the_same_parameter_has_the_same_text_everywhere():
 
 def test_order_of_parameters_is_that_of_the_design():
     order = [
-        *("n_components", "normalize", "scaling"),
-        *("architecture", "input_shape", "patch_size"),
+        *("n_components", "readout", "normalize", "scaling", "architecture"),
+        *("input_shape", "patch_size"),
         *("kernel_size", "stride", "hidden_layer_sizes", "activation"),
         *("dropout", "layer_norm", "linear_skip", "init", "projection_dim"),
         *("predictor", "target_momentum", "loss"),
         *("loss_scale", "decoder", "decoder_variance", "objective", "temperature"),
-        *("learn_temperature", "pairs", "n_neighbors"),
+        *("learn_temperature", "reconstruction_weight", "pairs", "n_neighbors"),
         *("beta", "warm_up", "free_bits", "mask_ratio", "corruption", "views"),
         *(
             "corruption_level",
             "n_corruptions",
             "alpha",
             "optimizer",
+            "learning_rate",
             "learning_rate_init",
             "batch_size",
             "chunk_size",
         ),
-        *("max_iter", "early_stopping", "validation_fraction", "n_iter_no_change", "tol"),
+        *(
+            "max_iter",
+            "max_steps",
+            "early_stopping",
+            "validation_fraction",
+            "n_iter_no_change",
+            "tol",
+        ),
         *("warm_start", "callbacks", "device", "dtype", "random_state", "verbose"),
     ]
     for estimator in TRANSFORMERS:

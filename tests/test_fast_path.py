@@ -466,7 +466,8 @@ def test_the_trained_module_is_ordinary(cls, X):
     assert buffer.tell() < 4 * numbers + 1000 * len(module.state_dict())
     assert len(net.optimizer_.state) == sum(p.requires_grad for p in module.parameters())
     calls = []
-    module.encoder.register_forward_hook(lambda *_: calls.append(1))
+    for part in module.encoder.modules():
+        part.register_forward_hook(lambda *_: calls.append(1))
     module.encode(torch.zeros(1, 5))
     assert calls
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from conftest import PLAIN
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from sklearn_repr import ContrastiveEmbedder
@@ -139,9 +140,8 @@ def test_pairs_decide_what_is_learned():
     X = np.c_[0.9 * rng.normal(size=(3, 6))[y] + rng.normal(size=(n, 6)) / 2, time]
 
     def agreement(pairs):
-        model = ContrastiveEmbedder(
-            4, pairs=pairs, views="masking", corruption_level=0.1, max_iter=60
-        ).set_params(random_state=0)
+        settings = {**PLAIN, "pairs": pairs, "views": "masking", "max_iter": 60}
+        model = ContrastiveEmbedder(4, corruption_level=0.1, random_state=0, **settings)
         Z = model.fit(X, y).transform(X)
         classes = KNeighborsClassifier().fit(Z[::2], y[::2]).score(Z[1::2], y[1::2])
         steps = np.linalg.norm(np.diff(Z, axis=0), axis=1).mean()
@@ -151,3 +151,12 @@ def test_pairs_decide_what_is_learned():
     by_label, by_time = agreement("label"), agreement("time")
     assert by_label[0] > by_time[0] + 0.15
     assert by_time[1] < 0.5 * by_label[1]
+
+
+def test_neighbours_in_a_large_table_are_looked_for_among_some_of_it(monkeypatch):
+    monkeypatch.setattr("sklearn_repr.corruptions.pairs.MOST_CANDIDATES", 10)
+    table = number_rows(Batch(torch.arange(25.0).unsqueeze(1)))
+    drawn = NeighborPairs(1).fit(table, table).draw(table, torch.Generator()).flatten()
+    assert set((drawn % 3).tolist()) == {0.0}  # every third row
+    others = (drawn - table.values[:, 0]).abs()
+    assert ((others >= 1) & (others <= 3)).all()

@@ -11,6 +11,8 @@ __all__ = ["LabelPairs", "NeighborPairs", "Pairs", "TimePairs"]
 
 # Rows whose distances to all others are held in memory at a time
 CHUNK = 512
+# Rows among which neighbours are looked for, so that time grows no faster than the table
+MOST_CANDIDATES = 20_000
 
 
 class Pairs:
@@ -164,6 +166,10 @@ class NeighborPairs(Pairs):
     n_neighbors : int
         How many, the row itself apart.
 
+    Notes
+    -----
+    Of a larger table, 20,000 rows, evenly spread over it, are candidates.
+
     References
     ----------
     Dwibedi et al., "With a little help from my friends: nearest-neighbor contrastive
@@ -186,6 +192,7 @@ class NeighborPairs(Pairs):
     def _candidates(
         self, rows: Batch, train: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        train = train[:: -(-len(train) // MOST_CANDIDATES)]
         n, k = len(rows), min(self.n_neighbors, len(train) - 1)
         pool = train[nearest(rows.values, train, k)].flatten()
         count = torch.full((n,), k, device=train.device)

@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardScaler
 
 from sklearn_repr._outputs import Batch, Block
+from sklearn_repr.data.ranks import RankBlend
 from sklearn_repr.utils.mapped import forget
 from sklearn_repr.utils.validation import column_label, parts_of
 
@@ -32,9 +33,11 @@ class NumericCodec:
 
     Parameters
     ----------
-    scaling : {"standard", "robust", "quantile"} or None, default="standard"
+    scaling : {"standard", "robust", "quantile", "value_and_rank"} or None, \
+            default="standard"
         Scikit-learn's scaler of that name; "quantile" maps to a normal distribution.
-        None only casts.
+        "value_and_rank" is the mean of standardised value and standardised rank. None
+        only casts.
     dtype : {"float32", "float64"}, default="float32"
         Type of the tensor.
     seed : int, default=0
@@ -101,7 +104,7 @@ class NumericCodec:
         self.names_ = names
         self.n_encoded_ = X.shape[1]
         self.blocks_ = (Block("numeric", 0, self.n_encoded_),)
-        self.quantiles_: QuantileTransformer | None = None
+        self.curve_: QuantileTransformer | RankBlend | None = None
         self.center_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
         standard, size = StandardScaler(), np.full(X.shape[1], np.nan)
         for part in parts_of(X, CELLS_AT_A_TIME):
@@ -130,11 +133,14 @@ class NumericCodec:
             self.scale_ = np.where(usable, robust.scale_, self.scale_)
         elif self.scaling == "quantile":
             rows = _doubles(self._some(X))
-            self.quantiles_ = QuantileTransformer(
+            self.curve_ = QuantileTransformer(
                 n_quantiles=min(1000, len(rows)),
                 output_distribution="normal",
                 random_state=self.seed,
             ).fit(rows)
+        elif self.scaling == "value_and_rank":
+            rows = _doubles(self._some(X))
+            self.curve_ = RankBlend(self.center_, self.scale_).fit(rows)
         self.single_ = self._in_single_precision()
         return self
 
@@ -185,9 +191,9 @@ class NumericCodec:
             else:
                 scaled = np.subtract(X, self.center_)
                 np.divide(scaled, self.scale_, out=scaled)
-                if self.quantiles_ is not None:
-                    normal = self.quantiles_.transform(X.astype(np.float64, copy=False))
-                    scaled = np.where(self.constant_, scaled, normal)
+                if self.curve_ is not None:
+                    curved = self.curve_.transform(X.astype(np.float64, copy=False))
+                    scaled = np.where(self.constant_, scaled, curved)
                 np.copyto(encoded, scaled, casting="same_kind")
             suspicious = not np.isfinite(encoded.sum())
         # missing cells may be there; infinite ones only if a value was too large
@@ -210,7 +216,7 @@ class NumericCodec:
         """
         low, high = SINGLE
         inside = (self.scale_ > low) & (self.scale_ < high) & (abs(self.center_) < high)
-        if self.quantiles_ is not None or self.dtype != np.float32 or not inside.all():
+        if self.curve_ is not None or self.dtype != np.float32 or not inside.all():
             return None
         first = self.center_.astype(np.float32)
         rest = (self.center_ - first).astype(np.float32)
@@ -257,8 +263,8 @@ class NumericCodec:
         """
         encoded = np.asarray(encoded, dtype=np.float64)
         X: NDArray[np.float64] = encoded * self.scale_ + self.center_
-        if self.quantiles_ is not None:
-            X = np.where(self.constant_, X, self.quantiles_.inverse_transform(encoded))
+        if self.curve_ is not None:
+            X = np.where(self.constant_, X, self.curve_.inverse_transform(encoded))
         return X
 
 

@@ -24,7 +24,7 @@ class ChunkedStep:
     ----------
     net : RepresentationNet
         Its ``chunk_size`` is how many rows (of all views) are encoded at a time. Its
-        module maps rows by ``encode`` and embeddings by ``complete``, and its
+        module maps rows by ``encoder`` and embeddings by ``complete``, and its
         ``reduce_terms`` makes one loss of the objective's terms.
     zero_grad : callable
         Drops earlier gradients.
@@ -69,7 +69,7 @@ class ChunkedStep:
         for chunk, share, state in zip(chunks, shares, states, strict=True):
             if state is not None:
                 state.restore()
-            torch.autograd.backward(module.encode(chunk), share)
+            torch.autograd.backward(module.encoder(chunk), share)
         if after is not None:
             after.restore()
         return {"loss": loss.detach(), **{k: v.detach() for k, v in terms.items()}}
@@ -104,7 +104,7 @@ def _encoded(
     embeddings, asides = [], []
     for chunk in chunks:
         states.append(_Draws(chunk.device) if net.replays_draws else None)
-        embeddings.append(net.module_.encode(chunk))
+        embeddings.append(net.module_.encoder(chunk))
         asides.append(net.module_.aside(chunk))
     beside = None if asides[0] is None else torch.cat(asides)
     return torch.cat(embeddings), beside

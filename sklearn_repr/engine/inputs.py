@@ -50,7 +50,7 @@ class Inputs(NamedTuple):
         Returns
         -------
         values : Tensor of shape (m * n, d)
-            m copies of n rows, copy after copy; with pairs, rows and then partners.
+            Copies of the n rows, one after the other; with pairs, rows and then partners.
         """
         values = batch.values
         if self.pairs is not None:

@@ -16,6 +16,7 @@ from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.engine.batches import BatchIterator
 from sklearn_repr.engine.callbacks import StopTraining
 from sklearn_repr.engine.chunked import ChunkedStep, forward_in_chunks
+from sklearn_repr.engine.ensemble import one_cycle
 from sklearn_repr.engine.fast import EVALUATION, FastPath, fast_path, is_undisturbed
 from sklearn_repr.engine.inputs import Inputs, number_rows
 from sklearn_repr.engine.means import Means
@@ -49,6 +50,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         Seeds of shuffling and corruption.
     alpha : float, default=0.0
         Weight decay of weight matrices; biases and norms have none.
+    learning_rate : {"constant", "one_cycle"}, default="constant"
+        How the learning rate moves; "one_cycle" sets it before every step.
     chunk_size : int or None, default=None
         Rows that the module sees at a time; see :class:`ChunkedStep`.
     mixed : bool, default=False
@@ -70,12 +73,14 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         *,
         seeds: Seeds,
         alpha: float = 0.0,
+        learning_rate: str = "constant",
         chunk_size: int | None = None,
         mixed: bool = False,
         **kwargs: Any,
     ):
         super().__init__(module, criterion, **kwargs)
         self.alpha = alpha
+        self.learning_rate = learning_rate
         self.chunk_size = chunk_size
         self.mixed = mixed
         self.seeds = seeds
@@ -162,6 +167,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         held_out = None if valid is None else self.get_iterator(valid)
         noise = make_generator(self.seeds["corruption"], train.values.device)
         self.stop_ = False
+        n_epochs = self.max_epochs if epochs is None else epochs
+        self.steps_ = 0, n_epochs * len(batches)  # done, and planned
         self.lowest_ = {
             key: min((row[key] for row in self.history if key in row), default=math.inf)
             for key in ("train_loss", "valid_loss")
@@ -173,7 +180,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         if held_out is not None:
             self.initial_loss_ = self.evaluate(held_out, inputs)["loss"]
         datasets = {"dataset_train": train, "dataset_valid": valid}
-        for _ in range(self.max_epochs if epochs is None else epochs):
+        for _ in range(n_epochs):
             self.notify("on_epoch_begin", **datasets)
             self.criterion_.start_epoch(len(self.history), len(train))
             self._set_training(True)
@@ -269,6 +276,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
                 if listening:
                     self._tell_gradients(batch)
                 if training:
+                    self._set_learning_rate()
                     fast.step()
                     if after_step is not None:
                         after_step()
@@ -278,6 +286,13 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
                         outputs = fast.gradients.outputs
                     self._tell_batch(batch, losses["loss"], outputs)
         return means.read()
+
+    def _set_learning_rate(self) -> None:
+        done, planned = self.steps_
+        self.steps_ = done + 1, planned
+        if self.learning_rate == "one_cycle":
+            for group in self.optimizer_.param_groups:
+                group["lr"] = self.lr * one_cycle(done, planned)
 
     def _record(self, prefix: str, losses: dict[str, float]) -> None:
         for name, value in losses.items():

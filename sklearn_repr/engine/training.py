@@ -38,8 +38,9 @@ class TrainingSettings:
     `min_rows` is the smallest batch that the objective can learn from. Without
     `hold_out`, early stopping judges by the training rows: right where nothing can be
     overfitted. `good_start` says that the start is a solution of its own, such as PCA.
-    `label` names the estimator on the progress bar. `chunk_size` is how many rows the
-    module sees at a time, None for a whole batch.
+    Under `learning_rate` "one_cycle" training runs its course, for the last steps are the
+    ones that settle. `label` names the estimator on the progress bar. `chunk_size` is how
+    many rows the module sees at a time, None for a whole batch.
     """
 
     optimizer: str | Callable[..., Any]
@@ -57,6 +58,7 @@ class TrainingSettings:
     min_rows: int = 1
     hold_out: bool = True
     good_start: bool = False
+    learning_rate: str = "constant"
     label: str = ""
     mixed: bool = False
     chunk_size: int | None = None
@@ -129,14 +131,18 @@ def train(
     """
     finite_loss = FiniteLoss(column_names)
     optimizer, options = _resolve_optimizer(settings.optimizer)
+    whole = settings.learning_rate == "one_cycle"
     progress, quality = ProgressBar(settings.label), EmbeddingQuality()
     patience = Patience(
-        settings.n_iter_no_change, settings.tol, good_start=settings.good_start
+        settings.max_iter if whole else settings.n_iter_no_change,
+        settings.tol,
+        good_start=settings.good_start,
     )
     net: RepresentationNet = RepresentationNet(
         module.to(rows.values.dtype),
         objective.to(rows.values.dtype),
         alpha=settings.alpha,
+        learning_rate=settings.learning_rate,
         seeds=seeds,
         mixed=settings.mixed and computes_in_bfloat16(settings.device),
         optimizer=optimizer,

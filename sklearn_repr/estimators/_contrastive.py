@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sklearn_repr._outputs import Batch
 from sklearn_repr.corruptions import (
@@ -31,18 +31,22 @@ from sklearn_repr.engine.batches import batch_sizes
 from sklearn_repr.engine.quality import QUALITY_PREFIX
 from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.modules import SelfPredictiveNetwork, make_contrastive_network, make_mlp
+from sklearn_repr.modules.readout import unit_length
 from sklearn_repr.objectives import (
     BYOL,
     AlignUniform,
     BarlowTwins,
+    Composite,
     NTXent,
     Objective,
+    Reconstruction,
     SimSiam,
     SupCon,
     Triplet,
     VICReg,
 )
 from sklearn_repr.utils.labels import encode_labels
+from sklearn_repr.utils.randomness import local_torch_seed
 from sklearn_repr.utils.validation import check_input_shape
 
 __all__ = ["OBJECTIVES", "PAIRS", "BaseContrastiveEmbedder"]
@@ -65,6 +69,11 @@ PAIRS: dict[str, Callable[[int], Pairs]] = {
 }
 # rows that are compared with each other in score, whatever the training batch was
 SCORE_BATCH = 256
+# rows from which the readout takes its axes
+ROWS_TO_READ = 10_000
+# the encoder of tables, and the least number of epochs, whatever `max_steps` says
+HIDDEN = (256, 256, 256)
+LEAST_EPOCHS = 5
 # SimSiam's predictor is narrower than the projection by this factor
 BOTTLENECK = 4
 
@@ -72,6 +81,7 @@ BOTTLENECK = 4
 class BaseContrastiveEmbedder(BaseRepresentation):
     """Hooks, labels and score; parameters and documentation are the subclass's."""
 
+    readout: str
     normalize: bool
     predictor: bool
     target_momentum: float
@@ -79,15 +89,19 @@ class BaseContrastiveEmbedder(BaseRepresentation):
     objective: Any
     temperature: float
     learn_temperature: bool
+    reconstruction_weight: float
     pairs: str
     n_neighbors: int
     views: Any
     corruption_level: Any
+    learning_rate: str
     chunk_size: int | None
+    max_steps: int | None
     embedding_curves_: dict[str, list[float]]
 
     _shaping: ClassVar[tuple[str, ...]] = (
         *BaseRepresentation._shaping,
+        "readout",
         "projection_dim",
         "predictor",
     )
@@ -96,7 +110,7 @@ class BaseContrastiveEmbedder(BaseRepresentation):
     _watches_embedding = True
 
     def _auto_batch_size(self, n_rows: int) -> int:
-        return 256
+        return 128
 
     # -- views and pairs -------------------------------------------------------------
 
@@ -106,19 +120,25 @@ class BaseContrastiveEmbedder(BaseRepresentation):
             shape = check_input_shape(shape, self.n_features_in_)
         views = make_views(self.views, self.corruption_level, input_shape=shape)
         # pairs bring two rows for each, of which every one is corrupted once
-        return TwoViews(views) if self.pairs == "row" else views
+        return TwoViews(views) if self._pairing() == "row" else views
+
+    def _pairing(self) -> str:
+        """Resolve ``pairs="auto"``."""
+        if self.pairs != "auto":
+            return self.pairs
+        table = self.architecture == "mlp" and not self._needs_labels()
+        return "neighbors" if table else "row"
 
     def _build_pairs(self) -> Pairs | None:
-        if self.pairs == "row":
-            return None
-        return PAIRS[self.pairs](self.n_neighbors)
+        pairing = self._pairing()
+        return None if pairing == "row" else PAIRS[pairing](self.n_neighbors)
 
     def _warn_of_same_views(self, width: int) -> None:
         """Warn if SCARF's share of the columns is less than one cell."""
         level = self.corruption_level
         if (
             self.views != "scarf"
-            or self.pairs != "row"
+            or self._pairing() != "row"
             or isinstance(level, tuple | list)
         ):
             return
@@ -139,6 +159,8 @@ class BaseContrastiveEmbedder(BaseRepresentation):
         width = rows.values.shape[1]
         self._warn_of_same_views(width)
         options = self._architecture_options()
+        if self.architecture == "mlp" and isinstance(options.hidden_layer_sizes, str):
+            options = replace(options, hidden_layer_sizes=HIDDEN)
         size = int(self.projection_dim)
         objective = self._make_objective()
         network: Any = make_contrastive_network(
@@ -147,6 +169,8 @@ class BaseContrastiveEmbedder(BaseRepresentation):
             self.n_components_,
             options,
             projection_dim=size,
+            reconstructs=self.reconstruction_weight > 0,
+            all_layers=self._reads_layers(),
             batch_norm=objective.batch_norm_heads,
         )
         if not objective.needs_prediction:
@@ -165,8 +189,20 @@ class BaseContrastiveEmbedder(BaseRepresentation):
             network.head,
             predictor,
             self.target_momentum if objective.needs_target else None,
-            self.max_iter * len(batch_sizes(len(rows), settings.batch_size)),
+            settings.max_iter * len(batch_sizes(len(rows), settings.batch_size)),
+            decoder=network.decoder,
+            readout=network.readout,
         )
+
+    def _reads_layers(self) -> bool:
+        """Resolve ``readout="auto"``."""
+        table = self.architecture == "mlp"
+        if self.readout == "layers" and not table:
+            raise ValueError(
+                "readout='layers' needs architecture='mlp', whose layers are known; got"
+                f" architecture={self.architecture!r}. Set readout='last'."
+            )
+        return table and self.readout != "last"
 
     def _make_objective(self) -> Objective:
         if isinstance(self.objective, Objective):
@@ -179,7 +215,13 @@ class BaseContrastiveEmbedder(BaseRepresentation):
 
     def _build_objective(self, codec: NumericCodec) -> Objective:
         objective = self._make_objective()
-        if objective.needs_labels and self.pairs not in ("row", "label"):
+        if self.reconstruction_weight > 0:
+            weight = self.reconstruction_weight / codec.n_encoded_
+            objective = Composite(
+                [objective, Reconstruction(blocks=codec.blocks_)],
+                {**objective.weights, "reconstruction": weight},
+            )
+        if objective.needs_labels and self._pairing() not in ("row", "label"):
             raise ValueError(
                 f"objective={self.objective!r} takes all rows of a class for positives:"
                 f" choose pairs='row' or 'label', not {self.pairs!r}."
@@ -196,11 +238,25 @@ class BaseContrastiveEmbedder(BaseRepresentation):
         kind = "one without a head of its own"
         if objective.needs_prediction or objective.batch_norm_heads:
             kind = type(objective).__name__
-        return {**super()._shape_params(), "objective": kind}
+        rebuilds = self.reconstruction_weight > 0
+        extra = {"objective": kind, "reconstruction_weight > 0": rebuilds}
+        return {**super()._shape_params(), **extra}
 
     def _training_settings(self, n_rows: int) -> TrainingSettings:
         settings = super()._training_settings(n_rows)
-        return replace(settings, chunk_size=self.chunk_size)
+        epochs = self.max_iter
+        if self.max_steps is not None:
+            held_out = self.early_stopping * self.validation_fraction
+            trained = n_rows - int(held_out * n_rows)
+            steps = len(batch_sizes(trained, settings.batch_size))
+            wanted = min(-(-self.max_steps // steps), n_rows)
+            epochs = min(epochs, max(wanted, LEAST_EPOCHS))
+        return replace(
+            settings,
+            max_iter=epochs,
+            learning_rate=self.learning_rate,
+            chunk_size=self.chunk_size,
+        )
 
     # -- labels ----------------------------------------------------------------------
 
@@ -240,6 +296,11 @@ class BaseContrastiveEmbedder(BaseRepresentation):
         super()._record(net, earlier)
 
     def _finish(self, net: RepresentationNet, rows: Batch) -> None:
+        if net.module_.readout is not None:
+            some = rows.some(ROWS_TO_READ).values.to(net.device)
+            # a few axes of very many are approximated by random projections
+            with torch.no_grad(), local_torch_seed(0):
+                net.module_.readout.fit(net.module_.layers(some))
         # unfitted: they hold no rows
         self._views, self._pairs = self._build_corruption(), self._build_pairs()
 
@@ -265,7 +326,7 @@ class BaseContrastiveEmbedder(BaseRepresentation):
         encode = self.net_.module_.encode
 
         def unit(x: Tensor) -> Tensor:
-            return functional.normalize(encode(x), dim=1)
+            return unit_length(encode(x))
 
         return self._infer(unit, X).astype(X.dtype, copy=False)
 

@@ -27,22 +27,31 @@ __all__ = ["ContrastiveEmbedder"]
 class ContrastiveEmbedder(BaseContrastiveEmbedder):
     r"""Embedding in which two views of a row agree and rows stay apart.
 
-    Each row is corrupted twice, an encoder embeds both views, and a projection head feeds
-    an objective that looks at the two; `transform` returns the encoder's output on the
-    uncorrupted row, and the heads are dropped. With cosine similarities s of projections
-    and p(i) the other view of the same row, the default minimises
+    A row and its positive, which is itself or a row near it, are corrupted, an encoder
+    embeds both views, and a projection head feeds an objective that looks at the two. A
+    linear map brings either view back to the row. `transform` reads the encoder's layers
+    on the uncorrupted row; the heads are dropped. With cosine similarities s of
+    projections, p(i) the other view, and weight w, the default minimises
 
     .. math:: \ell_i = -\log \frac{\exp(s_{i,p(i)} / \tau)}
               {\sum_{k \ne i} \exp(s_{ik} / \tau)}
+              + \frac{w}{d} \| \hat x_i - x_i \|^2
 
     Parameters
     ----------
-    n_components : int, default=64
+    n_components : int, default=128
         Width of the embedding.
-    normalize : bool, default=False
+    readout : {"auto", "layers", "last"}, default="auto"
+        What `transform` returns. "layers" is made of the input and the square roots of
+        all hidden layers, each block with the same total variance: their principal
+        components, not whitened but turned so that all have the same variance. "last" is
+        the encoder's output. "auto" is "layers" for "mlp" and "last" elsewhere.
+    normalize : bool, default=True
         Scale embeddings to unit length in `transform`.
-    scaling : {"standard", "robust", "quantile"} or None, default="standard"
-        How columns are made comparable, through scikit-learn's scaler of that name.
+    scaling : str or None, default="value_and_rank"
+        How columns are made comparable: "standard", "robust" and "quantile" by
+        scikit-learn's scaler of that name, "value_and_rank" by the mean of standardised
+        value and standardised rank. None leaves them as they are.
     architecture : "mlp", "conv" or callable, default="mlp"
         "conv" takes a row for an image or a sequence of `input_shape`: strided
         convolutions. A torch module class or function is called with keywords
@@ -56,15 +65,14 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
     stride : int, default=2
         Step of the convolutions of "conv".
     hidden_layer_sizes : array-like of int or "auto", default="auto"
-        Hidden layers of the encoder. "auto" is two layers, the first twice as wide as
-        the table (64 to 512), the second half of the first; for "conv" they are channels,
-        and "auto" is 16 and 32.
-    activation : str, default="silu"
+        Hidden layers of the encoder. "auto" is three layers of 256; for "conv" they are
+        channels, and "auto" is 16 and 32.
+    activation : str, default="relu"
         Activation of hidden layers: "identity", "logistic", "tanh", "relu",
         "leaky_relu", "elu", "gelu" or "silu".
     dropout : float, default=0.0
         Probability in [0, 1) of dropping a hidden unit in training.
-    layer_norm : bool, default=False
+    layer_norm : bool, default=True
         Normalise hidden layers before their activation.
     projection_dim : int, default=64
         Width of the projection head's hidden layer and output.
@@ -85,14 +93,19 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         :math:`\tau` of "nt_xent" and "supcon", which divides the similarities.
     learn_temperature : bool, default=False
         Learn the temperature of "nt_xent", from `temperature` on.
-    pairs : {"row", "label", "time", "neighbors"}, default="row"
+    reconstruction_weight : float, default=1.0
+        Weight of a second term beside the objective's: the mean squared error, per column
+        of the scaled table, of a linear map from the encoder's output of either view back
+        to the clean row. 0 is none.
+    pairs : {"auto", "row", "label", "time", "neighbors"}, default="auto"
         Which row the second view is made of: the same; another of the same class (needs
         y; a row without label, or alone in its class, is paired with itself); one of the
         `n_neighbors` rows before and after, where rows are in order of time; one of the
-        `n_neighbors` nearest rows of the scaled table.
+        `n_neighbors` nearest rows of the scaled table. "auto" is "neighbors" for "mlp"
+        with an objective that reads no labels, and "row" elsewhere.
     n_neighbors : int, default=5
         How many rows are near, for `pairs` "neighbors" and, each way, "time".
-    views : str, callable or list, default="scarf"
+    views : str, callable or list, default="swap"
         How each of the two views of a row is made; a list is applied in its order, and
         holds names, pairs (name, level), callables or corruptions of
         :mod:`sklearn_repr.corruptions`. A callable maps a tensor of scaled rows to one of
@@ -116,19 +129,27 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
     alpha : float, default=0.0
         Weight decay: adds alpha · W to the gradient of every weight matrix W, as the
         penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
-    optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
+    optimizer : {"adam", "adamw", "sgd"} or callable, default="adamw"
         A torch optimizer class, or a function of parameter groups and `lr`.
-    learning_rate_init : float, default=0.001
+    learning_rate : {"constant", "one_cycle"}, default="one_cycle"
+        "one_cycle" starts at a 25th of `learning_rate_init`, reaches it after 30% of all
+        steps and falls to next to nothing, by half cosines; training then runs all its
+        epochs, whatever the loss does. "constant" is for schedulers among `callbacks`.
+    learning_rate_init : float, default=0.003
         Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
     batch_size : int or "auto", default="auto"
-        Rows per step, at least 2; each is compared with the others. "auto" is 256.
+        Rows per step, at least 2; each is compared with the others. "auto" is 128.
     chunk_size : int or None, default=None
         Views that are in memory at a time, for batches larger than memory allows; the
         gradient is the same (GradCache), at the price of one more forward pass. None
         means all of a batch.
-    max_iter : int, default=200
+    max_iter : int, default=100
         Most epochs to train.
-    early_stopping : bool, default=True
+    max_steps : int or None, default=800
+        Most steps to train, rounded up to whole epochs. Of these there are, where
+        `max_iter` allows, at least five, and no more than rows. None leaves it to
+        `max_iter`.
+    early_stopping : bool, default=False
         Hold out a random share of the rows, stop when the loss on them no longer
         improves, and keep the weights that were best. Without it, or with too few rows
         to hold any out, the training loss decides when to stop.
@@ -208,6 +229,13 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
     Bahri, Jiang, Tay and Metzler, "SCARF: self-supervised contrastive learning using
     random feature corruption", ICLR 2022, arXiv:2106.15147.
 
+    Yoon, Zhang, Jordon and van der Schaar, "VIME: extending the success of self- and
+    semi-supervised learning to tabular domain", NeurIPS 2020 (rows rebuilt from swapped
+    cells).
+
+    Dwibedi et al., "With a little help from my friends: nearest-neighbor contrastive
+    learning of visual representations", ICCV 2021, arXiv:2104.14548 (neighbours).
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -220,14 +248,20 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseRepresentation._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
+        "readout": [StrOptions({"auto", "layers", "last"})],
         "normalize": ["boolean"],
+        "scaling": [
+            StrOptions({"standard", "robust", "quantile", "value_and_rank"}),
+            None,
+        ],
         "projection_dim": [Interval(Integral, 1, None, closed="left")],
         "predictor": ["boolean"],
         "target_momentum": [Interval(Real, 0, 1, closed="both")],
         "objective": [StrOptions(set(OBJECTIVES)), Objective],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "learn_temperature": ["boolean"],
-        "pairs": [StrOptions({"row", *PAIRS})],
+        "reconstruction_weight": [Interval(Real, 0, None, closed="left")],
+        "pairs": [StrOptions({"auto", "row", *PAIRS})],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "views": [
             StrOptions({*CORRUPTIONS, *IMAGE_CORRUPTIONS, *SEQUENCE_CORRUPTIONS}),
@@ -241,40 +275,46 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
             list,
             tuple,
         ],
+        "learning_rate": [StrOptions({"constant", "one_cycle"})],
         "chunk_size": [Interval(Integral, 1, None, closed="left"), None],
+        "max_steps": [Interval(Integral, 1, None, closed="left"), None],
     }
 
     def __init__(
         self,
-        n_components: int = 64,
+        n_components: int = 128,
         *,
-        normalize: bool = False,
-        scaling: str | None = "standard",
+        readout: str = "auto",
+        normalize: bool = True,
+        scaling: str | None = "value_and_rank",
         architecture: str | Callable[..., Any] = "mlp",
         input_shape: Any = None,
         kernel_size: int = 3,
         stride: int = 2,
         hidden_layer_sizes: Any = "auto",
-        activation: str = "silu",
+        activation: str = "relu",
         dropout: float = 0.0,
-        layer_norm: bool = False,
+        layer_norm: bool = True,
         projection_dim: int = 64,
         predictor: bool = True,
         target_momentum: float = 0.99,
         objective: str | Objective = "nt_xent",
         temperature: float = 0.5,
         learn_temperature: bool = False,
-        pairs: str = "row",
+        reconstruction_weight: float = 1.0,
+        pairs: str = "auto",
         n_neighbors: int = 5,
-        views: Any = "scarf",
+        views: Any = "swap",
         corruption_level: Any = "auto",
         alpha: float = 0.0,
-        optimizer: str | Callable[..., Any] = "adam",
-        learning_rate_init: float = 0.001,
+        optimizer: str | Callable[..., Any] = "adamw",
+        learning_rate: str = "one_cycle",
+        learning_rate_init: float = 0.003,
         batch_size: int | str = "auto",
         chunk_size: int | None = None,
-        max_iter: int = 200,
-        early_stopping: bool = True,
+        max_iter: int = 100,
+        max_steps: int | None = 800,
+        early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
@@ -286,6 +326,7 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         verbose: int = 0,
     ):
         self.n_components = n_components
+        self.readout = readout
         self.normalize = normalize
         self.scaling = scaling
         self.architecture = architecture
@@ -302,16 +343,19 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         self.objective = objective
         self.temperature = temperature
         self.learn_temperature = learn_temperature
+        self.reconstruction_weight = reconstruction_weight
         self.pairs = pairs
         self.n_neighbors = n_neighbors
         self.views = views
         self.corruption_level = corruption_level
         self.alpha = alpha
         self.optimizer = optimizer
+        self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
         self.batch_size = batch_size
         self.chunk_size = chunk_size
         self.max_iter = max_iter
+        self.max_steps = max_steps
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from sklearn_repr._outputs import Outputs
+from sklearn_repr.modules.readout import LayerReadout, hidden_layers
 from sklearn_repr.modules.target import EMATarget
 
 __all__ = ["ContrastiveNetwork", "SelfPredictiveNetwork"]
 
 
 class ContrastiveNetwork(nn.Module):
-    """An encoder, and a projection head that only the contrastive loss sees.
+    """An encoder, and heads that only the losses see.
 
     `forward` is in two steps, the encoder and what follows, so that large batches can go
     through the encoder a chunk at a time.
@@ -22,6 +25,11 @@ class ContrastiveNetwork(nn.Module):
         Maps (n, n_encoded) to (n, n_components).
     head : torch.nn.Module
         Maps (n, n_components) to (n, projection_dim).
+    decoder : torch.nn.Module or None, default=None
+        Maps (n, n_components) to (n, n_encoded), for a loss that wants the rows back.
+    readout : LayerReadout or None, default=None
+        What `encode` returns of the encoder's layers; None is the last one. The encoder
+        is then a perceptron.
 
     References
     ----------
@@ -38,18 +46,35 @@ class ContrastiveNetwork(nn.Module):
     torch.Size([1, 2])
     """
 
-    def __init__(self, encoder: nn.Module, head: nn.Module):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        head: nn.Module,
+        decoder: nn.Module | None = None,
+        readout: LayerReadout | None = None,
+    ):
         super().__init__()
         self.encoder = encoder
         self.head = head
+        self.decoder = decoder
+        self.readout = readout
 
     def encode(self, x: Tensor) -> Tensor:
         """Map rows to embeddings."""
+        if self.readout is not None:
+            return self.readout(self.layers(x))  # type: ignore[no-any-return]
         return self.encoder(x)  # type: ignore[no-any-return]
 
+    def layers(self, x: Tensor) -> list[Tensor]:
+        """Return the rows and the encoder's hidden layers, which a readout reads."""
+        return hidden_layers(self.encoder, x)
+
     def forward(self, x: Tensor) -> Outputs:
-        """Return embedding, projection and what else there is."""
-        return self.complete(self.encode(x), self.aside(x))
+        """Return the last layer, and what the heads make of it.
+
+        Losses look at the encoder alone: the readout is made when it is trained.
+        """
+        return self.complete(self.encoder(x), self.aside(x))
 
     def aside(self, x: Tensor) -> Tensor | None:
         """Return what else `complete` needs of the rows, without gradient."""
@@ -57,7 +82,11 @@ class ContrastiveNetwork(nn.Module):
 
     def complete(self, embedding: Tensor, aside: Tensor | None) -> Outputs:
         """Return what the heads make of embeddings."""
-        return Outputs(embedding=embedding, projection=self.head(embedding))
+        return Outputs(
+            embedding=embedding,
+            projection=self.head(embedding),
+            reconstruction=None if self.decoder is None else self.decoder(embedding),
+        )
 
 
 class SelfPredictiveNetwork(ContrastiveNetwork):
@@ -75,6 +104,8 @@ class SelfPredictiveNetwork(ContrastiveNetwork):
         gradient.
     n_steps : int or None, default=None
         Steps after which the momentum is 1.
+    **parts : dict
+        The other parts of a :class:`ContrastiveNetwork`.
 
     References
     ----------
@@ -103,8 +134,9 @@ class SelfPredictiveNetwork(ContrastiveNetwork):
         predictor: nn.Module | None = None,
         momentum: float | None = None,
         n_steps: int | None = None,
+        **parts: Any,
     ):
-        super().__init__(encoder, head)
+        super().__init__(encoder, head, **parts)
         self.predictor = predictor
         self.target: EMATarget | None = None
         self.target_head: EMATarget | None = None
@@ -118,15 +150,16 @@ class SelfPredictiveNetwork(ContrastiveNetwork):
 
     def complete(self, embedding: Tensor, aside: Tensor | None) -> Outputs:
         """Return embedding, projection, prediction and target."""
-        projection = prediction = self.head(embedding)
+        outputs = super().complete(embedding, aside)
+        projection = outputs.projection
+        assert projection is not None  # noqa: S101 - there is a head
+        outputs.prediction = projection
         if self.predictor is not None:
-            prediction = self.predictor(projection)
-        target = projection.detach()
+            outputs.prediction = self.predictor(projection)
+        outputs.target = projection.detach()
         if self.target_head is not None:
-            target = self.target_head(aside)
-        return Outputs(
-            embedding, projection=projection, prediction=prediction, target=target
-        )
+            outputs.target = self.target_head(aside)
+        return outputs
 
     def after_step(self) -> None:
         """Let the target follow; the engine calls this after every step."""

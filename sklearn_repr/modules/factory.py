@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sklearn_repr.modules.autoencoder import Autoencoder
 from sklearn_repr.modules.contrastive import ContrastiveNetwork
@@ -22,7 +22,9 @@ from sklearn_repr.modules.linear import (
     set_to_principal_axes,
 )
 from sklearn_repr.modules.mlp import make_mlp
+from sklearn_repr.modules.readout import LayerReadout
 from sklearn_repr.modules.tied import TiedLinear, tied_mlp
+from sklearn_repr.modules.users import EncodeOnly, WithOutputs, probe, require
 from sklearn_repr.modules.variational import (
     GaussianEncoder,
     VariationalNetwork,
@@ -159,10 +161,10 @@ def make_autoencoder(
         if isinstance(built, tuple) and len(built) == 2:
             built = Autoencoder(*built)
         elif not isinstance(built, Autoencoder):
-            _require(built, ("encode", "decode"), "or return a pair (encoder, decoder)")
-            built = _WithOutputs(built)
-        _probe(built, built.encode, n_features, n_components, "encode")
-        _probe(built, built.decode, n_components, n_features, "decode")
+            require(built, ("encode", "decode"), "or return a pair (encoder, decoder)")
+            built = WithOutputs(built)
+        probe(built, built.encode, n_features, n_components, "encode")
+        probe(built, built.decode, n_components, n_features, "decode")
         return cast(nn.Module, built)
     hidden = options.hidden(n_features) if architecture == "mlp" else (0,)
     if architecture == "conv":
@@ -272,6 +274,8 @@ def make_contrastive_network(
     options: ArchitectureOptions,
     *,
     projection_dim: int,
+    reconstructs: bool = False,
+    all_layers: bool = False,
     batch_norm: bool = False,
 ) -> nn.Module:
     """Build an encoder with a projection head.
@@ -287,6 +291,10 @@ def make_contrastive_network(
         Used by "mlp", and its activation by the head.
     projection_dim : int
         Width of the head's hidden layer and output.
+    reconstructs : bool, default=False
+        Add a linear map from the embedding back to the row.
+    all_layers : bool, default=False
+        Let ``encode`` read all layers, not the last ("mlp" only).
     batch_norm : bool, default=False
         Normalise the head's hidden layer over the batch.
 
@@ -311,80 +319,28 @@ def make_contrastive_network(
     torch.Size([1, 3])
     """
     encoder: nn.Module
+    readout = None
     if isinstance(architecture, str):
         if architecture == "conv":
             encoder = conv_encoder(options.convolutions(n_features), n_components)
         else:
             hidden = options.hidden(n_features)
             encoder = options.build([n_features, *hidden, n_components])
+            if all_layers:
+                width = n_features + sum(hidden)
+                readout = LayerReadout(width, n_components)
     else:
         encoder = architecture(n_features=n_features, n_components=n_components)
         if isinstance(encoder, tuple):
             encoder = encoder[0]
         if isinstance(encoder, nn.Module) and hasattr(encoder, "encode"):
-            encoder = _EncodeOnly(encoder)
-        _require(encoder, (), "")
-        _probe(encoder, encoder, n_features, n_components, "encode")
+            encoder = EncodeOnly(encoder)
+        require(encoder, (), "")
+        probe(encoder, encoder, n_features, n_components, "encode")
     head = make_mlp(
         [n_components, projection_dim, projection_dim],
         activation=options.activation,
         batch_norm=batch_norm,
     )
-    return ContrastiveNetwork(encoder, head)
-
-
-class _WithOutputs(Autoencoder):
-    """A user's module that encodes and decodes by methods of its own."""
-
-    def __init__(self, module: nn.Module):
-        nn.Module.__init__(self)
-        self.module = module
-        self.encoder = self.decoder = self.code = None  # type: ignore[assignment]
-
-    def encode(self, x: Tensor) -> Tensor:
-        return self.module.encode(x)  # type: ignore[no-any-return,operator]
-
-    def decode(self, z: Tensor) -> Tensor:
-        return self.module.decode(z)  # type: ignore[no-any-return,operator]
-
-
-class _EncodeOnly(nn.Module):
-    """The encoder of a user's module."""
-
-    def __init__(self, module: nn.Module):
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.module.encode(x)  # type: ignore[no-any-return,operator]
-
-
-def _require(built: Any, methods: Sequence[str], otherwise: str) -> None:
-    missing = [name for name in methods if not hasattr(built, name)]
-    if not isinstance(built, nn.Module) or missing:
-        wanted = "".join(f" with a method {name}" for name in missing)
-        raise TypeError(
-            f"architecture must return a torch.nn.Module{wanted} {otherwise}".strip()
-            + f"; got {type(built).__name__}."
-        )
-
-
-def _probe(
-    module: nn.Module,
-    function: Callable[[Tensor], Any],
-    width_in: int,
-    width_out: int,
-    what: str,
-) -> None:
-    was_training = module.training
-    module.eval()
-    first = next(module.parameters(), torch.empty(0))
-    with torch.no_grad():
-        got = function(first.new_zeros(2, width_in))
-    module.train(was_training)
-    if not isinstance(got, Tensor) or got.shape != (2, width_out):
-        shape = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
-        raise ValueError(
-            f"architecture: {what} turned rows of shape (2, {width_in}) into {shape};"
-            f" expected (2, {width_out})."
-        )
+    decoder = nn.Linear(n_components, n_features) if reconstructs else None
+    return ContrastiveNetwork(encoder, head, decoder, readout)
