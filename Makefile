@@ -52,7 +52,15 @@ format: setup  ## Put style right where that can be done by machine
 
 bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=, OUTLIERS=, LABELLED=folder add some
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/speed.py --threads 2
 	$(BIN)/python benchmarks/speed_estimators.py
+	$(BIN)/python benchmarks/small.py
+	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/many_fits.py
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/precision.py
 	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/reconstruction.py $(DATA); fi
 	@if [ -n "$(OUTLIERS)" ]; then $(BIN)/python benchmarks/detection.py $(OUTLIERS); fi
 	@if [ -n "$(LABELLED)" ]; then $(BIN)/python benchmarks/representation.py $(LABELLED); fi
