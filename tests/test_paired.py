@@ -21,6 +21,7 @@ from torch import nn
 
 from sklearn_repr import PairedEmbedder
 from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr.data import blocks
 from sklearn_repr.inspection import retrieval_accuracy
 from sklearn_repr.modules.canonical import canonical_maps
 from sklearn_repr.modules.paired import unit_rows
@@ -331,6 +332,38 @@ def test_a_partner_alone_is_as_in_any_batch(pairs):
     together = fitted.transform_y(Y)
     for i in (0, 1, 50, 99):
         np.testing.assert_array_equal(fitted.transform_y(Y[i : i + 1])[0], together[i])
+
+
+def test_large_tables_are_read_in_blocks(monkeypatch):
+    X, Y = shared_latent(600)
+    embedder = fast(PairedEmbedder(4))
+    small = embedder.fit(X, Y).score(X, Y)
+    monkeypatch.setattr(blocks, "POOL", 2**12)
+    for kept in (blocks.KEPT, 0):  # encoded once, and whenever they are read
+        monkeypatch.setattr(blocks, "KEPT", kept)
+        first = embedder.fit(X, Y).transform_y(Y)
+        assert embedder.score(X, Y) > 0.5 * small
+        embedder.fit(sparse.csr_array(X), sparse.csr_array(Y))
+        np.testing.assert_array_equal(embedder.transform_y(Y), first)
+
+
+class Overwriting(nn.Module):
+    def __init__(self, n_features, n_components):
+        super().__init__()
+        self.layer = nn.Linear(n_features, n_components)
+
+    def forward(self, x):
+        return self.layer(x if self.training else x.mul_(2))
+
+
+def test_rows_are_not_lent_to_a_users_module():
+    X, Y = (side.astype(np.float32) for side in shared_latent())
+    for side in ("architecture", "y_architecture"):
+        embedder = fast(PairedEmbedder(4, scaling=None, **{side: Overwriting}))
+        copies = X.copy(), Y.copy()
+        embedder.fit(X, Y).transform(X, Y)
+        np.testing.assert_array_equal(X, copies[0])
+        np.testing.assert_array_equal(Y, copies[1])
 
 
 class Bent(nn.Module):

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from sklearn_repr._outputs import Batch, Block
 from sklearn_repr.data.codec import NumericCodec
+from sklearn_repr.utils.mapped import forget
 
 __all__ = ["Pair", "PairCodec"]
 
 
-class Pair(NamedTuple):
-    """Two validated tables of as many rows, which belong together row by row."""
+@dataclass(frozen=True)
+class Pair:
+    """Two validated tables of as many rows, which belong together row by row.
+
+    It has the shape of both side by side, and rows of it are a pair.
+    """
 
     X: Any
     y: Any
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows, and of columns of both."""
+        return self.X.shape[0], self.X.shape[1] + self.y.shape[1]
+
+    def __getitem__(self, rows: Any) -> Pair:
+        return Pair(self.X[rows], self.y[rows])
 
 
 class PairCodec:
@@ -50,22 +65,29 @@ class PairCodec:
         self.blocks_: tuple[Block, ...] = (*first.blocks_, *moved)
         self.n_encoded_ = start + width
 
-    def scale(self, X: Any) -> NDArray[Any]:
-        """Encode rows of the first side; see :class:`NumericCodec`."""
-        return self.first.scale(X)
-
-    def encode(self, pair: Pair) -> Batch:
-        """Encode both sides, next to each other.
+    def scale(self, pair: Pair, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Encode both sides, next to each other, as a NumPy array.
 
         Parameters
         ----------
         pair : Pair
             Validated tables without missing cells.
+        out : ndarray of shape (n_samples, n_encoded_) or None, default=None
+            Where to put the result; None makes a new array.
 
         Returns
         -------
-        batch : Batch
-            The encoded pairs.
+        encoded : ndarray of shape (n_samples, n_encoded_)
+            Contiguous rows.
         """
-        sides = (self.first.scale(pair.X), self.second.scale(pair.y))
-        return Batch(torch.cat([torch.from_numpy(side) for side in sides], dim=1))
+        if out is None:
+            out = np.empty((pair.shape[0], self.n_encoded_), self.dtype)
+        out[:, : self.first.n_encoded_] = self.first.scale(pair.X)
+        out[:, self.first.n_encoded_ :] = self.second.scale(pair.y)
+        for side in (pair.X, pair.y):
+            forget(side)
+        return out
+
+    def encode(self, pair: Pair) -> Batch:
+        """Encode both sides as one tensor; see :meth:`scale`."""
+        return Batch(torch.from_numpy(self.scale(pair)))

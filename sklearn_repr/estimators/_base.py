@@ -219,6 +219,10 @@ class BaseRepresentation(
         own = (self.architecture, self.optimizer, getattr(self, "loss", None))
         return bool(self.dropout or self.callbacks or any(map(callable, own)))
 
+    def _lends_rows(self) -> bool:
+        """Tell whether modules only read rows: a user's might write to them."""
+        return getattr(self, "architecture", "mlp") == "mlp"
+
     def _validate(self, X: Any, *, reset: bool) -> Any:
         dtype = self._weight_dtype() if reset else self._codec.dtype
         return validate_table(
@@ -342,9 +346,7 @@ class BaseRepresentation(
     ) -> NDArray[Any]:
         """Apply a function to encoded rows; see :func:`~sklearn_repr.engine.infer`."""
         codec, own = codec or self._codec, threading.local()
-        # a user's module might write to the rows
-        users = callable(getattr(self, "architecture", None))
-        as_they_are = not users and codec.is_identity(X)
+        as_they_are = self._lends_rows() and codec.is_identity(X)
 
         def encode(rows: Any) -> Tensor:
             if as_they_are:

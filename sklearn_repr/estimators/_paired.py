@@ -69,12 +69,15 @@ class BasePaired(BaseRepresentation):
     def _draws_globally(self) -> bool:
         return super()._draws_globally() or callable(self.y_architecture)
 
+    def _lends_rows(self) -> bool:
+        return super()._lends_rows() and self.y_architecture in (None, "mlp")
+
     def _validate_training(self, X: Any, y: Any, *, reset: bool) -> Pair:
         return self._validate_pair(X, y, reset=reset)
 
     def _validate_pair(self, X: Any, y: Any, *, reset: bool) -> Pair:
         pair = Pair(self._validate(X, reset=reset), self._validate_y(y, reset=reset))
-        check_consistent_length(*pair)
+        check_consistent_length(pair.X, pair.y)
         return pair
 
     def _validate_y(self, y: Any, *, reset: bool) -> Any:
@@ -161,11 +164,9 @@ class BasePaired(BaseRepresentation):
         """
         check_is_fitted(self)
         if y is None:
-            return super().transform(X)
+            return self._embed_x(self._validate(X, reset=False))
         pair = self._validate_pair(X, y, reset=False)
-        first = self._infer(self.net_.module_.encode, pair.X)
-        second = self._in_container(self._embed_y(pair.y), y)
-        return first.astype(pair.X.dtype, copy=False), second
+        return self._embed_x(pair.X), self._in_container(self._embed_y(pair.y), y)
 
     def transform_y(self, y: Any) -> Any:
         """Map rows of the second side to unit embeddings.
@@ -184,11 +185,13 @@ class BasePaired(BaseRepresentation):
         check_is_fitted(self)
         return self._in_container(self._embed_y(self._validate_y(y, reset=False)), y)
 
+    def _embed_x(self, rows: Any) -> NDArray[Any]:
+        encode, codec = self.net_.module_.encode, self._codec.first
+        return self._infer(encode, rows, codec=codec, dtype=rows.dtype)
+
     def _embed_y(self, rows: Any) -> NDArray[Any]:
-        encode = self.net_.module_.encode_partner
-        return self._infer(encode, rows, codec=self._codec.second).astype(
-            rows.dtype, copy=False
-        )
+        encode, codec = self.net_.module_.encode_partner, self._codec.second
+        return self._infer(encode, rows, codec=codec, dtype=rows.dtype)
 
     def _in_container(self, Z: NDArray[Any], original: Any) -> Any:
         return wrap_table(Z, self, original, self.get_feature_names_out())
@@ -214,8 +217,7 @@ class BasePaired(BaseRepresentation):
         """
         check_is_fitted(self)
         pair = self._validate_pair(X, y, reset=False)
-        first = self._infer(self.net_.module_.encode, pair.X)
-        return top_match_share(first, self._embed_y(pair.y))
+        return top_match_share(self._embed_x(pair.X), self._embed_y(pair.y))
 
     def kneighbors(
         self,
@@ -254,11 +256,9 @@ class BasePaired(BaseRepresentation):
                 "kneighbors needs either X or y as queries, and rows of the other side as"
                 " gallery; got " + ("neither." if X is None else "both.")
             )
-        module = self.net_.module_
         x_rows = self._validate(gallery if X is None else X, reset=False)
         y_rows = self._validate_y(gallery if y is None else y, reset=False)
-        first = self._infer(module.encode, x_rows)
-        second = self._infer(module.encode_partner, y_rows, codec=self._codec.second)
+        first, second = self._embed_x(x_rows), self._embed_y(y_rows)
         queries, rows = (first, second) if y is None else (second, first)
         search = NearestNeighbors(metric="cosine", algorithm="brute").fit(rows)
         return search.kneighbors(queries, n_neighbors, return_distance)
