@@ -50,12 +50,13 @@ format: setup  ## Put style right where that can be done by machine
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=, OUTLIERS=, LABELLED=folder add some
+bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=, OUTLIERS=, LABELLED=folder, IMAGES=file add some
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/speed.py --threads 2
 	$(BIN)/python benchmarks/speed_estimators.py
 	$(BIN)/python benchmarks/small.py
 	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/ensembles.py
 	$(BIN)/python benchmarks/many_fits.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/memory.py
@@ -64,6 +65,7 @@ bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=, OUTLIERS=, LA
 	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/reconstruction.py $(DATA); fi
 	@if [ -n "$(OUTLIERS)" ]; then $(BIN)/python benchmarks/detection.py $(OUTLIERS); fi
 	@if [ -n "$(LABELLED)" ]; then $(BIN)/python benchmarks/representation.py $(LABELLED); fi
+	@if [ -n "$(IMAGES)" ]; then $(BIN)/python benchmarks/images.py $(IMAGES); fi
 
 clean:  ## Remove the environments and what tools left behind
 	rm -rf $(VENV) $(OLDEST) .mypy_cache .pytest_cache .ruff_cache
