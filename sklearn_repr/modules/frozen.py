@@ -126,8 +126,10 @@ def freeze(module: nn.Module) -> nn.Module:
 def _freeze(module: nn.Module) -> nn.Module:
     if type(module) in CONTAINERS:
         twin: Any = copy.copy(module)
+        # a readout asks the encoder for its layers one by one
+        whole = "encoder" if getattr(module, "readout", None) is not None else ""
         twin._modules = {
-            name: part if part is None else _freeze(part)
+            name: part if part is None or name == whole else _freeze(part)
             for name, part in module._modules.items()
         }
         return twin  # type: ignore[no-any-return]
