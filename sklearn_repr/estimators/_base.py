@@ -358,7 +358,9 @@ class BaseRepresentation(
                 encoded = codec.scale(rows, out=own.memory[: rows.shape[0]])
             values, cells = torch.from_numpy(encoded), encoded.ravel()
             # one look at all cells is cheaper than writing them
-            if not np.dot(cells, cells) < FAR_OUT**2:
+            with np.errstate(over="ignore", invalid="ignore"):
+                near = np.dot(cells, cells) < FAR_OUT**2
+            if not near:
                 values = values.clamp(-FAR_OUT, FAR_OUT)
             return values
 

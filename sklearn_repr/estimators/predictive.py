@@ -106,8 +106,10 @@ class ContrastivePredictiveCoder(BaseRepresentation):
         Callbacks, or pairs (name, callback); copied before training.
     device : str, default="auto"
         "auto" takes CUDA where there is one and the CPU otherwise; or a name of torch's.
-    dtype : {"float32", "float64"}, default="float32"
-        Precision of the computation.
+    dtype : {"float32", "float64", "bfloat16"}, default="float32"
+        Precision of the computation. "bfloat16" trains in mixed precision where the
+        device computes in it, with weights in float32, and is "float32" elsewhere;
+        rows are always mapped and scored in float32 then.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, shuffling and held-out rows. None differs from call to call.
     verbose : int, default=0
