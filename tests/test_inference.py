@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import TRANSFORMERS, each, fast
 from scipy.stats import spearmanr
 from torch import nn
 
@@ -128,3 +129,10 @@ def test_mixed_precision_is_single_precision_where_it_cannot_be(X, monkeypatch):
         for dtype in ("float32", "bfloat16")
     ]
     np.testing.assert_array_equal(*codes)
+
+
+@each(TRANSFORMERS)
+def test_every_estimator_trains_in_mixed_precision(estimator, X, monkeypatch):
+    monkeypatch.setattr(training, "computes_in_bfloat16", lambda device: True)
+    mixed = fast(estimator).set_params(dtype="bfloat16").fit(X)
+    assert np.isfinite(mixed.transform(X)).all()

@@ -84,7 +84,9 @@ class BasePaired(BaseRepresentation):
         y, names = validate_partner(
             y,
             who=type(self).__name__,
-            largest=float(np.finfo(self.dtype if reset else self._codec.dtype).max),
+            largest=float(
+                np.finfo(self._weight_dtype() if reset else self._codec.dtype).max
+            ),
             n_columns=None if reset else self.n_y_features_in_,
             names=None if reset else getattr(self, "y_feature_names_in_", None),
         )
@@ -98,7 +100,9 @@ class BasePaired(BaseRepresentation):
 
     def _fit_codec(self, X: Any, seeds: Seeds) -> Any:
         names = getattr(self, "y_feature_names_in_", None)
-        other = NumericCodec(self.scaling, self.dtype, seeds["scaling"], input_name="y")
+        other = NumericCodec(
+            self.scaling, self._weight_dtype(), seeds["scaling"], input_name="y"
+        )
         return PairCodec(super()._fit_codec(X.X, seeds), other.fit(X.y, names))
 
     def _column_names(self) -> Any:
