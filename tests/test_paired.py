@@ -338,7 +338,8 @@ def test_large_tables_are_read_in_blocks(monkeypatch):
     X, Y = shared_latent(600)
     embedder = fast(PairedEmbedder(4))
     small = embedder.fit(X, Y).score(X, Y)
-    monkeypatch.setattr(blocks, "POOL", 2**12)
+    for name, value in {"POOL": 2**12, "BLOCK": 2**10, "FEWEST_ROWS": 64}.items():
+        monkeypatch.setattr(blocks, name, value)
     for kept in (blocks.KEPT, 0):  # encoded once, and whenever they are read
         monkeypatch.setattr(blocks, "KEPT", kept)
         first = embedder.fit(X, Y).transform_y(Y)
