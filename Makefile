@@ -36,10 +36,10 @@ demo: setup  ## Run the quickstart on data that ships with scikit-learn
 	$(BIN)/python examples/quickstart.py
 
 test: setup  ## Run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-oldest: $(OLDEST)/.ready  ## Run all tests on the oldest supported versions
-	$(OLDEST)/bin/python -m pytest
+	$(OLDEST)/bin/python -m pytest -n auto
 
 lint: setup  ## Check style and types
 	$(BIN)/ruff check .
