@@ -241,6 +241,19 @@ def test_contributions_add_up(training_data, neighbors, estimator, X):
 
 
 @PRESETS
+@pytest.mark.parametrize("neighbors", [1e-6, 400.0, 1e6])
+def test_any_weight_of_neighbours_gives_finite_scores(training_data, neighbors, X):
+    detector = ReconstructionOutlierDetector(
+        PCA(3), training_data=training_data, neighbors=neighbors, random_state=0
+    ).fit(X)
+    rows = np.r_[X, X[:5] * 1e6]
+    score, cells = detector.anomaly_score(rows), detector.explain(rows)
+    assert (score > 0).all()
+    np.testing.assert_allclose(cells.sum(axis=1), score, rtol=1e-9)
+    assert score[-5:].min() > score[:-5].max()
+
+
+@PRESETS
 def test_a_wrong_cell_ranks_first(training_data):
     train, rows = correlated(500, d=8), correlated(200, d=8, seed=1)
     detector = ReconstructionOutlierDetector(training_data=training_data, random_state=0)

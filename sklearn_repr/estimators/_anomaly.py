@@ -182,10 +182,10 @@ class CellScorer:
         if near is None:
             return {"reconstruction": errors}
         errors, near = errors / self.usual_[0], near / self.usual_[1]
-        w = self.weight
+        share = 1.0 / (1.0 + self.weight)
         if self.clean:
-            errors = near = (errors * near**w) ** (1.0 / (1.0 + w))
-        share = 1.0 / (1.0 + w)
+            # roots first: powers of a heavy weight would be beyond all floats
+            errors = near = errors**share * near ** (1.0 - share)
         return {"reconstruction": share * errors, "neighbors": (1.0 - share) * near}
 
     def sums(self, rows: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
