@@ -413,6 +413,33 @@ def test_tuned_thresholds():
     assert (detector.predict(inliers) == 1).all()
 
 
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_fewer_rows_than_folds_are_a_fold_each(n):
+    detector = ReconstructionOutlierDetector(n_steps=2, threshold="conformal")
+    X = correlated(n)
+    assert (detector.fit(X).predict(X) == 1).all()
+    assert detector.offset_ == -np.inf
+    assert (detector.p_values(X, smoothed=False) >= 1 / (n + 1)).all()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"threshold": "quantile", "contamination": "much"},
+        {"threshold": "quantile", "contamination": 1.5},
+        {"threshold": "gpd", "alpha": "little"},
+        {"threshold": "conformal", "alpha": 0.0},
+    ],
+)
+def test_a_share_that_is_none_is_named(setting, X):
+    detector = ReconstructionOutlierDetector(PCA(2), calibration=0.3).fit(X)
+    before = detector.offset_
+    name, value = list(setting.items())[-1]
+    with pytest.raises(ValueError, match=rf"{name} must be in .*, got {value!r}"):
+        detector.set_threshold(**setting)
+    assert detector.offset_ == before
+
+
 def test_what_a_rule_needs_is_said(X):
     detector = ReconstructionOutlierDetector(PCA(2)).fit(X)
     before = detector.offset_

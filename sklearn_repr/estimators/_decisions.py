@@ -141,7 +141,7 @@ class BaseDecisions(OutlierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         share: Any = self.contamination if contamination is None else contamination
-        rate = float(self.alpha if alpha is None else alpha)
+        rate: Any = self.alpha if alpha is None else alpha
         return self._set_offset(self._resolve_offset(threshold, share, rate))
 
     def tune_threshold(self, X: Any, y: Any, metric: Any = "f1") -> Self:
@@ -170,7 +170,7 @@ class BaseDecisions(OutlierMixin, BaseEstimator):
         self.offset_ = offset
         return self
 
-    def _resolve_offset(self, threshold: Any, contamination: Any, alpha: float) -> float:
+    def _resolve_offset(self, threshold: Any, contamination: Any, alpha: Any) -> float:
         if isinstance(threshold, Real):
             if np.isnan(float(threshold)):
                 raise ValueError("threshold must be a number or a rule; got nan.")
@@ -184,7 +184,7 @@ class BaseDecisions(OutlierMixin, BaseEstimator):
                     "threshold='quantile' needs contamination, the share of rows to flag;"
                     " got contamination='auto'."
                 )
-            return quantile_threshold(scores, float(contamination))
+            return quantile_threshold(scores, contamination)
         if threshold == "mad":
             # rows that all rebuild differ by rounding only
             rounding = NOISE * self._scorer.size_ if self.estimator is not None else 0.0
