@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -479,6 +481,20 @@ def test_p_values_keep_the_rate_of_false_alarms(n, calibration):
         # fresh rows share their calibration rows, which adds to the binomial error
         error = np.sqrt(alpha * (1 - alpha) * (1 / m + 1 / size) / seeds)
         assert np.mean(np.array(p) <= alpha) == pytest.approx(alpha, abs=4 * error)
+
+
+def test_p_values_take_little_more_memory_than_a_number_a_row():
+    n, d = 40_000, 30
+    rows = np.random.default_rng(0).normal(size=(n, d))
+    detector = ReconstructionOutlierDetector(PCA(2), calibration=0.5).fit(rows[:200])
+    detector.p_values(rows[:2000])
+    tracemalloc.start()
+    try:
+        detector.p_values(rows)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < rows.nbytes / 2
 
 
 @PRESETS

@@ -6,7 +6,6 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, column_or_1d
@@ -23,7 +22,6 @@ from sklearn_repr.detection import (
     mad_threshold,
     quantile_threshold,
 )
-from sklearn_repr.utils.draws import row_shifts
 
 __all__ = ["THRESHOLDS", "BaseDecisions"]
 
@@ -249,8 +247,7 @@ class BaseDecisions(OutlierMixin, BaseEstimator):
         X = self._validate(X, reset=False)
         uniforms = None
         if smoothed:
-            rows = self._scorer.codec.scale(X)
-            uniforms = 1.0 - row_shifts(torch.from_numpy(rows), 1)[:, 0].numpy()
+            uniforms = self._scorer.uniforms(X)
         fresh = [scorer.score(X) for scorer, _ in calibration]
         held_out = [scores for _, scores in calibration]
         if len(fresh) == 1:
