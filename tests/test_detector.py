@@ -131,6 +131,27 @@ def test_labels_are_ignored(X):
     np.testing.assert_array_equal(expected, labelled)
 
 
+def test_rows_that_are_there_once_are_no_outliers_for_that():
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 3, size=(200, 4)).astype(float)
+    detector = ReconstructionOutlierDetector(training_data="clean", random_state=0)
+    detector.fit(X)
+    alone = detector.training_scores_ < 0
+    assert 0.2 < alone.mean() < 0.5
+    assert (detector.predict(X) == -1).sum() < 0.5 * alone.sum()
+    assert detector.predict([[9.0, -9.0, 9.0, -9.0]]) == -1
+
+
+@pytest.mark.parametrize("far", [50.0, 1e9, np.inf])
+def test_a_spread_of_zero_falls_back_to_the_mean_deviation(far):
+    scores = -np.r_[np.zeros(60), np.linspace(1, 2, 39), far]
+    threshold = mad_threshold(scores)
+    assert -far < threshold < -2
+    finite = -scores[np.isfinite(scores)]
+    assert threshold == pytest.approx(-3 * 1.2533 * finite.mean(), rel=1e-4)
+    assert mad_threshold(np.full(5, -3.0)) == -3.0
+
+
 def test_thresholds():
     scores = -np.random.default_rng(0).gamma(2, size=1000)
     assert (scores < quantile_threshold(scores, 0.05)).sum() == 50

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -241,6 +243,19 @@ def test_contributions_add_up(training_data, neighbors, estimator, X):
 
 
 @PRESETS
+@pytest.mark.parametrize("neighbors", [1e-6, 400.0, 1e6])
+def test_any_weight_of_neighbours_gives_finite_scores(training_data, neighbors, X):
+    detector = ReconstructionOutlierDetector(
+        PCA(3), training_data=training_data, neighbors=neighbors, random_state=0
+    ).fit(X)
+    rows = np.r_[X, X[:5] * 1e6]
+    score, cells = detector.anomaly_score(rows), detector.explain(rows)
+    assert (score > 0).all()
+    np.testing.assert_allclose(cells.sum(axis=1), score, rtol=1e-9)
+    assert score[-5:].min() > score[:-5].max()
+
+
+@PRESETS
 def test_a_wrong_cell_ranks_first(training_data):
     train, rows = correlated(500, d=8), correlated(200, d=8, seed=1)
     detector = ReconstructionOutlierDetector(training_data=training_data, random_state=0)
@@ -400,6 +415,33 @@ def test_tuned_thresholds():
     assert (detector.predict(inliers) == 1).all()
 
 
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_fewer_rows_than_folds_are_a_fold_each(n):
+    detector = ReconstructionOutlierDetector(n_steps=2, threshold="conformal")
+    X = correlated(n)
+    assert (detector.fit(X).predict(X) == 1).all()
+    assert detector.offset_ == -np.inf
+    assert (detector.p_values(X, smoothed=False) >= 1 / (n + 1)).all()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"threshold": "quantile", "contamination": "much"},
+        {"threshold": "quantile", "contamination": 1.5},
+        {"threshold": "gpd", "alpha": "little"},
+        {"threshold": "conformal", "alpha": 0.0},
+    ],
+)
+def test_a_share_that_is_none_is_named(setting, X):
+    detector = ReconstructionOutlierDetector(PCA(2), calibration=0.3).fit(X)
+    before = detector.offset_
+    name, value = list(setting.items())[-1]
+    with pytest.raises(ValueError, match=rf"{name} must be in .*, got {value!r}"):
+        detector.set_threshold(**setting)
+    assert detector.offset_ == before
+
+
 def test_what_a_rule_needs_is_said(X):
     detector = ReconstructionOutlierDetector(PCA(2)).fit(X)
     before = detector.offset_
@@ -439,6 +481,20 @@ def test_p_values_keep_the_rate_of_false_alarms(n, calibration):
         # fresh rows share their calibration rows, which adds to the binomial error
         error = np.sqrt(alpha * (1 - alpha) * (1 / m + 1 / size) / seeds)
         assert np.mean(np.array(p) <= alpha) == pytest.approx(alpha, abs=4 * error)
+
+
+def test_p_values_take_little_more_memory_than_a_number_a_row():
+    n, d = 40_000, 30
+    rows = np.random.default_rng(0).normal(size=(n, d))
+    detector = ReconstructionOutlierDetector(PCA(2), calibration=0.5).fit(rows[:200])
+    detector.p_values(rows[:2000])
+    tracemalloc.start()
+    try:
+        detector.p_values(rows)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < rows.nbytes / 2
 
 
 @PRESETS

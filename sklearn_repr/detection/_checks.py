@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,12 @@ def check_share(
     value: float, name: str, *, low: float = 0.0, high: float = 1.0, closed: str = ""
 ) -> float:
     """Return a number between two bounds; `closed` names the bounds that belong to it."""
-    above = value >= low if "left" in closed else value > low
-    below = value <= high if "right" in closed else value < high
-    if not (above and below):
+    inside = isinstance(value, Real)
+    if inside:
+        above = value >= low if "left" in closed else value > low
+        below = value <= high if "right" in closed else value < high
+        inside = above and below
+    if not inside:
         left = "[" if "left" in closed else "("
         right = "]" if "right" in closed else ")"
         raise ValueError(

@@ -164,7 +164,7 @@ class LocalNeighbours:
 
         Returns
         -------
-        self : LocalMean
+        self : LocalNeighbours
             Ready to measure.
         """
         if len(rows) > LARGEST:

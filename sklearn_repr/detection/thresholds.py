@@ -9,8 +9,10 @@ from sklearn_repr.detection._checks import check_scores, check_share, cut_betwee
 
 __all__ = ["conformal_threshold", "mad_threshold", "quantile_threshold"]
 
-# Standard deviation of a normal distribution over its median absolute deviation
+# Standard deviation of a normal distribution over its median absolute deviation, and over
+# its mean absolute deviation
 MAD_TO_SD = 1.4826
+MEAN_TO_SD = 1.2533
 
 
 def quantile_threshold(scores: NDArray[np.float64], contamination: float) -> float:
@@ -65,6 +67,9 @@ def mad_threshold(scores: NDArray[np.float64], deviations: float = 3.0) -> float
 
     .. math:: \tau = m - k \cdot 1.4826 \cdot \mathrm{median}_i |s_i - m|
 
+    If that spread is zero, because half of the scores are the same, it says nothing of
+    the others, and 1.2533 times the mean of the finite deviations takes its place.
+
     Parameters
     ----------
     scores : ndarray of shape (n_samples,)
@@ -81,7 +86,8 @@ def mad_threshold(scores: NDArray[np.float64], deviations: float = 3.0) -> float
     ----------
     Leys et al., "Detecting outliers: do not use standard deviation around the mean, use
     absolute deviation around the median", J. Exp. Soc. Psych. 49 (2013),
-    doi:10.1016/j.jesp.2013.03.013.
+    doi:10.1016/j.jesp.2013.03.013; Iglewicz and Hoaglin, "How to detect and handle
+    outliers" (1993), for the spread of zero.
 
     Examples
     --------
@@ -92,7 +98,10 @@ def mad_threshold(scores: NDArray[np.float64], deviations: float = 3.0) -> float
     """
     scores = check_scores(scores, "scores")
     median = np.median(scores)
-    spread = MAD_TO_SD * np.median(np.abs(scores - median))
+    apart = np.abs(scores - median)
+    spread = MAD_TO_SD * np.median(apart)
+    if spread == 0.0:
+        spread = MEAN_TO_SD * apart[np.isfinite(apart)].mean()
     return float(median - deviations * spread)
 
 

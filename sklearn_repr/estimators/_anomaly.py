@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sklearn_repr.data import NumericCodec
@@ -14,6 +16,7 @@ from sklearn_repr.estimators._noise_networks import (
     ContaminatedNetworks,
     NoiseNetworks,
 )
+from sklearn_repr.utils.draws import row_shifts
 from sklearn_repr.utils.randomness import Seeds
 
 __all__ = ["CellScorer", "EstimatorErrors", "NetworkErrors", "TableScorer"]
@@ -182,10 +185,10 @@ class CellScorer:
         if near is None:
             return {"reconstruction": errors}
         errors, near = errors / self.usual_[0], near / self.usual_[1]
-        w = self.weight
+        share = 1.0 / (1.0 + self.weight)
         if self.clean:
-            errors = near = (errors * near**w) ** (1.0 / (1.0 + w))
-        share = 1.0 / (1.0 + w)
+            # roots first: powers of a heavy weight would be beyond all floats
+            errors = near = errors**share * near ** (1.0 - share)
         return {"reconstruction": share * errors, "neighbors": (1.0 - share) * near}
 
     def sums(self, rows: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -230,11 +233,19 @@ class TableScorer:
         rebuilt = self.cells.reconstructor.expected(self.codec.scale(X))
         return self.codec.decode(rebuilt)
 
+    def _chunks(self, X: Any) -> Iterator[NDArray[np.float64]]:
+        for start in range(0, X.shape[0], CHUNK):
+            yield self.codec.scale(X[start : start + CHUNK])
+
+    def uniforms(self, X: Any) -> NDArray[np.float64]:
+        """Hash every row to a number in (0, 1]."""
+        shifts = [row_shifts(torch.from_numpy(rows), 1) for rows in self._chunks(X)]
+        return 1.0 - torch.cat(shifts)[:, 0].numpy()
+
     def sums(self, X: Any) -> dict[str, NDArray[np.float64]]:
         """Return what each part adds to the scores, in bounded memory."""
         collected: dict[str, list[NDArray[np.float64]]] = {}
-        for start in range(0, X.shape[0], CHUNK):
-            rows = self.codec.scale(X[start : start + CHUNK])
+        for rows in self._chunks(X):
             for name, sums in self.cells.sums(rows).items():
                 collected.setdefault(name, []).append(sums)
         return {name: np.concatenate(sums) for name, sums in collected.items()}

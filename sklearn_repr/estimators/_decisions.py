@@ -6,7 +6,6 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, column_or_1d
@@ -23,7 +22,6 @@ from sklearn_repr.detection import (
     mad_threshold,
     quantile_threshold,
 )
-from sklearn_repr.utils.draws import row_shifts
 
 __all__ = ["THRESHOLDS", "BaseDecisions"]
 
@@ -141,7 +139,7 @@ class BaseDecisions(OutlierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         share: Any = self.contamination if contamination is None else contamination
-        rate = float(self.alpha if alpha is None else alpha)
+        rate: Any = self.alpha if alpha is None else alpha
         return self._set_offset(self._resolve_offset(threshold, share, rate))
 
     def tune_threshold(self, X: Any, y: Any, metric: Any = "f1") -> Self:
@@ -170,7 +168,7 @@ class BaseDecisions(OutlierMixin, BaseEstimator):
         self.offset_ = offset
         return self
 
-    def _resolve_offset(self, threshold: Any, contamination: Any, alpha: float) -> float:
+    def _resolve_offset(self, threshold: Any, contamination: Any, alpha: Any) -> float:
         if isinstance(threshold, Real):
             if np.isnan(float(threshold)):
                 raise ValueError("threshold must be a number or a rule; got nan.")
@@ -184,7 +182,7 @@ class BaseDecisions(OutlierMixin, BaseEstimator):
                     "threshold='quantile' needs contamination, the share of rows to flag;"
                     " got contamination='auto'."
                 )
-            return quantile_threshold(scores, float(contamination))
+            return quantile_threshold(scores, contamination)
         if threshold == "mad":
             # rows that all rebuild differ by rounding only
             rounding = NOISE * self._scorer.size_ if self.estimator is not None else 0.0
@@ -249,8 +247,7 @@ class BaseDecisions(OutlierMixin, BaseEstimator):
         X = self._validate(X, reset=False)
         uniforms = None
         if smoothed:
-            rows = self._scorer.codec.scale(X)
-            uniforms = 1.0 - row_shifts(torch.from_numpy(rows), 1)[:, 0].numpy()
+            uniforms = self._scorer.uniforms(X)
         fresh = [scorer.score(X) for scorer, _ in calibration]
         held_out = [scores for _, scores in calibration]
         if len(fresh) == 1:

@@ -85,7 +85,7 @@ class ReconstructionOutlierDetector(BaseDecisions):
         Where scores of rows that were not fitted come from, which p-values and
         "conformal" compare with: a number of folds, each scored by a detector fitted on
         the others; or a share of rows to hold out from the fit. None does without. "auto"
-        is 5 folds for threshold="conformal" and None otherwise.
+        is 5 folds, but no more than rows, for threshold="conformal" and None otherwise.
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable before reconstruction and in the score, through
         scikit-learn's scaler of that name. None leaves them as they are.
@@ -325,7 +325,8 @@ class ReconstructionOutlierDetector(BaseDecisions):
         """Return rows to hold out from the fit, and folds with their complements."""
         calibration: Any = self.calibration
         if calibration == "auto":
-            calibration = FOLDS if self.threshold == "conformal" else None
+            folds = min(FOLDS, max(n, 2))
+            calibration = folds if self.threshold == "conformal" else None
         if calibration is None:
             return np.arange(0), []
         order = np.random.default_rng(seeds["calibration"]).permutation(n)
@@ -335,9 +336,9 @@ class ReconstructionOutlierDetector(BaseDecisions):
                     f"calibration={calibration} folds need as many rows; got"
                     f" n_samples={n}."
                 )
-            folds = [np.sort(fold) for fold in np.array_split(order, int(calibration))]
+            parts = [np.sort(part) for part in np.array_split(order, int(calibration))]
             every = np.arange(n)
-            return every[:0], [(fold, np.setdiff1d(every, fold)) for fold in folds]
+            return every[:0], [(part, np.setdiff1d(every, part)) for part in parts]
         count = round(float(calibration) * n)
         if not 0 < count < n:
             raise ValueError(
