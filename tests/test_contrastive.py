@@ -23,7 +23,7 @@ from sklearn_repr.engine.fast import HandStep, fast_path
 from sklearn_repr.engine.net import RepresentationNet
 from sklearn_repr.engine.quality import EmbeddingQuality
 from sklearn_repr.estimators._contrastive import OBJECTIVES
-from sklearn_repr.exceptions import CollapseWarning
+from sklearn_repr.exceptions import CollapseWarning, NonFiniteLossError
 from sklearn_repr.inspection import alignment, effective_rank, uniformity
 from sklearn_repr.modules import ContrastiveNetwork, SelfPredictiveNetwork, make_mlp
 from sklearn_repr.objectives import BarlowTwins, NTXent, VICReg
@@ -284,6 +284,15 @@ def test_heads_are_those_of_the_papers(X):
     assert n_steps == copied.target.n_updates == 3 * 4
 
 
+def test_the_target_comes_to_rest_with_the_last_step(X):
+    # 120 rows, 60 of them held out: 2 steps an epoch, so that 40 steps are 20 epochs
+    settings = {"max_steps": 40, "max_iter": 99, "early_stopping": True}
+    fitted = small("byol", validation_fraction=0.5, **settings).fit(X[:120])
+    target = fitted.net_.module_.target
+    assert target.n_steps == target.n_updates == 40
+    assert target.current_momentum() == 1
+
+
 # -- collapse ----------------------------------------------------------------------------
 
 
@@ -450,6 +459,28 @@ class Widest(nn.Module):
         if torch.is_grad_enabled():
             self.most = max(self.most, len(x))
         return self.layer(x)
+
+
+def test_a_frozen_encoder_and_one_that_normalises_go_in_chunks(X):
+    def frozen(n_features, n_components):
+        return nn.Linear(n_features, n_components).requires_grad_(False)
+
+    def normalising(n_features, n_components):
+        return nn.Sequential(
+            nn.Linear(n_features, n_components), nn.BatchNorm1d(n_components)
+        )
+
+    whole = small(architecture=frozen, dtype="float64").fit(X)
+    chunked = small(architecture=frozen, dtype="float64", chunk_size=10).fit(X)
+    np.testing.assert_allclose(chunked.loss_curve_, whole.loss_curve_, rtol=1e-8)
+    # 64 views in chunks of 63 would leave one row alone, which has no variance
+    small(architecture=normalising, chunk_size=63).fit(X)
+
+
+def test_values_that_overflow_are_named(X):
+    settings = {"scaling": None, "layer_norm": True, "reconstruction_weight": 1.0}
+    with pytest.raises(NonFiniteLossError, match="is number 2, with"):
+        small(**settings).fit(1e30 * X)
 
 
 @pytest.mark.parametrize(

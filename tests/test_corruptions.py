@@ -174,6 +174,10 @@ def test_a_callable_is_a_corruption(values):
     wrong = make_corruption(lambda x: x[:, :1], 0.1)
     with pytest.raises(ValueError, match=rf"\({N}, {D}\).*got \({N}, 1\)"):
         wrong(values, generator())
+    # doubles, as NumPy's constants make them, would not fit the weights
+    doubles = make_corruption(lambda x: x * torch.ones(D).double(), 0.1)
+    singles = doubles(values.float(), generator()).values
+    assert singles.dtype == torch.float32
 
 
 @pytest.mark.parametrize(

@@ -85,3 +85,8 @@ def test_what_cannot_be_judged_is_said():
         knn_probe_score(X, y, n_neighbors=0)
     with pytest.raises(ValueError, match="contains NaN"):
         effective_rank([[np.nan, 1.0]])
+    with pytest.raises(ValueError, match="n_neighbors=11 is more than the 6 rows"):
+        knn_probe_score(X[44:56], y[44:56], n_neighbors=11, cv=2)
+    for probe in (linear_probe_score, knn_probe_score):
+        with pytest.raises(ValueError, match="y holds one class"):
+            probe(X[:50], y[:50])

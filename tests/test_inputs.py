@@ -229,6 +229,13 @@ def test_contrastive_scores_compare_rows_with_each_other(X):
     assert fitted.set_params(corruption_level=0.9, batch_size=4).score(X) == before
 
 
+@pytest.mark.parametrize("views", ["subset", ["scarf"], [("subset", 0.3)]])
+def test_views_that_are_the_same_are_warned_of_whatever_their_name(views, X):
+    model = fast(ContrastiveEmbedder()).set_params(views=views, pairs="row")
+    with pytest.warns(UserWarning, match=r"less than one cell.*at least 0\.34"):
+        model.fit(X[:, :3])
+
+
 def test_views_that_are_the_same_are_warned_of(X):
     with pytest.warns(UserWarning, match=r"less than one cell.*at least 0\.34"):
         fast(ContrastiveEmbedder(views="scarf", pairs="row")).fit(X[:, :3])

@@ -16,6 +16,7 @@ from sklearn_repr.objectives import (
     BarlowTwins,
     Composite,
     NTXent,
+    Objective,
     SimSiam,
     SupCon,
     Triplet,
@@ -368,6 +369,45 @@ def test_the_temperature_can_be_learned():
     # views that agree this well ask for ever lower temperatures, but there is a bound
     lowest = terms_of(objective, first, second)["nt_xent"]
     torch.testing.assert_close(lowest, nt_xent(first, second, 0.01))
+    # and from the bound it comes back, once views disagree
+    second = torch.randn(second.shape, dtype=second.dtype)
+    for _ in range(20):
+        optimizer.zero_grad()
+        terms_of(objective, first, second)["nt_xent"].mean().backward()
+        optimizer.step()
+    assert objective.log_temperature.exp().item() > 0.1
+
+
+class Staged(Objective):
+    """A term of its own, and a memory of the epochs it was told of."""
+
+    settled = False
+
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def start_epoch(self, epoch, n_rows):
+        self.heard.append((epoch, n_rows))
+        self.settled = epoch >= 2
+
+    def terms(self, outputs, target):
+        return {"staged": outputs.embedding.sum(dim=1)}
+
+
+def test_parts_of_a_composite_hear_of_epochs():
+    staged = Staged()
+    both = Composite([NTXent(), staged])
+    for epoch in range(3):
+        both.start_epoch(epoch, 7)
+        assert both.settled == (epoch == 2)
+    assert staged.heard == [(0, 7), (1, 7), (2, 7)]
+
+
+def test_no_two_parts_of_a_composite_have_the_same_term():
+    x = torch.randn(4, 3)
+    with pytest.raises(ValueError, match="Two objectives have a term 'nt_xent'"):
+        terms_of(Composite([NTXent(0.5), NTXent(0.1)]), x, x)
 
 
 def test_objectives_say_what_they_miss():

@@ -102,7 +102,8 @@ class UserCorruption(Corruption):
                 "A corruption given as a callable must return a tensor of the shape it"
                 f" was given, {tuple(values.shape)}; got {got}."
             )
-        return Corrupted(result)
+        # NumPy's constants make doubles of singles
+        return Corrupted(result.to(values.dtype))
 
 
 class ShapedView(Corruption):

@@ -168,7 +168,8 @@ class NeighborPairs(Pairs):
 
     Notes
     -----
-    Of a larger table, 20,000 rows, evenly spread over it, are candidates.
+    Of a table of more than 20,000 rows, every k-th is a candidate, with the least k that
+    leaves no more.
 
     References
     ----------

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr.engine.batches import batch_sizes
 
 __all__ = ["ChunkedStep", "forward_in_chunks"]
 
@@ -55,7 +56,8 @@ class ChunkedStep:
     def __call__(self, inputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return "loss" and the terms of a batch by name."""
         net, module = self.net, self.net.module_
-        chunks = torch.split(inputs, net.chunk_size)
+        sizes = batch_sizes(len(inputs), net.chunk_size)
+        chunks = torch.split(inputs, sizes)
         states: list[_Draws | None] = []
         embedding, aside = _encoded(net, chunks, states)
         embedding.requires_grad_()
@@ -65,11 +67,13 @@ class ChunkedStep:
         torch.autograd.backward(loss)
         after = _Draws(inputs.device) if net.replays_draws else None
         assert embedding.grad is not None  # noqa: S101 - the loss depends on it
-        shares = torch.split(embedding.grad, net.chunk_size)
+        shares = torch.split(embedding.grad, sizes)
         for chunk, share, state in zip(chunks, shares, states, strict=True):
             if state is not None:
                 state.restore()
-            torch.autograd.backward(module.encoder(chunk), share)
+            encoded = module.encoder(chunk)
+            if encoded.requires_grad:  # an encoder may be frozen
+                torch.autograd.backward(encoded, share)
         if after is not None:
             after.restore()
         return {"loss": loss.detach(), **{k: v.detach() for k, v in terms.items()}}
@@ -92,7 +96,7 @@ def forward_in_chunks(net: Any, inputs: Tensor) -> Outputs:
     """
     if net.chunk_size is None:
         return net.module_(inputs)  # type: ignore[no-any-return]
-    chunks = torch.split(inputs, net.chunk_size)
+    chunks = torch.split(inputs, batch_sizes(len(inputs), net.chunk_size))
     return net.module_.complete(*_encoded(net, chunks, []))  # type: ignore[no-any-return]
 
 

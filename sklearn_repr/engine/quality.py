@@ -65,7 +65,7 @@ def effective_rank(z: Tensor) -> Tensor:
     Returns
     -------
     rank : 0-d Tensor, float64
-        Directions in use; 0 if all rows are the same.
+        Directions in use; 0 if all rows are the same, NaN if an entry is not finite.
 
     Examples
     --------
@@ -75,6 +75,8 @@ def effective_rank(z: Tensor) -> Tensor:
     3.0
     """
     centred = (z - z.mean(dim=0)).double()
+    if not bool(torch.isfinite(centred).all()):
+        return centred.new_tensor(torch.nan)  # training is about to say why
     gram = centred.T @ centred if z.shape[1] <= len(z) else centred @ centred.T
     squares = torch.linalg.eigvalsh(gram)
     rounding = torch.finfo(z.dtype).eps * z.abs().max() * max(z.shape)

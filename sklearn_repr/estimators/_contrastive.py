@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from sklearn_repr._outputs import Batch
 from sklearn_repr.corruptions import (
-    NATURAL_LEVELS,
+    ColumnSubset,
     Corruption,
     LabelPairs,
+    MarginalSwap,
     NeighborPairs,
     Pairs,
     TimePairs,
@@ -135,16 +136,13 @@ class BaseContrastiveEmbedder(BaseRepresentation):
         return None if pairing == "row" else PAIRS[pairing](self.n_neighbors)
 
     def _warn_of_same_views(self, width: int) -> None:
-        """Warn if SCARF's share of the columns is less than one cell."""
-        level = self.corruption_level
-        if (
-            self.views != "scarf"
-            or self._pairing() != "row"
-            or isinstance(level, tuple | list)
-        ):
+        """Warn if a share of the columns, rounded down, is less than one cell."""
+        views = self._build_corruption()
+        only = views.corruption if isinstance(views, TwoViews) else None
+        if not isinstance(only, MarginalSwap | ColumnSubset):
             return
-        level = NATURAL_LEVELS["scarf"] if level == "auto" else level
-        if level * width + 1e-9 < 1:
+        level = only.level
+        if not isinstance(level, tuple) and level * width + 1e-6 < 1:
             warnings.warn(
                 f"corruption_level={level} of {width} columns is less than one cell: both"
                 " views of a row are the same. Raise it to at least"
@@ -185,7 +183,8 @@ class BaseContrastiveEmbedder(BaseRepresentation):
                 activation=options.activation,
                 batch_norm=objective.batch_norm_heads,
             )
-        settings = self._training_settings(len(rows))
+        n_held_out = 0 if held_out is None else len(held_out)
+        settings = self._training_settings(len(rows) + n_held_out)
         return SelfPredictiveNetwork(
             network.encoder,
             network.head,

@@ -232,7 +232,7 @@ def linear_probe_score(Z: Any, y: Any, *, cv: int = 5, random_state: Any = 0) ->
     Raises
     ------
     ValueError
-        If a class has fewer rows than there are folds.
+        If a class has fewer rows than there are folds, or there is one class only.
 
     Examples
     --------
@@ -273,7 +273,8 @@ def knn_probe_score(
     Raises
     ------
     ValueError
-        If a class has fewer rows than there are folds.
+        If a class has fewer rows than there are folds, there is one class only, or a
+        training fold has fewer rows than `n_neighbors`.
 
     Examples
     --------
@@ -298,6 +299,14 @@ def _probe(probe: Any, Z: Any, y: Any, cv: int, random_state: Any) -> float:
         raise ValueError(
             f"y has {counts.min()} rows of class {rare!r}, fewer than cv={cv} folds:"
             " lower cv or drop the class."
+        )
+    if len(classes) < 2:
+        raise ValueError(f"y holds one class, {classes[0]!r}, which no probe can fail.")
+    fewest = len(rows) - -(-len(rows) // cv)
+    if isinstance(probe, KNeighborsClassifier) and probe.n_neighbors > fewest:
+        raise ValueError(
+            f"n_neighbors={probe.n_neighbors} is more than the {fewest} rows to train on:"
+            " lower n_neighbors or raise cv."
         )
     folds = StratifiedKFold(cv, shuffle=True, random_state=random_state)
     return float(cross_val_score(probe, rows, labels, cv=folds).mean())

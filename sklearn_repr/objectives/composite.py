@@ -57,9 +57,22 @@ class Composite(Objective):
             part.fit(outputs, target)  # type: ignore[operator]
         return self
 
+    def start_epoch(self, epoch: int, n_rows: int) -> None:
+        """Tell every part; see :class:`Objective`."""
+        for part in self.objectives:
+            part.start_epoch(epoch, n_rows)  # type: ignore[operator]
+        self.settled = all(part.settled for part in self.objectives)
+
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the terms of all parts; see :class:`Objective`."""
         merged: dict[str, Tensor] = {}
         for part in self.objectives:
-            merged.update(part.terms(outputs, target))  # type: ignore[operator]
+            terms = part.terms(outputs, target)  # type: ignore[operator]
+            twice = merged.keys() & terms.keys()
+            if twice:
+                raise ValueError(
+                    f"Two objectives have a term {min(twice)!r}, of which one would be"
+                    " lost: leave one of them out."
+                )
+            merged.update(terms)
         return merged

@@ -101,5 +101,9 @@ class NTXent(Objective):
         first, second = two_views(outputs.projection, len(target), "NTXent")
         temperature: float | Tensor = self.temperature
         if hasattr(self, "log_temperature"):
-            temperature = self.log_temperature.clamp(min=LEAST_LOG).exp()
+            # the parameter itself: clamped in the graph, it would have no gradient to
+            # come back by
+            with torch.no_grad():
+                self.log_temperature.clamp_(min=LEAST_LOG)
+            temperature = self.log_temperature.exp()
         return {"nt_xent": nt_xent(first, second, temperature)}
