@@ -120,7 +120,9 @@ class Patience(Callback):  # type: ignore[misc]
             else:
                 curve = net.history[:, "train_loss"]
                 self.compared_ = curve[0], curve[-1]
-                self.stuck_ = epoch > 1 and not loss_fell(curve)
+                # a loss that is no judge may stay where it was while something is learned
+                judges = net.criterion_.judges
+                self.stuck_ = bool(judges and epoch > 1 and not loss_fell(curve))
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Put the best weights back."""

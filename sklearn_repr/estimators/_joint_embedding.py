@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from sklearn_repr._outputs import Batch
 from sklearn_repr.corruptions import Corruption, HiddenBeside
 from sklearn_repr.data import NumericCodec
-from sklearn_repr.engine import RepresentationNet, evaluate
+from sklearn_repr.engine import RepresentationNet, TrainingSettings, evaluate
 from sklearn_repr.engine.batches import batch_sizes
 from sklearn_repr.engine.quality import effective_rank
 from sklearn_repr.estimators._base import BaseRepresentation
@@ -53,6 +54,7 @@ class BaseJointEmbedding(BaseRepresentation):
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "patch_size": [Interval(Integral, 1, None, closed="left")],
         "loss": [StrOptions(set(EMBEDDING_LOSSES))],
+        "learning_rate": [StrOptions({"constant", "one_cycle"})],
         "momentum": [Interval(Real, 0, 1, closed="both")],
         "variance_weight": [Interval(Real, 0, None, closed="left")],
         "mask_ratio": [Interval(Real, 0, 1, closed="left"), tuple, list],
@@ -67,6 +69,14 @@ class BaseJointEmbedding(BaseRepresentation):
 
     def _draws_globally(self) -> bool:
         return bool(self.dropout or self.callbacks or callable(self.optimizer))
+
+    def _auto_batch_size(self, n_rows: int) -> int:
+        # targets are standardised over the rows of a batch
+        return max(64, super()._auto_batch_size(n_rows))
+
+    def _training_settings(self, n_rows: int) -> TrainingSettings:
+        settings = super()._training_settings(n_rows)
+        return replace(settings, learning_rate=self.learning_rate)
 
     def _build_corruption(self) -> Corruption:
         return HiddenBeside(resolve_mask_ratio(self.mask_ratio), self._patches())
@@ -152,7 +162,7 @@ def _warn_if_collapsed(before: list[float], after: list[float]) -> None:
         return
     warnings.warn(
         f"The representation collapsed: embeddings of all rows are nearly the same;"
-        f" {finding}. Raise momentum (0.99) or variance_weight, lower learning_rate_init"
+        f" {finding}. Raise momentum (0.999) or variance_weight, lower learning_rate_init"
         " or max_iter.",
         CollapseWarning,
         stacklevel=2,

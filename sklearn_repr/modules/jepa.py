@@ -12,13 +12,14 @@ from torch.nn import functional
 from sklearn_repr._outputs import Outputs
 from sklearn_repr.modules.linear import principal_subspace
 from sklearn_repr.modules.target import EMATarget
-from sklearn_repr.modules.tokens import TokenBlock, TokenEncoder
+from sklearn_repr.modules.tokens import TokenEncoder
 
 __all__ = [
     "ContextEncoder",
     "JointEmbeddingNetwork",
     "TokenPredictor",
     "make_joint_embedding_network",
+    "standardised",
 ]
 
 # rows whose tokens are computed at a time
@@ -59,25 +60,27 @@ class ContextEncoder(nn.Module):
 
 
 class TokenPredictor(nn.Module):
-    """Predict hidden tokens from those of the context and from where they stand.
+    """Predict hidden tokens from the code of the context and from where they stand.
+
+    A perceptron that is given nothing of the context but its code, the token that
+    gathers: what columns share has to be in there, and noise of single ones need not.
 
     Parameters
     ----------
     count : int
         Number of patches.
     width : int
-        Of the tokens.
+        Of the tokens; hidden layers are twice as wide.
     activation : callable, default=torch.nn.SiLU
-        Makes the block's activation.
+        Makes the activations.
     dropout : float, default=0.0
-        Probability of dropping what the block adds.
+        Probability of dropping a hidden unit.
 
     Examples
     --------
     >>> import torch
     >>> from sklearn_repr.modules.jepa import TokenPredictor
-    >>> hidden = torch.tensor([[True, False, True]])
-    >>> TokenPredictor(3, 16)(torch.zeros(1, 4, 16), hidden).shape
+    >>> TokenPredictor(3, 16)(torch.zeros(1, 16)).shape
     torch.Size([1, 3, 16])
     """
 
@@ -89,26 +92,61 @@ class TokenPredictor(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        self.enter = nn.Linear(width, width)
-        self.asked = nn.Parameter(0.5 * torch.randn(width))
-        self.position = nn.Parameter(0.5 * torch.randn(count, width))
-        self.block = TokenBlock(width, activation(), dropout)
-        self.norm = nn.LayerNorm(width)
-        self.leave = nn.Linear(width, width)
+        self.enter = nn.Linear(width, 2 * width)
+        self.gain = nn.Parameter(1 + 0.5 * torch.randn(count, 2 * width))
+        self.position = nn.Parameter(0.5 * torch.randn(count, 2 * width))
+        self.network = nn.Sequential(
+            activation(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * width, 2 * width),
+            activation(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * width, width),
+        )
 
-    def forward(self, context: Tensor, hidden: Tensor) -> Tensor:
-        """Map (n, 1 + t, w) tokens and (n, t) to (n, t, w) predictions."""
-        known = self.enter(context)
-        tokens = torch.where(hidden.unsqueeze(2), self.asked, known[:, 1:])
-        tokens = torch.cat([known[:, :1], tokens + self.position], dim=1)
-        return self.leave(self.norm(self.block(tokens)[:, 1:]))  # type: ignore[no-any-return]
+    def forward(self, code: Tensor) -> Tensor:
+        """Map (n, w) codes to (n, t, w) predictions, one for every patch."""
+        asked = self.enter(code).unsqueeze(1) * self.gain + self.position
+        return self.network(asked)  # type: ignore[no-any-return]
+
+
+def standardised(tokens: Tensor) -> Tensor:
+    r"""Centre tokens over the rows and divide them by their spread, position by position.
+
+    .. math:: \tilde s_{it} = \frac{s_{it} - \bar s_t}{\sigma_t + 0.001}, \qquad
+              \sigma_t^2 = \frac{1}{n w} \sum_{i} \|s_{it} - \bar s_t\|^2
+
+    Most of a token says where it stands; what is left says what stands there.
+
+    Parameters
+    ----------
+    tokens : Tensor of shape (n, t, w)
+        Tokens of a batch.
+
+    Returns
+    -------
+    standardised : Tensor of shape (n, t, w)
+        Zero where rows do not differ.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.modules.jepa import standardised
+    >>> standardised(torch.tensor([[[5.0, 0.0]], [[7.0, 0.0]]]))[:, 0, 0]
+    tensor([-1.4122,  1.4122])
+    """
+    centred = tokens - tokens.mean(dim=0)
+    spread = centred.square().mean(dim=(0, 2)).sqrt().unsqueeze(1)
+    # rounding is no spread, of tokens that a norm has scaled
+    return centred / (spread + 1e-3)
 
 
 class JointEmbeddingNetwork(nn.Module):
     r"""A context encoder, its moving average, and a predictor from one to the other.
 
-    The embedding of a row is that of the moving average, which sees all of it: its
-    tokens side by side, on their principal axes.
+    The embedding of a row is made of the moving average's tokens side by side and of the
+    encoder's code, both of the whole row: two blocks of equal total variance, on their
+    principal axes.
 
     Parameters
     ----------
@@ -153,16 +191,17 @@ class JointEmbeddingNetwork(nn.Module):
         self.encoder = encoder
         self.predictor = predictor
         self.target = EMATarget(encoder, momentum, n_steps)
-        size = predictor.position.numel()
+        count, width = len(predictor.position), predictor.enter.in_features
+        size = (count + 1) * width
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("axes", torch.zeros(n_components, size))
         # measures of the embedding before training, by which a collapse is noticed
         self.register_buffer("at_start", torch.zeros(2), persistent=False)
 
     def whole(self, x: Tensor) -> Tensor:
-        """Map whole rows to the target's tokens side by side, (n, t * w)."""
+        """Map whole rows to the target's tokens and the code, side by side."""
         tokens: Tensor = self.target(x)
-        return tokens[:, 1:].flatten(1)
+        return torch.cat([tokens[:, 1:].flatten(1), self.encoder(x)[:, 0]], dim=1)
 
     def encode(self, x: Tensor) -> Tensor:
         """Map whole rows to embeddings."""
@@ -179,20 +218,15 @@ class JointEmbeddingNetwork(nn.Module):
         Returns
         -------
         outputs : Outputs
-            The mean of the visible tokens; predictions, and targets, normalised over
-            their entries, NaN where the context sees the token itself.
+            The code of what is visible; predictions, and targets, standardised over the
+            rows, NaN where the context sees the token itself.
         """
         x, clean = views.chunk(2, dim=1)
         hidden = x[:, self.encoder.tokens.first].isnan()
-        context = self.encoder(x)
-        seen = (~hidden).to(x).unsqueeze(2)
-        pooled = (context[:, 1:] * seen).sum(dim=1) / seen.sum(dim=1).clamp(min=1)
-        target = self.target(clean)[:, 1:]
-        target = functional.layer_norm(target, target.shape[-1:])
+        code = self.encoder(x)[:, 0]
+        target = standardised(self.target(clean)[:, 1:])
         target = target.masked_fill(~hidden.unsqueeze(2), float("nan"))
-        return Outputs(
-            pooled, prediction=self.predictor(context, hidden), target=target, inputs=x
-        )
+        return Outputs(code, prediction=self.predictor(code), target=target, inputs=x)
 
     def after_step(self) -> None:
         """Let the target follow."""
@@ -205,7 +239,7 @@ class JointEmbeddingNetwork(nn.Module):
 
     @torch.no_grad()
     def find_axes(self, values: Tensor) -> None:
-        """Set the principal axes to those of some rows' tokens.
+        """Set the principal axes to those of some rows' tokens and codes.
 
         Parameters
         ----------
@@ -213,12 +247,24 @@ class JointEmbeddingNetwork(nn.Module):
             Whole rows.
         """
         wanted = len(self.axes)
-        mean, axes, variances = principal_subspace(self.tokens_of(values), wanted)
+        found = self.tokens_of(values)
+        scale = self._block_scale(found)
+        mean, axes, variances = principal_subspace(found * scale, wanted)
         usable = variances[:wanted] > 1e-10 * float(variances[0]) + 1e-30
         axes = axes[:wanted] * usable.unsqueeze(1)
-        self.mean.copy_(mean)
+        self.mean.copy_(mean / scale)
         self.axes.zero_()
-        self.axes[: len(axes)] = axes.to(self.axes)
+        self.axes[: len(axes)] = (axes * scale).to(self.axes)
+
+    def _block_scale(self, found: Tensor) -> Tensor:
+        """Return factors that give the code the total variance of the tokens."""
+        width = self.predictor.enter.in_features
+        variances = found.double().var(dim=0, correction=0)
+        tokens, code = variances[:-width].sum(), variances[-width:].sum()
+        scale = torch.ones_like(variances)
+        if tokens > 0 and code > 1e-12 * tokens:
+            scale[-width:] = (tokens / code).sqrt()
+        return scale
 
 
 def make_joint_embedding_network(
