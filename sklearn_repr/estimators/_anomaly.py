@@ -17,6 +17,7 @@ from sklearn_repr.estimators._noise_networks import (
     NoiseNetworks,
 )
 from sklearn_repr.utils.draws import row_shifts
+from sklearn_repr.utils.mapped import forget
 from sklearn_repr.utils.randomness import Seeds
 
 __all__ = ["CellScorer", "EstimatorErrors", "NetworkErrors", "TableScorer"]
@@ -235,7 +236,9 @@ class TableScorer:
 
     def _chunks(self, X: Any) -> Iterator[NDArray[np.float64]]:
         for start in range(0, X.shape[0], CHUNK):
-            yield self.codec.scale(X[start : start + CHUNK])
+            part = X[start : start + CHUNK]
+            yield self.codec.scale(part)
+            forget(part)
 
     def uniforms(self, X: Any) -> NDArray[np.float64]:
         """Hash every row to a number in (0, 1]."""
@@ -251,5 +254,10 @@ class TableScorer:
         return {name: np.concatenate(sums) for name, sums in collected.items()}
 
     def score(self, X: Any) -> NDArray[np.float64]:
-        """Return scores, high for normal rows."""
-        return -np.asarray(sum(self.sums(X).values()))
+        """Return scores, high for normal rows; memory grows by these alone."""
+        scores, start = np.empty(X.shape[0]), 0
+        for rows in self._chunks(X):
+            sums = self.cells.sums(rows).values()
+            scores[start : start + len(rows)] = -np.asarray(sum(sums))
+            start += len(rows)
+        return scores
