@@ -48,7 +48,7 @@ def main() -> None:
             continue
         if "max_iter" in found().get_params():
             estimator = found(**same)
-            jobs[name] = lambda estimator=estimator: estimator.fit(np.array(X))
+            jobs[name] = lambda estimator=estimator: estimator.fit(np.array(X), X)
     found = ratios(jobs, options.repeats, CLOCKS[options.clock])
     print(f"point 2: fit, {X.shape[0]} x {X.shape[1]}, {options.epochs} epochs,", end=" ")
     print("ratio to MLPRegressor")
