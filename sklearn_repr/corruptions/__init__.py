@@ -1,7 +1,7 @@
 """What happens to a row before the encoder sees it: noise, masks, swaps, two views."""
 
 from sklearn_repr.corruptions._base import Corruption, UserCorruption
-from sklearn_repr.corruptions.hidden import HiddenBeside, HiddenCells
+from sklearn_repr.corruptions.hidden import HiddenBeside, HiddenBlocks, HiddenCells
 from sklearn_repr.corruptions.images import (
     Crop,
     HorizontalFlip,
@@ -51,6 +51,7 @@ __all__ = [
     "Cutout",
     "GaussianNoise",
     "HiddenBeside",
+    "HiddenBlocks",
     "HiddenCells",
     "HorizontalFlip",
     "Jitter",

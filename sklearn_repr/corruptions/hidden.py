@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,9 +10,15 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from sklearn_repr._outputs import Corrupted
-from sklearn_repr.corruptions._base import Corruption, Level, draw_level
+from sklearn_repr.corruptions._base import Corruption, Level, draw_between, draw_level
 
-__all__ = ["HiddenBeside", "HiddenCells"]
+__all__ = ["HiddenBeside", "HiddenBlocks", "HiddenCells"]
+
+# I-JEPA's blocks: how many, their height by their width, and the share of an image that
+# the context is taken from
+N_BLOCKS = 4
+ASPECT = 0.75, 1.5
+CONTEXT = 0.85, 1.0
 
 
 class HiddenCells(Corruption):
@@ -50,6 +57,13 @@ class HiddenCells(Corruption):
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Hide patches; see :class:`Corruption`."""
+        mask = self.choose(values, generator)
+        if self.shared:
+            mask = mask[:, self.patches.to(values.device)]
+        return Corrupted(values.masked_fill(mask, float("nan")), mask)
+
+    def choose(self, values: Tensor, generator: Generator) -> Tensor:
+        """Return which patches of every row to hide, (n, t)."""
         level = draw_level(self.level, values, generator)
         draws = torch.rand(
             (len(values), self.count), generator=generator, device=values.device
@@ -63,17 +77,98 @@ class HiddenCells(Corruption):
         else:
             wanted = level.mul(self.count).round().clamp(1, most).long()
             last = draws.sort(dim=1).values.gather(1, wanted - 1)
-        mask = draws <= last
-        if self.shared:
-            mask = mask[:, self.patches.to(values.device)]
-        return Corrupted(values.masked_fill(mask, float("nan")), mask)
+        return draws <= last
 
 
-class HiddenBeside(HiddenCells):
+class HiddenBlocks(HiddenCells):
+    r"""Hide blocks of neighbouring patches of images, or windows of sequences.
+
+    Four blocks, which may overlap, each of a share :math:`1 - (1 - r)^{1/4}` of all
+    patches: r of them are hidden where overlaps fall by chance. A block of an image has
+    an aspect from [0.75, 1.5], and what is outside a block that covers a share from
+    [0.85, 1] of the image is hidden as well. Everything is drawn anew for every row.
+
+    Blocks whose addition would leave nothing visible are left out.
+
+    Parameters
+    ----------
+    level : float or (float, float)
+        r, the share of patches to hide, in [0, 1].
+    patches : ndarray of shape (d,)
+        Number of the patch that each column belongs to, from 0, row by row of the grid.
+    grid : sequence of int
+        (rows, columns) of patches, or (windows,).
+
+    References
+    ----------
+    Assran et al., "Self-supervised learning from images with a joint-embedding predictive
+    architecture", CVPR 2023, arXiv:2301.08243, section 3: multi-block masking, there of
+    four blocks of shares from [0.15, 0.2].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from sklearn_repr.corruptions import HiddenBlocks
+    >>> hide = HiddenBlocks(0.4, np.arange(9), (9,))
+    >>> hide(torch.zeros(1, 9), torch.Generator().manual_seed(0)).mask.int()
+    """
+
+    def __init__(self, level: Level, patches: NDArray[Any], grid: Sequence[int]):
+        super().__init__(level, patches)
+        self.is_image = len(grid) > 1
+        # windows are a single row of patches
+        self.height, self.width = grid if self.is_image else (1, *grid)
+
+    def choose(self, values: Tensor, generator: Generator) -> Tensor:
+        """Return which patches of every row to hide, (n, t)."""
+        n = len(values)
+        level = torch.as_tensor(draw_level(self.level, values, generator)).to(values)
+        area = self.count * (1 - (1 - level.expand(n, N_BLOCKS)) ** (1 / N_BLOCKS))
+        height, width = torch.ones_like(area), area
+        if self.is_image:
+            aspect = self._uniform(ASPECT, area, generator)
+            height, width = (area * aspect).sqrt(), (area / aspect).sqrt()
+        height = height.round().clamp(1, self.height)
+        width = width.round().clamp(1, self.width)
+        # one block alone never hides all
+        whole = (height == self.height) & (width == self.width)
+        tall = self.height >= self.width
+        height = (height - (whole & tall).to(area)).clamp(min=1)
+        width = (width - (whole & (not tall)).to(area)).clamp(min=1)
+        hidden = self._rectangles(height, width, generator)
+        if self.is_image:
+            side = self._uniform(CONTEXT, area[:, :1], generator).sqrt()
+            height, width = (side * self.height).round(), (side * self.width).round()
+            context = self._rectangles(height, width, generator)
+            hidden = torch.cat([hidden, ~context], dim=1)
+        # what is hidden after every block; taken is the last that leaves something
+        hidden = hidden.cumsum(dim=1) > 0
+        last = (~hidden.all(dim=2)).sum(dim=1).sub(1).clamp(min=0)
+        return hidden[torch.arange(n, device=values.device), last]
+
+    def _uniform(
+        self, between: tuple[float, float], like: Tensor, generator: Generator
+    ) -> Tensor:
+        low, high = (torch.full_like(like, end) for end in between)
+        return draw_between(low, high, generator)
+
+    def _rectangles(self, height: Tensor, width: Tensor, generator: Generator) -> Tensor:
+        """Place rectangles of (n, b) heights and widths; return (n, b, t)."""
+        sides = []
+        for size, end in ((height, self.height), (width, self.width)):
+            start = self._uniform((0.0, 1.0), size, generator).mul(end - size + 1)
+            # the product may be rounded up to the next whole number
+            start = start.floor().minimum(end - size).unsqueeze(2)
+            at = torch.arange(end, device=size.device)
+            sides.append((at >= start) & (at < start + size.unsqueeze(2)))
+        return (sides[0].unsqueeze(3) & sides[1].unsqueeze(2)).flatten(2)
+
+
+class HiddenBeside(Corruption):
     """Put rows with hidden patches beside the same rows as they are.
 
-    For modules that predict what another part of theirs makes of the whole row; see
-    :class:`HiddenCells`.
+    For modules that predict what another part of theirs makes of the whole row.
 
     Parameters
     ----------
@@ -81,6 +176,10 @@ class HiddenBeside(HiddenCells):
         Share of patches to hide, in [0, 1].
     patches : ndarray of shape (d,)
         Number of the patch that each column belongs to, from 0.
+    grid : sequence of int or None, default=None
+        (rows, columns) of patches, or (windows,), to hide blocks of neighbours as
+        :class:`HiddenBlocks` does; None hides patches one by one, as
+        :class:`HiddenCells` does.
 
     Notes
     -----
@@ -96,7 +195,16 @@ class HiddenBeside(HiddenCells):
     tensor([[nan, 1., 1., 1.]])
     """
 
+    def __init__(
+        self, level: Level, patches: NDArray[Any], grid: Sequence[int] | None = None
+    ):
+        self.hide = (
+            HiddenCells(level, patches)
+            if grid is None
+            else HiddenBlocks(level, patches, grid)
+        )
+
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Hide patches; see :class:`Corruption`."""
-        hidden, mask = super().__call__(values, generator)
+        hidden, mask = self.hide(values, generator)
         return Corrupted(torch.cat([hidden, values], dim=1), mask)

@@ -25,13 +25,14 @@ from sklearn_repr.modules import ACTIVATIONS
 from sklearn_repr.modules.jepa import JointEmbeddingNetwork, make_joint_embedding_network
 from sklearn_repr.objectives import JointEmbedding, Objective
 from sklearn_repr.objectives.joint_embedding import EMBEDDING_LOSSES
-from sklearn_repr.utils.patches import patch_numbers
+from sklearn_repr.utils.patches import patch_grid, patch_numbers
+from sklearn_repr.utils.randomness import local_torch_seed
 from sklearn_repr.utils.validation import check_input_shape
 
 __all__ = ["BaseJointEmbedding"]
 
-# Rows from whose tokens principal axes are taken, and by which collapse is noticed
-ROWS_FOR_AXES = 4096
+# Rows from which the readout takes its axes, and by which collapse is noticed
+ROWS_TO_READ = 4096
 ROWS_TO_WATCH = 256
 # Rows per batch in score, whatever the training batch was
 SCORE_BATCH = 256
@@ -52,12 +53,17 @@ class BaseJointEmbedding(BaseRepresentation):
             if name not in ("architecture", "kernel_size", "stride", "layer_norm")
         },
         "n_components": [Interval(Integral, 1, None, closed="left")],
+        "scaling": [
+            StrOptions({"standard", "robust", "quantile", "value_and_rank"}),
+            None,
+        ],
         "patch_size": [Interval(Integral, 1, None, closed="left")],
         "loss": [StrOptions(set(EMBEDDING_LOSSES))],
         "learning_rate": [StrOptions({"constant", "one_cycle"})],
         "momentum": [Interval(Real, 0, 1, closed="both")],
         "variance_weight": [Interval(Real, 0, None, closed="left")],
         "mask_ratio": [Interval(Real, 0, 1, closed="left"), tuple, list],
+        "masking": [StrOptions({"random", "block"})],
     }
     _shaping: ClassVar[tuple[str, ...]] = (
         "n_components",
@@ -79,13 +85,17 @@ class BaseJointEmbedding(BaseRepresentation):
         return replace(settings, learning_rate=self.learning_rate)
 
     def _build_corruption(self) -> Corruption:
-        return HiddenBeside(resolve_mask_ratio(self.mask_ratio), self._patches())
+        shape, grid = self._shape(), None
+        if self.masking == "block" and shape is not None:
+            grid = patch_grid(shape, int(self.patch_size))
+        return HiddenBeside(resolve_mask_ratio(self.mask_ratio), self._patches(), grid)
+
+    def _shape(self) -> tuple[int, ...] | None:
+        shape = self.input_shape
+        return None if shape is None else check_input_shape(shape, self.n_features_in_)
 
     def _patches(self) -> Any:
-        d, shape = self.n_features_in_, self.input_shape
-        if shape is not None:
-            shape = check_input_shape(shape, d)
-        return patch_numbers(d, shape, int(self.patch_size))
+        return patch_numbers(self.n_features_in_, self._shape(), int(self.patch_size))
 
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
         self.n_components_ = int(self.n_components)
@@ -116,7 +126,10 @@ class BaseJointEmbedding(BaseRepresentation):
     def _finish(self, net: RepresentationNet, rows: Batch) -> None:
         module: JointEmbeddingNetwork = net.module_
         rows = rows.to(net.device)
-        module.find_axes(rows.some(ROWS_FOR_AXES).values)
+        some = rows.some(ROWS_TO_READ).values
+        # a few axes of very many are approximated by random projections
+        with torch.no_grad(), local_torch_seed(0):
+            module.readout.fit(module.layers_of(some))
         self._hide = self._build_corruption()  # it holds no rows
         _warn_if_collapsed(module.at_start.tolist(), _measures(module, rows).tolist())
 
@@ -146,7 +159,8 @@ def _measures(network: JointEmbeddingNetwork, rows: Batch) -> Tensor:
     """Return the share of the tokens that varies from row to row, and effective rank."""
     training = network.training
     network.eval()
-    tokens = network.tokens_of(rows.some(ROWS_TO_WATCH).values).double()
+    _, *learned = network.layers_of(rows.some(ROWS_TO_WATCH).values)
+    tokens = torch.cat(learned, dim=1).double()
     network.train(training)
     size = tokens.square().sum(dim=1).mean()
     share = tokens.var(dim=0, correction=0).sum() / size.clamp(min=1e-300)

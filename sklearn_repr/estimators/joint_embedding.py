@@ -186,6 +186,7 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
         momentum: float = 0.999,
         variance_weight: float = 0.0,
         mask_ratio: float | tuple[float, float] = (0.2, 0.6),
+        masking: str = "random",
         alpha: float = 0.0,
         optimizer: str | Callable[..., Any] = "adam",
         learning_rate: str = "one_cycle",
@@ -214,6 +215,7 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
         self.momentum = momentum
         self.variance_weight = variance_weight
         self.mask_ratio = mask_ratio
+        self.masking = masking
         self.alpha = alpha
         self.optimizer = optimizer
         self.learning_rate = learning_rate

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sklearn_repr._outputs import Outputs
-from sklearn_repr.modules.linear import principal_subspace
+from sklearn_repr.modules.readout import LayerReadout
 from sklearn_repr.modules.target import EMATarget
 from sklearn_repr.modules.tokens import TokenEncoder
 
@@ -24,6 +23,8 @@ __all__ = [
 
 # rows whose tokens are computed at a time
 CHUNK = 512
+# tokens that gather, whose values side by side are the code
+GATHERERS = 4
 
 
 class ContextEncoder(nn.Module):
@@ -41,29 +42,34 @@ class ContextEncoder(nn.Module):
     >>> from sklearn_repr.modules.jepa import ContextEncoder
     >>> from sklearn_repr.modules.tokens import TokenEncoder
     >>> encoder = ContextEncoder(TokenEncoder(np.arange(3), None, width=16))
-    >>> encoder(torch.zeros(2, 3)).shape
-    torch.Size([2, 4, 16])
+    >>> code, tokens = encoder(torch.zeros(2, 3))
+    >>> code.shape, tokens.shape
+    (torch.Size([2, 16]), torch.Size([2, 3, 16]))
     """
 
     def __init__(self, tokens: TokenEncoder):
         super().__init__()
         self.tokens = tokens
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, d) to (n, 1 + t, w): a token that gathers, and one for every patch.
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (n, d) to codes, (n, c), and a token for every patch, (n, t, w).
 
-        What stands at a hidden patch is of no meaning.
+        The code is the tokens that gather, side by side. What stands at a hidden patch
+        is of no meaning.
         """
         hidden = x.isnan()
         cells = x.masked_fill(hidden, 0.0)
-        return self.tokens.tokens(cells, (~hidden).to(x), hidden[:, self.tokens.first])
+        shown = (~hidden).to(x)
+        tokens = self.tokens.tokens(cells, shown, hidden[:, self.tokens.first])
+        count = self.tokens.gather.shape[1]
+        return tokens[:, :count].flatten(1), tokens[:, count:]
 
 
 class TokenPredictor(nn.Module):
     """Predict hidden tokens from the code of the context and from where they stand.
 
-    A perceptron that is given nothing of the context but its code, the token that
-    gathers: what columns share has to be in there, and noise of single ones need not.
+    A perceptron that is given nothing of the context but its code: what columns share has
+    to be in there, and noise of single ones need not.
 
     Parameters
     ----------
@@ -71,6 +77,8 @@ class TokenPredictor(nn.Module):
         Number of patches.
     width : int
         Of the tokens; hidden layers are twice as wide.
+    code : int
+        Width of the code.
     activation : callable, default=torch.nn.SiLU
         Makes the activations.
     dropout : float, default=0.0
@@ -80,7 +88,7 @@ class TokenPredictor(nn.Module):
     --------
     >>> import torch
     >>> from sklearn_repr.modules.jepa import TokenPredictor
-    >>> TokenPredictor(3, 16)(torch.zeros(1, 16)).shape
+    >>> TokenPredictor(3, 16, 32)(torch.zeros(1, 32)).shape
     torch.Size([1, 3, 16])
     """
 
@@ -88,11 +96,12 @@ class TokenPredictor(nn.Module):
         self,
         count: int,
         width: int,
+        code: int,
         activation: Callable[[], nn.Module] = nn.SiLU,
         dropout: float = 0.0,
     ):
         super().__init__()
-        self.enter = nn.Linear(width, 2 * width)
+        self.enter = nn.Linear(code, 2 * width)
         self.gain = nn.Parameter(1 + 0.5 * torch.randn(count, 2 * width))
         self.position = nn.Parameter(0.5 * torch.randn(count, 2 * width))
         self.network = nn.Sequential(
@@ -105,7 +114,7 @@ class TokenPredictor(nn.Module):
         )
 
     def forward(self, code: Tensor) -> Tensor:
-        """Map (n, w) codes to (n, t, w) predictions, one for every patch."""
+        """Map (n, c) codes to (n, t, w) predictions, one for every patch."""
         asked = self.enter(code).unsqueeze(1) * self.gain + self.position
         return self.network(asked)  # type: ignore[no-any-return]
 
@@ -144,18 +153,17 @@ def standardised(tokens: Tensor) -> Tensor:
 class JointEmbeddingNetwork(nn.Module):
     r"""A context encoder, its moving average, and a predictor from one to the other.
 
-    The embedding of a row is made of the moving average's tokens side by side and of the
-    encoder's code, both of the whole row: two blocks of equal total variance, on their
-    principal axes.
+    The embedding of a row is read off the row itself, the moving average's tokens and the
+    encoder's code, both of the whole row: three blocks of equal total variance.
 
     Parameters
     ----------
     encoder : ContextEncoder
         Learns from what is visible.
     predictor : TokenPredictor
-        Maps its tokens to those of the target.
-    n_components : int
-        Width of the embedding.
+        Maps its codes to the target's tokens.
+    readout : LayerReadout
+        Makes an embedding of what :meth:`layers` returns.
     momentum : float
         Of the target; see :class:`EMATarget`.
     n_steps : int or None, default=None
@@ -163,27 +171,23 @@ class JointEmbeddingNetwork(nn.Module):
 
     Examples
     --------
-    >>> import numpy as np
     >>> import torch
-    >>> from sklearn_repr.modules.jepa import *
-    >>> from sklearn_repr.modules.tokens import TokenEncoder
-    >>> encoder = ContextEncoder(TokenEncoder(np.arange(3), None, width=16))
-    >>> network = JointEmbeddingNetwork(encoder, TokenPredictor(3, 16), 2, 0.99)
+    >>> from torch import nn
+    >>> from sklearn_repr.modules.jepa import make_joint_embedding_network
+    >>> network = make_joint_embedding_network(range(3), 2, width=16, momentum=0.99)
     >>> hidden = torch.tensor([[float("nan"), 1.0, 2.0]])
     >>> outputs = network(torch.cat([hidden, torch.ones(1, 3)], dim=1))
     >>> outputs.target.isnan().all(dim=2)
     tensor([[False,  True,  True]])
     """
 
-    mean: Tensor
-    axes: Tensor
     at_start: Tensor
 
     def __init__(
         self,
         encoder: ContextEncoder,
         predictor: TokenPredictor,
-        n_components: int,
+        readout: LayerReadout,
         momentum: float,
         n_steps: int | None = None,
     ):
@@ -191,21 +195,19 @@ class JointEmbeddingNetwork(nn.Module):
         self.encoder = encoder
         self.predictor = predictor
         self.target = EMATarget(encoder, momentum, n_steps)
-        count, width = len(predictor.position), predictor.enter.in_features
-        size = (count + 1) * width
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("axes", torch.zeros(n_components, size))
-        # measures of the embedding before training, by which a collapse is noticed
+        self.readout = readout
+        # measures of what is learned before training, by which a collapse is noticed
         self.register_buffer("at_start", torch.zeros(2), persistent=False)
 
-    def whole(self, x: Tensor) -> Tensor:
-        """Map whole rows to the target's tokens and the code, side by side."""
-        tokens: Tensor = self.target(x)
-        return torch.cat([tokens[:, 1:].flatten(1), self.encoder(x)[:, 0]], dim=1)
+    def layers(self, x: Tensor) -> list[Tensor]:
+        """Return whole rows, the target's tokens of them side by side, and codes."""
+        _, tokens = self.target(x)
+        code, _ = self.encoder(x)
+        return [x, tokens.flatten(1), code]
 
     def encode(self, x: Tensor) -> Tensor:
         """Map whole rows to embeddings."""
-        return functional.linear(self.whole(x) - self.mean, self.axes)
+        return self.readout(self.layers(x))  # type: ignore[no-any-return]
 
     def forward(self, views: Tensor) -> Outputs:
         """Return predictions of what the first half of the columns hides.
@@ -223,8 +225,8 @@ class JointEmbeddingNetwork(nn.Module):
         """
         x, clean = views.chunk(2, dim=1)
         hidden = x[:, self.encoder.tokens.first].isnan()
-        code = self.encoder(x)[:, 0]
-        target = standardised(self.target(clean)[:, 1:])
+        code, _ = self.encoder(x)
+        target = standardised(self.target(clean)[1])
         target = target.masked_fill(~hidden.unsqueeze(2), float("nan"))
         return Outputs(code, prediction=self.predictor(code), target=target, inputs=x)
 
@@ -233,38 +235,10 @@ class JointEmbeddingNetwork(nn.Module):
         self.target.update()
 
     @torch.no_grad()
-    def tokens_of(self, values: Tensor) -> Tensor:
-        """Return what :meth:`whole` makes of some rows, a few at a time."""
-        return torch.cat([self.whole(part) for part in torch.split(values, CHUNK)])
-
-    @torch.no_grad()
-    def find_axes(self, values: Tensor) -> None:
-        """Set the principal axes to those of some rows' tokens and codes.
-
-        Parameters
-        ----------
-        values : Tensor of shape (n, d)
-            Whole rows.
-        """
-        wanted = len(self.axes)
-        found = self.tokens_of(values)
-        scale = self._block_scale(found)
-        mean, axes, variances = principal_subspace(found * scale, wanted)
-        usable = variances[:wanted] > 1e-10 * float(variances[0]) + 1e-30
-        axes = axes[:wanted] * usable.unsqueeze(1)
-        self.mean.copy_(mean / scale)
-        self.axes.zero_()
-        self.axes[: len(axes)] = (axes * scale).to(self.axes)
-
-    def _block_scale(self, found: Tensor) -> Tensor:
-        """Return factors that give the code the total variance of the tokens."""
-        width = self.predictor.enter.in_features
-        variances = found.double().var(dim=0, correction=0)
-        tokens, code = variances[:-width].sum(), variances[-width:].sum()
-        scale = torch.ones_like(variances)
-        if tokens > 0 and code > 1e-12 * tokens:
-            scale[-width:] = (tokens / code).sqrt()
-        return scale
+    def layers_of(self, values: Tensor) -> list[Tensor]:
+        """Return what :meth:`layers` makes of many rows, a few at a time."""
+        parts = [self.layers(part) for part in torch.split(values, CHUNK)]
+        return [torch.cat(blocks) for blocks in zip(*parts, strict=True)]
 
 
 def make_joint_embedding_network(
@@ -272,17 +246,26 @@ def make_joint_embedding_network(
     n_components: int,
     *,
     width: int,
-    depth: int,
-    activation: Callable[[], nn.Module],
-    dropout: float,
+    depth: int = 2,
+    activation: Callable[[], nn.Module] = nn.SiLU,
+    dropout: float = 0.0,
     momentum: float,
-    n_steps: int | None,
+    n_steps: int | None = None,
 ) -> JointEmbeddingNetwork:
     """Build the network; see :class:`TokenEncoder` and :class:`JointEmbeddingNetwork`."""
     tokens = TokenEncoder(
-        patches, None, width=width, depth=depth, activation=activation, dropout=dropout
+        patches,
+        None,
+        width=width,
+        depth=depth,
+        activation=activation,
+        dropout=dropout,
+        gatherers=GATHERERS,
     )
-    predictor = TokenPredictor(tokens.patches, width, activation, dropout)
+    code = GATHERERS * width
+    predictor = TokenPredictor(tokens.patches, width, code, activation, dropout)
+    size = len(patches) + tokens.patches * width + code
+    readout = LayerReadout(size, n_components, roots=False)
     return JointEmbeddingNetwork(
-        ContextEncoder(tokens), predictor, n_components, momentum, n_steps
+        ContextEncoder(tokens), predictor, readout, momentum, n_steps
     )

@@ -59,6 +59,8 @@ class LayerReadout(nn.Module):
     n_components : int
         Width of the result. Beyond the rank of the training rows there are no more axes;
         Q spreads the ones there are over all components.
+    roots : bool, default=True
+        Take roots of hidden layers; False leaves them as they are.
 
     Notes
     -----
@@ -80,8 +82,9 @@ class LayerReadout(nn.Module):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, width: int, n_components: int):
+    def __init__(self, width: int, n_components: int, roots: bool = True):
         super().__init__()
+        self.roots = roots
         self.register_buffer("weight", torch.zeros(n_components, width))
         self.register_buffer("bias", torch.zeros(n_components))
 
@@ -100,7 +103,7 @@ class LayerReadout(nn.Module):
         """
         n_components, width = self.weight.shape
         scales, scaled = [], []
-        for block in _rooted(blocks):
+        for block in self._rooted(blocks):
             block = block.double()
             total = block.var(dim=0, correction=0).sum().sqrt()
             scale = 1.0 / total if total > 0 else torch.zeros_like(total)
@@ -119,8 +122,14 @@ class LayerReadout(nn.Module):
 
     def forward(self, blocks: Sequence[Tensor]) -> Tensor:
         """Map the layers of n rows to (n, n_components)."""
-        rows = torch.cat(_rooted(blocks), dim=1)
+        rows = torch.cat(self._rooted(blocks), dim=1)
         return functional.linear(rows, self.weight, self.bias)
+
+    def _rooted(self, blocks: Sequence[Tensor]) -> list[Tensor]:
+        if not self.roots:
+            return list(blocks)
+        first, *hidden = blocks
+        return [first, *map(signed_root, cast(Sequence[Tensor], hidden))]
 
 
 def hidden_layers(perceptron: nn.Module, x: Tensor) -> list[Tensor]:
@@ -233,8 +242,3 @@ def equal_variance_turn(variances: Tensor, width: int) -> Tensor:
         matrix[:, pair] = matrix[:, pair] @ plane.T
         open_[high] = False
     return torch.from_numpy(turn[:, :k].copy()).to(variances)
-
-
-def _rooted(blocks: Sequence[Tensor]) -> list[Tensor]:
-    first, *hidden = blocks
-    return [first, *map(signed_root, cast(Sequence[Tensor], hidden))]

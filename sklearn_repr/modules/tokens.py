@@ -66,7 +66,7 @@ class TokenEncoder(nn.Module):
     """Map rows with hidden cells to a code by attention among their patches.
 
     A token is made of the cells of a patch, zero where hidden, and of which are visible;
-    every patch has its own gain and position. A further token gathers the code.
+    every patch has its own gain and position. One or more further tokens gather a code.
 
     Parameters
     ----------
@@ -82,6 +82,8 @@ class TokenEncoder(nn.Module):
         Makes the blocks' activation.
     dropout : float, default=0.0
         Probability of dropping what a block adds.
+    gatherers : int, default=1
+        Number of tokens that gather.
 
     References
     ----------
@@ -112,6 +114,7 @@ class TokenEncoder(nn.Module):
         depth: int = 2,
         activation: Callable[[], nn.Module] = nn.SiLU,
         dropout: float = 0.0,
+        gatherers: int = 1,
     ):
         super().__init__()
         if width % HEAD or depth < 1:
@@ -136,7 +139,7 @@ class TokenEncoder(nn.Module):
         self.embed = nn.Linear(2 * size, width)
         self.gain = nn.Parameter(1 + 0.5 * torch.randn(count, width))
         self.position = nn.Parameter(0.5 * torch.randn(count, width))
-        self.gather = nn.Parameter(0.5 * torch.randn(1, 1, width))
+        self.gather = nn.Parameter(0.5 * torch.randn(1, gatherers, width))
         self.blocks = nn.Sequential(
             *(TokenBlock(width, activation(), dropout) for _ in range(depth))
         )
@@ -150,7 +153,7 @@ class TokenEncoder(nn.Module):
         return self.head(self.tokens(x, visible)[:, 0])  # type: ignore[no-any-return]
 
     def tokens(self, x: Tensor, visible: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Return the token that gathers, and one for every patch.
+        """Return the tokens that gather, and one for every patch.
 
         Parameters
         ----------
@@ -161,16 +164,17 @@ class TokenEncoder(nn.Module):
 
         Returns
         -------
-        tokens : Tensor of shape (n, 1 + t, width)
+        tokens : Tensor of shape (n, gatherers + t, width)
             Behind all blocks and a norm.
         """
         attended = None
         if hidden is not None and bool(hidden.any()):
-            attended = functional.pad(~hidden, (1, 0), value=True)[:, None, None, :]
+            attended = functional.pad(~hidden, (self.gather.shape[1], 0), value=True)
+            attended = attended[:, None, None, :]
         cells = functional.pad(x, (0, 1))[:, self.index].view(len(x), self.patches, -1)
         shown = functional.pad(visible, (0, 1))[:, self.index].view(cells.shape)
         tokens = self.embed(torch.cat([cells, shown], dim=2)) * self.gain + self.position
-        tokens = torch.cat([self.gather.expand(len(x), 1, -1), tokens], dim=1)
+        tokens = torch.cat([self.gather.expand(len(x), -1, -1), tokens], dim=1)
         for block in self.blocks:
             tokens = block(tokens, attended)
         return self.norm(tokens)  # type: ignore[no-any-return]

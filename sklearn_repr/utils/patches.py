@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["patch_numbers"]
+__all__ = ["patch_grid", "patch_numbers"]
 
 
 def patch_numbers(
@@ -46,3 +46,27 @@ def patch_numbers(
         shape[axis] = side
         number = number * (int(index[-1]) + 1) + index.reshape(shape)
     return np.tile(number.ravel(), channels)
+
+
+def patch_grid(input_shape: Sequence[int], patch_size: int) -> tuple[int, ...]:
+    """Return how many patches there are along every side of a row.
+
+    Parameters
+    ----------
+    input_shape : sequence of int
+        (channels, height, width) or (channels, length).
+    patch_size : int
+        Side of a patch.
+
+    Returns
+    -------
+    grid : tuple of int
+        (rows, columns) of patches, or (windows,).
+
+    Examples
+    --------
+    >>> from sklearn_repr.utils.patches import patch_grid
+    >>> patch_grid((3, 28, 30), 4)
+    (7, 8)
+    """
+    return tuple(-(-side // patch_size) for side in input_shape[1:])

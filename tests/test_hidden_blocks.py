@@ -1,0 +1,118 @@
+"""Blocks of patches that a context must do without, beside a slow account of each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_repr.corruptions import HiddenBeside, HiddenBlocks, HiddenCells
+from sklearn_repr.corruptions import hidden as settings
+from sklearn_repr.utils.patches import patch_grid, patch_numbers
+from sklearn_repr.utils.randomness import make_generator
+
+GRIDS = [(7, 7), (4, 4), (5, 9), (2, 2), (1, 2), (16,), (3,), (2,)]
+
+
+def masks(grid, level=0.4, n=400, seed=0):
+    count = int(np.prod(grid))
+    hide = HiddenBlocks(level, np.arange(count), grid)
+    return hide(torch.zeros(n, count), make_generator(seed)).mask.view(n, *grid)
+
+
+def without_margin(monkeypatch, blocks):
+    monkeypatch.setattr(settings, "N_BLOCKS", blocks)
+    monkeypatch.setattr(settings, "CONTEXT", (1.0, 1.0))
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+@pytest.mark.parametrize("level", [0.0, 0.2, 0.54, 0.99, (0.0, 0.9)], ids=str)
+def test_something_is_hidden_and_something_visible(grid, level):
+    flat = masks(grid, level).flatten(1)
+    assert flat.any(dim=1).all()
+    assert (~flat).any(dim=1).all()
+
+
+def test_the_only_patch_is_hidden():
+    assert masks((1, 1)).all()
+    assert masks((1,)).all()
+
+
+@pytest.mark.parametrize("grid", [(7, 7), (9, 6), (8, 8)], ids=str)
+@pytest.mark.parametrize("level", [0.15, 0.2, 0.4])
+def test_a_block_is_a_rectangle_of_the_papers_shape(grid, level, monkeypatch):
+    without_margin(monkeypatch, blocks=1)
+    found = set()
+    for mask in masks(grid, level, n=150):
+        rows, columns = mask.any(dim=1).nonzero(), mask.any(dim=0).nonzero()
+        height, width = (int(side.max() - side.min()) + 1 for side in (rows, columns))
+        # filled, of a share and an aspect that rounding to whole patches allows
+        assert int(mask.sum()) == height * width
+        area = level * mask.numel()
+        low, high = settings.ASPECT
+        assert (area * low) ** 0.5 - 0.5 <= height <= (area * high) ** 0.5 + 0.5
+        assert (area / high) ** 0.5 - 0.5 <= width <= (area / low) ** 0.5 + 0.5
+        found.add((int(rows.min()), int(columns.min()), height, width))
+    # it stands everywhere
+    tops, lefts, heights, widths = zip(*found, strict=True)
+    assert min(tops) == min(lefts) == 0
+    assert max(np.add(tops, heights)) == grid[0]
+    assert max(np.add(lefts, widths)) == grid[1]
+
+
+def test_windows_of_a_sequence_are_contiguous(monkeypatch):
+    monkeypatch.setattr(settings, "N_BLOCKS", 1)
+    for mask in masks((20,), 0.3, n=100):
+        where = mask.nonzero()[:, 0]
+        assert len(where) == 6
+        assert int(where[-1] - where[0]) == 5
+
+
+def test_neighbours_are_hidden_together():
+    # of a hidden patch, its neighbour is more often hidden than any patch is
+    mask = masks((7, 7), 0.3).float()
+    both = (mask[:, :, 1:] * mask[:, :, :-1]).mean()
+    assert both / mask.mean() > mask.mean() + 0.25
+    cells = HiddenCells(0.3, np.arange(49))(torch.zeros(400, 49), make_generator(0))
+    single = cells.mask.view(-1, 7, 7).float()
+    both = (single[:, :, 1:] * single[:, :, :-1]).mean()
+    assert both / single.mean() < single.mean() + 0.05
+
+
+@pytest.mark.parametrize("grid", [(7, 7), (10, 10), (16,), (30,)], ids=str)
+@pytest.mark.parametrize("level", [0.2, 0.4, 0.54, (0.2, 0.6)], ids=str)
+def test_the_share_is_about_what_was_asked(grid, level):
+    assert float(masks(grid, level).float().mean()) == pytest.approx(
+        np.mean(level), abs=0.07
+    )
+
+
+def test_outside_of_the_context_nothing_is_seen(monkeypatch):
+    monkeypatch.setattr(settings, "CONTEXT", (0.5, 0.5))
+    for mask in masks((8, 8), 0.05, n=100):
+        rows, columns = (~mask).any(dim=1).nonzero(), (~mask).any(dim=0).nonzero()
+        # √½ of 8 is 6
+        assert int(rows.max() - rows.min()) <= 5
+        assert int(columns.max() - columns.min()) <= 5
+
+
+def test_rows_are_drawn_alone_and_from_the_seed():
+    first, again, other = (masks((7, 7), seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert len(first.flatten(1).unique(dim=0)) > 350
+
+
+def test_patches_of_images_in_blocks_beside_the_whole_row():
+    shape = (2, 9, 8)
+    patches, grid = patch_numbers(144, shape, 2), patch_grid(shape, 2)
+    assert grid == (5, 4)
+    rows = torch.randn(30, 144)
+    values, mask = HiddenBeside(0.5, patches, grid)(rows, make_generator(0))
+    hidden, clean = values.chunk(2, dim=1)
+    assert torch.equal(clean, rows)
+    assert torch.equal(hidden.isnan(), mask)
+    chosen = HiddenBlocks(0.5, patches, grid).choose(rows, make_generator(0))
+    for row, by_patch in zip(mask, chosen, strict=True):
+        for column in range(144):
+            assert row[column] == by_patch[patches[column]]
