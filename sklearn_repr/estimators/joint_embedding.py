@@ -30,7 +30,7 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
 
     Parameters
     ----------
-    n_components : int, default=64
+    n_components : int, default=128
         Width of the embedding; components beyond what the tokens vary along are zero.
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable, through scikit-learn's scaler of that name.
@@ -174,7 +174,7 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
 
     def __init__(
         self,
-        n_components: int = 64,
+        n_components: int = 128,
         *,
         scaling: str | None = "standard",
         input_shape: Any = None,

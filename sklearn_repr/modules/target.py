@@ -65,6 +65,7 @@ class EMATarget(nn.Module):
         self.module = _without_parameters(copy.deepcopy(source))
         # in a tuple, so that the source does not become a part
         self._followed = (source,)
+        self._places = _places(self.module, source)
 
     @torch.no_grad()
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -74,16 +75,13 @@ class EMATarget(nn.Module):
     @torch.no_grad()
     def update(self) -> None:
         """Follow the source by one step."""
-        source = self._followed[0]
-        own = dict(self.module.named_buffers(remove_duplicate=False))
-        theirs = source.named_parameters(remove_duplicate=False)
-        # a part that stands twice in the module is to move once
-        pairs = {id(own[name]): (own[name], value) for name, value in theirs}
-        if pairs:
-            followers, followed = map(list, zip(*pairs.values(), strict=True))
+        weights, buffers = self._places
+        if weights:
+            followers = [own[name] for own, _, name in weights]
+            followed = [theirs[name] for _, theirs, name in weights]
             torch._foreach_lerp_(followers, followed, 1 - self.current_momentum())
-        for name, buffer in source.named_buffers(remove_duplicate=False):
-            own[name].copy_(buffer)
+        for own, theirs, name in buffers:
+            own[name].copy_(theirs[name])
         self.n_updates += 1
 
     def current_momentum(self) -> float:
@@ -92,6 +90,31 @@ class EMATarget(nn.Module):
             return self.momentum
         share = min(self.n_updates / max(self.n_steps, 1), 1.0)
         return 1 - (1 - self.momentum) * (math.cos(math.pi * share) + 1) / 2
+
+
+# where a tensor is kept in the copy, where in the source, and its name in both
+_Place = tuple[dict[str, Any], dict[str, Any], str]
+
+
+def _places(copied: nn.Module, source: nn.Module) -> tuple[list[_Place], list[_Place]]:
+    """Find parameters and buffers once, for a walk through modules takes long.
+
+    Tensors may be replaced by others, when modules move to a device; where they are kept
+    does not change.
+    """
+    weights: dict[int, _Place] = {}
+    buffers: list[_Place] = []
+    parts = zip(copied.modules(), source.modules(), strict=True)
+    for own, theirs in parts:
+        for name, value in theirs._parameters.items():
+            if value is not None:
+                # a part that stands twice in the module is to move once
+                place = (own._buffers, theirs._parameters, name)
+                weights.setdefault(id(own._buffers[name]), place)
+        for name, buffer in theirs._buffers.items():
+            if buffer is not None:
+                buffers.append((own._buffers, theirs._buffers, name))
+    return list(weights.values()), buffers
 
 
 def _without_parameters(module: nn.Module) -> nn.Module:
