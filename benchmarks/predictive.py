@@ -9,9 +9,9 @@ usage: python benchmarks/predictive.py [FILE_OR_DIR ...] [--rows 2000] [--seeds 
            [--models raw,PCA,untrained,ours] [--only DATA,...] [--draws 10]
 
 Planted waves, and scikit-learn's digits, wine and breast_cancer are always there. A file
-holds arrays X and y, rows of a table or grey images of bytes (n, height, width); of longer
-ones `--rows` are taken. Further models, one change of the default each, stand in
-`VARIANTS`. Seconds are of the processor.
+holds arrays X and y, rows of a table or grey images of bytes (n, height, width); of more
+than `--rows` rows as many are taken. Further models, one change of the default each,
+stand in `VARIANTS`. Seconds are of the processor.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,8 @@ def data(paths: list[Path], n_rows: int, seed: int) -> Iterator[tuple[Any, ...]]
     for name in ("wine", "breast_cancer"):
         X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
         yield name, X, y, None, max(2, X.shape[1] // 4)
-    files = [sorted(p.glob("*.npz")) if p.is_dir() else [p] for p in paths]
-    for file in sum(files, []):
+    folders = (sorted(p.glob("*.npz")) if p.is_dir() else [p] for p in paths)
+    for file in chain.from_iterable(folders):
         content = np.load(file)
         X, y = some(content["X"], content["y"].astype(int), n_rows)
         shape = (1, *X.shape[1:]) if X.ndim == 3 else None
@@ -164,7 +165,12 @@ def main() -> None:
                 scores = probe(*embedded, y_train, y_test, options.draws)
                 rows.append({"data": name, "model": who, **scores, "seconds": took})
             shown = pd.DataFrame(rows[-len(options.models.split(",")) :])
-            print(f"seed {seed}", shown.round(1).to_string(index=False), sep="\n", flush=True)
+            print(
+                f"seed {seed}",
+                shown.round(1).to_string(index=False),
+                sep="\n",
+                flush=True,
+            )
     frame = pd.DataFrame(rows)
     by = frame.groupby(["data", "model"], sort=False)[[*CELLS, "seconds"]].mean()
     print("means over seeds", by.round(1).to_string(), sep="\n")

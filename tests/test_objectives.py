@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from sklearn_repr import objectives
 from sklearn_repr._outputs import Batch, Block, Outputs
 from sklearn_repr.objectives import LOSSES, NTXent, Reconstruction, nt_xent
 from sklearn_repr.objectives.losses import RESIDUAL_LOSSES
@@ -151,3 +152,48 @@ def test_objectives_refuse_outputs_they_cannot_judge():
         Reconstruction().terms(Outputs(x), Batch(x))
     with pytest.raises(ValueError, match="two views"):
         NTXent().terms(Outputs(x, projection=x), Batch(x))
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("objective", "settings"),
+    [
+        (objectives.NTXent, {"temperature": 0.0}),
+        (objectives.NTXent, {"temperature": NAN}),
+        (objectives.NTXent, {"temperature": -0.1, "learn_temperature": True}),
+        (objectives.NTXent, {"temperature": "0.5"}),
+        (objectives.SupCon, {"temperature": 0}),
+        (objectives.SupCon, {"temperature": float("inf")}),
+        (objectives.Triplet, {"margin": -1.0}),
+        (objectives.Triplet, {"margin": NAN}),
+        (objectives.AlignUniform, {"t": 0.0}),
+        (objectives.AlignUniform, {"power": -2}),
+        (objectives.PredictiveInfoNCE, {"n_steps": 0}),
+        (objectives.KLSparsity, {"target": 0.0}),
+        (objectives.KLSparsity, {"target": 1.0}),
+        (objectives.Contraction, {"n_probes": 1.5}),
+        (objectives.Reconstruction, {"scale": 0.0}),
+        (objectives.ELBO, {"beta": -1}),
+        (objectives.ELBO, {"warm_up": -1}),
+        (objectives.ELBO, {"free_bits": NAN}),
+        (objectives.TotalCorrelation, {"beta": NAN}),
+        (objectives.JointEmbedding, {"variance_weight": -1.0}),
+        (objectives.VICReg, {"weights": {"covariance": -1.0}}),
+        (objectives.BarlowTwins, {"weights": {"redundancy": NAN}}),
+        (objectives.BYOL, {"weights": {"byol": True}}),
+        (objectives.SimSiam, {"weights": {"simsiam": None}}),
+        (objectives.Composite, {"objectives": [], "weights": {"x": -1}}),
+    ],
+    ids=str,
+)
+def test_constants_that_cannot_be_are_named(objective, settings):
+    name = "weights" if "weights" in settings else next(iter(settings))
+    # a weight of a term, which has a parameter of its own here
+    name = {
+        "weights": r"weights\['\w+'\]",
+        "variance_weight": r"weights\['variance'\]",
+    }.get(name, name)
+    with pytest.raises(ValueError, match=rf"{objective.__name__} got {name}.*Set {name}"):
+        objective(**settings)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr.objectives._checks import check_constant
 
 __all__ = ["Objective"]
 
@@ -21,7 +22,7 @@ class Objective(nn.Module):
     Parameters
     ----------
     weights : mapping of str to float, optional
-        Weight per term; a term that is not listed has weight 1.
+        Weight per term, not negative; a term that is not listed has weight 1.
 
     Attributes
     ----------
@@ -61,6 +62,8 @@ class Objective(nn.Module):
     def __init__(self, weights: Mapping[str, float] | None = None):
         super().__init__()
         self.weights = dict(weights or {})
+        for name, weight in self.weights.items():
+            check_constant(self, f"weights[{name!r}]", weight)
 
     def fit(self, outputs: Outputs, target: Batch) -> Objective:
         """Learn what the terms need from what the untrained module says.

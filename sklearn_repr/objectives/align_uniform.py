@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._checks import check_constant
 from sklearn_repr.objectives._views import two_views
 
 __all__ = ["AlignUniform", "alignment", "uniformity"]
@@ -115,8 +116,8 @@ class AlignUniform(Objective):
         weights: Mapping[str, float] | None = None,
     ):
         super().__init__(weights)
-        self.power = power
-        self.t = t
+        self.power = check_constant(self, "power", power, above=0)
+        self.t = check_constant(self, "t", t, above=0)
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the two terms; see :class:`Objective`."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._checks import check_constant
 
 __all__ = ["Contraction", "jacobian_norm", "jacobian_norm_estimate"]
 
@@ -116,7 +117,7 @@ class Contraction(Objective):
 
     def __init__(self, n_probes: int = 1):
         super().__init__()
-        self.n_probes = n_probes
+        self.n_probes = check_constant(self, "n_probes", n_probes, least=1, whole=True)
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the penalty of every row; see :class:`Objective`."""

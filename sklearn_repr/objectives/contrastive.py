@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._checks import check_constant
 from sklearn_repr.objectives._views import two_views
 
 __all__ = ["NTXent", "nt_xent"]
@@ -92,7 +93,7 @@ class NTXent(Objective):
         weights: Mapping[str, float] | None = None,
     ):
         super().__init__(weights)
-        self.temperature = temperature
+        self.temperature = check_constant(self, "temperature", temperature, above=0)
         if learn_temperature:
             self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._checks import check_constant
 
 __all__ = ["PredictiveInfoNCE", "predictive_info_nce"]
 
@@ -106,6 +107,8 @@ class PredictiveInfoNCE(Objective):
         negatives: str = "rows",
         weights: Mapping[str, float] | None = None,
     ):
+        check_constant(self, "n_steps", n_steps, least=1, whole=True)
+        check_constant(self, "first", first, least=1, whole=True)
         self.offsets = range(first, first + n_steps)
         self.negatives = negatives
         equal = {f"info_nce_{offset}": 1 / n_steps for offset in self.offsets}

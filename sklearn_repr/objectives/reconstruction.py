@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from sklearn_repr._outputs import Batch, Block, Outputs
 from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._checks import check_constant
 from sklearn_repr.objectives.losses import RESIDUAL_LOSSES, auto_scale
 
 __all__ = ["BINARY", "LOSSES", "Reconstruction"]
@@ -77,6 +78,8 @@ class Reconstruction(Objective):
         super().__init__(weights)
         self.loss = loss
         self.needs_fit = scale == "auto"
+        if not self.needs_fit:
+            check_constant(self, "scale", scale, above=0)
         self.scale = 1.0 if self.needs_fit else float(scale)
         self.blocks = tuple(blocks)
         self.masked_only = masked_only

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._checks import check_constant
 
 __all__ = ["ActivityL1", "KLSparsity", "WeightL1"]
 
@@ -60,7 +61,7 @@ class KLSparsity(Objective):
 
     def __init__(self, target: float = 0.05):
         super().__init__()
-        self.target = target
+        self.target = check_constant(self, "target", target, above=0, below=1)
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the penalty of the batch; see :class:`Objective`."""

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._checks import check_constant
 from sklearn_repr.objectives._views import two_views
 
 __all__ = ["SupCon", "supcon"]
@@ -93,7 +94,7 @@ class SupCon(Objective):
         self, temperature: float = 0.5, weights: Mapping[str, float] | None = None
     ):
         super().__init__(weights)
-        self.temperature = temperature
+        self.temperature = check_constant(self, "temperature", temperature, above=0)
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the loss of every row; see :class:`Objective`."""

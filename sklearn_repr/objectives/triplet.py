@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._checks import check_constant
 from sklearn_repr.objectives._views import two_views
 
 __all__ = ["Triplet", "triplet"]
@@ -94,7 +95,7 @@ class Triplet(Objective):
 
     def __init__(self, margin: float = 0.2, weights: Mapping[str, float] | None = None):
         super().__init__(weights)
-        self.margin = margin
+        self.margin = check_constant(self, "margin", margin)
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the loss of every row; see :class:`Objective`."""

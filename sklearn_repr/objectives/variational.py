@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from sklearn_repr._outputs import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._checks import check_constant
 
 __all__ = [
     "ELBO",
@@ -129,9 +130,9 @@ class ELBO(Objective):
         bernoulli: bool = False,
     ):
         super().__init__()
-        self.beta = beta
-        self.warm_up = warm_up
-        self.free_bits = free_bits
+        self.beta = check_constant(self, "beta", beta)
+        self.warm_up = check_constant(self, "warm_up", warm_up, whole=True)
+        self.free_bits = check_constant(self, "free_bits", free_bits)
         self.bernoulli = bernoulli
         self.final_weights = {"kl": beta}
         self.share = 1.0
