@@ -18,7 +18,7 @@ from torch import nn
 
 from sklearn_repr import CollapseWarning, JointEmbeddingPredictor
 from sklearn_repr._outputs import Batch, Outputs
-from sklearn_repr.corruptions import HiddenBeside
+from sklearn_repr.corruptions import HiddenBeside, HiddenBlocks
 from sklearn_repr.inspection import knn_probe_score
 from sklearn_repr.modules.jepa import make_joint_embedding_network
 from sklearn_repr.objectives import JointEmbedding
@@ -301,11 +301,30 @@ def test_training_helps_probes_with_few_labels():
             assert 100 * (score - few_labels(other, classes, probe)) > gain
 
 
-def test_patches_and_windows():
+@pytest.mark.parametrize("masking", ["random", "block"])
+def test_patches_and_windows(masking):
     X = np.random.default_rng(0).normal(size=(40, 36))
-    for shape in ((1, 6, 6), (2, 18), (4, 3, 3)):
-        fitted = fast(JointEmbeddingPredictor(5, input_shape=shape, patch_size=2)).fit(X)
+    for shape, grid in (((1, 6, 6), (3, 3)), ((2, 18), (9,)), ((4, 3, 3), (2, 2))):
+        model = JointEmbeddingPredictor(
+            5, input_shape=shape, patch_size=2, masking=masking
+        )
+        fitted = fast(model).fit(X)
         assert fitted.transform(X).shape == (40, 5)
+        hide = fitted._hide.hide
+        assert isinstance(hide, HiddenBlocks) == (masking == "block")
+        assert hide.count == np.prod(grid)
+        if masking == "block":
+            assert (hide.height, hide.width) == (grid if len(grid) > 1 else (1, *grid))
+
+
+def test_columns_of_tables_have_no_neighbours(X):
+    plain = fast(JointEmbeddingPredictor(3)).fit(X).transform(X)
+    block = fast(JointEmbeddingPredictor(3, masking="block")).fit(X).transform(X)
+    np.testing.assert_array_equal(plain, block)
+
+
+def test_bad_shapes_are_named():
+    X = np.random.default_rng(0).normal(size=(40, 36))
     with pytest.raises(ValueError, match=r"input_shape=\(1, 5, 5\) does not fit"):
         fast(JointEmbeddingPredictor(input_shape=(1, 5, 5))).fit(X)
 

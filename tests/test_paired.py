@@ -13,7 +13,7 @@ from conftest import fast
 from scipy import sparse
 from sklearn.cross_decomposition import CCA
 from sklearn.datasets import load_digits
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
@@ -400,6 +400,17 @@ def test_it_stands_in_pipelines_and_searches():
     assert model.fit(X, labels).score(X, labels) > 0.9
     search = GridSearchCV(fast(PairedEmbedder()), {"n_components": [1, 4]}, cv=3)
     assert search.fit(X, Y).best_params_ == {"n_components": 4}
+
+
+def test_a_single_component_is_a_sign_that_nothing_trains():
+    X, Y = shared_latent()
+    with pytest.warns(ConvergenceWarning, match="never fell"):
+        fitted = fast(PairedEmbedder(1)).fit(X, Y)
+    Z, W = fitted.transform(X, Y)
+    assert set(np.unique(Z)) | set(np.unique(W)) <= {-1.0, 1.0}
+    assert (Z == W).mean() > 0.6  # partners fall on the same side
+    canonical = CCA(1).fit(X, Y).transform(X)
+    assert abs(np.mean(np.sign(canonical) == Z) - 0.5) > 0.4
 
 
 # -- retrieval accuracy --------------------------------------------------------------

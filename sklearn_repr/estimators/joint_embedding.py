@@ -25,15 +25,19 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
     where targets are standardised over the rows of a batch and have no gradient. Nothing
     is rebuilt: what cannot be predicted of a cell, its noise, need not be kept.
 
-    `transform` joins, of the whole row, the tokens of :math:`\bar\phi` and the
-    code: two blocks of equal total variance, on their first principal axes, not whitened.
+    `transform` joins the row, the tokens that :math:`\bar\phi` makes of all of it, and
+    its code: three blocks of equal total variance, of which it returns the first
+    principal components, not whitened but turned so that all have the same variance.
 
     Parameters
     ----------
     n_components : int, default=128
-        Width of the embedding; components beyond what the tokens vary along are zero.
-    scaling : {"standard", "robust", "quantile"} or None, default="standard"
-        How columns are made comparable, through scikit-learn's scaler of that name.
+        Width of the embedding. Where rows do not vary along as many axes, those there
+        are are spread over all components.
+    scaling : str or None, default="standard"
+        How columns are made comparable: "standard", "robust" and "quantile" by
+        scikit-learn's scaler of that name, "value_and_rank" by the mean of standardised
+        value and standardised rank. None leaves them as they are, which suits images.
     input_shape : tuple of int or None, default=None
         What a row is: (channels, height, width) or (channels, length); patches or windows
         of it are hidden and predicted. None hides single columns.
@@ -41,7 +45,7 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
         Side of a patch or length of a window; without `input_shape`, of no effect.
     hidden_layer_sizes : array-like of int or "auto", default="auto"
         Width of the tokens, one entry per block of the transformer, all the same multiple
-        of 16; "auto" is (32, 32). The code is as wide, the predictor twice.
+        of 16; "auto" is (32, 32). The code is four times as wide, the predictor twice.
     activation : str, default="silu"
         Activation of hidden layers: "identity", "logistic", "tanh", "relu",
         "leaky_relu", "elu", "gelu" or "silu".
@@ -60,6 +64,12 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
         Share of a row's cells, patches or windows to hide in training, at least one and
         not all. A range (low, high) is drawn from, uniformly, for every row; one that
         comes close to zero teaches the network what whole rows look like.
+    masking : {"random", "block"}, default="random"
+        Which patches or windows are hidden, with `input_shape`: "random" draws them one
+        by one; "block" hides about the share `mask_ratio` in up to four blocks of
+        neighbours, for images of an aspect between 0.75 and 1.5, and what is outside a
+        block of at least 85% of the image, as I-JEPA does. Columns of tables have no
+        neighbours and are drawn one by one.
     alpha : float, default=0.0
         Weight decay: adds alpha · W to the gradient of every weight matrix W, as the
         penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).

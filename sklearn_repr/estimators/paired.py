@@ -27,7 +27,9 @@ class PairedEmbedder(BasePaired):
     Parameters
     ----------
     n_components : int, default=64
-        Width of the embedding.
+        Width of the embedding, of unit length: at least 2 to be of use. A single
+        component is 1 or -1 and has no gradient: it stays the sign of what training
+        starts from, with ``init="cca"`` the first canonical variable.
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns of either side are made comparable, through scikit-learn's scaler of
         that name.

@@ -230,6 +230,12 @@ class JointEmbeddingNetwork(nn.Module):
         target = target.masked_fill(~hidden.unsqueeze(2), float("nan"))
         return Outputs(code, prediction=self.predictor(code), target=target, inputs=x)
 
+    def train(self, mode: bool = True) -> JointEmbeddingNetwork:
+        """Set the mode, if it is another: the engine asks before every epoch."""
+        if self.training != mode:
+            super().train(mode)
+        return self
+
     def after_step(self) -> None:
         """Let the target follow."""
         self.target.update()
