@@ -111,7 +111,8 @@ class HiddenBlocks(HiddenCells):
     >>> import torch
     >>> from sklearn_repr.corruptions import HiddenBlocks
     >>> hide = HiddenBlocks(0.4, np.arange(9), (9,))
-    >>> hide(torch.zeros(1, 9), torch.Generator().manual_seed(0)).mask.int()
+    >>> hide(torch.zeros(1, 9), torch.Generator().manual_seed(0)).mask.long()
+    tensor([[0, 0, 1, 0, 1, 1, 0, 0, 1]])
     """
 
     def __init__(self, level: Level, patches: NDArray[Any], grid: Sequence[int]):

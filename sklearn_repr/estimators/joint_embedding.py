@@ -45,7 +45,8 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
         Side of a patch or length of a window; without `input_shape`, of no effect.
     hidden_layer_sizes : array-like of int or "auto", default="auto"
         Width of the tokens, one entry per block of the transformer, all the same multiple
-        of 16; "auto" is (32, 32). The code is four times as wide, the predictor twice.
+        of 16; "auto" is (32, 32). The code is four times as wide (less if there are fewer
+        patches), the predictor twice.
     activation : str, default="silu"
         Activation of hidden layers: "identity", "logistic", "tanh", "relu",
         "leaky_relu", "elu", "gelu" or "silu".
@@ -154,15 +155,15 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
     find in an untrained network: most of a token is its position, and tokens that pass
     their cells on have no need to say what cells share. Here targets are what differs
     from row to row, and all that the predictor knows has to pass through one code.
-    Measured with five labels per class (linear and 3-nearest-neighbour probes, trained
-    against untrained): 24 noisy waves of two latents 55.9 and 49.3% against 50.6 and
-    37.3% (standardised columns 52.6 and 43.1, eight principal components 55.9 and 50.5);
-    digits in patches of 2 x 2, 85.3 and 78.7% against 77.2 and 61.7% (raw pixels 85.2 and
-    79.9). It is no gain over PCA where that fits.
+    What came of it, beside raw features, PCA and an untrained network, stands in
+    ``docs/developer/representation_joint.md``: where columns share much, as pixels do,
+    embeddings probe better than raw features and PCA with few labels; on tables of
+    columns that share little, neighbours are better found among the raw ones. Images want
+    ``scaling=None`` with values of the order of 1, and patches of a fourth to an eighth
+    of their side.
 
-    A table of one column has nothing to predict its only patch from; the embedding is
-    then that of a network that learned the mean. With two columns, one predicts the
-    other.
+    A table of one column has nothing to predict its only patch from. With two columns,
+    one predicts the other.
 
     References
     ----------

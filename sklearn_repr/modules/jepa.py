@@ -23,7 +23,7 @@ __all__ = [
 
 # rows whose tokens are computed at a time
 CHUNK = 512
-# tokens that gather, whose values side by side are the code
+# tokens that gather, side by side the code, if there are as many patches
 GATHERERS = 4
 
 
@@ -258,7 +258,11 @@ def make_joint_embedding_network(
     momentum: float,
     n_steps: int | None = None,
 ) -> JointEmbeddingNetwork:
-    """Build the network; see :class:`TokenEncoder` and :class:`JointEmbeddingNetwork`."""
+    """Build the network; see :class:`TokenEncoder` and :class:`JointEmbeddingNetwork`.
+
+    A code is four tokens side by side, or as many as there are patches if there are less.
+    """
+    gatherers = min(GATHERERS, int(max(patches)) + 1)
     tokens = TokenEncoder(
         patches,
         None,
@@ -266,9 +270,9 @@ def make_joint_embedding_network(
         depth=depth,
         activation=activation,
         dropout=dropout,
-        gatherers=GATHERERS,
+        gatherers=gatherers,
     )
-    code = GATHERERS * width
+    code = gatherers * width
     predictor = TokenPredictor(tokens.patches, width, code, activation, dropout)
     size = len(patches) + tokens.patches * width + code
     readout = LayerReadout(size, n_components, roots=False)
