@@ -9,7 +9,8 @@ usage: python benchmarks/representation.py [DIR] [--bundled] [--seeds 0] [--draw
            [--models raw,PCA,random,ours] [--only TABLE,...] [--out FILE.csv]
 
 DIR holds tables as .npz files with arrays X and y; `--bundled` adds those that come with
-scikit-learn. Further models, one change of the default each, stand in `VARIANTS`.
+scikit-learn. "predictive" is JointEmbeddingPredictor; further models, one change of the
+default each, stand in `VARIANTS`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sklearn_repr import ContrastiveEmbedder
+from sklearn_repr import ContrastiveEmbedder, JointEmbeddingPredictor
 
 FEW = (1, 5, 10)
 CELLS = [*(f"{k} a class" for k in FEW), "all", "5-NN"]
@@ -106,6 +107,7 @@ def contestants(width: int, seed: int) -> dict[str, Callable[[], Any]]:
         "random": lambda: RandomEncoder(seed),
         "ours": lambda: ContrastiveEmbedder(random_state=seed),
     }
+    models["predictive"] = lambda: JointEmbeddingPredictor(random_state=seed)
     for name, settings in VARIANTS.items():
         models[name] = lambda s=settings: ContrastiveEmbedder(random_state=seed, **s)
     return models

@@ -156,11 +156,10 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
     their cells on have no need to say what cells share. Here targets are what differs
     from row to row, and all that the predictor knows has to pass through one code.
     What came of it, beside raw features, PCA and an untrained network, stands in
-    ``docs/developer/representation_joint.md``: where columns share much, as pixels do,
-    embeddings probe better than raw features and PCA with few labels; on tables of
-    columns that share little, neighbours are better found among the raw ones. Images want
-    ``scaling=None`` with values of the order of 1, and patches of a fourth to an eighth
-    of their side.
+    ``docs/developer/representation_joint.md``: linear probes gain by it, most on tables
+    and with all labels; neighbours are better found among raw columns or principal
+    components. Images want ``scaling=None`` with values of the order of 1, and patches of
+    a fourth to an eighth of their side.
 
     A table of one column has nothing to predict its only patch from. With two columns,
     one predicts the other.
