@@ -117,19 +117,20 @@ class NumericCodec:
         standard, size = StandardScaler(), np.full(X.shape[1], np.nan)
         for part in parts_of(X, CELLS_AT_A_TIME):
             rows = _doubles(part)
-            standard.partial_fit(rows)
             size = np.fmax(size, np.fmax.reduce(np.abs(rows), axis=0))
+            if self.scaling is not None:
+                standard.partial_fit(rows)
         empty = np.isnan(size)
         if empty.any():
             raise ValueError(
                 f"Column {column_label(names, int(empty.argmax()))} of"
                 f" {self.input_name} holds no observed value. Drop the column."
             )
+        if self.scaling is None:
+            return self
         spread = np.sqrt(standard.var_)
         self.constant_ = (standard.scale_ == 1.0) & (spread != 1.0)
         self.constant_ |= (spread <= NEAR_CONSTANT * size) & (spread < 1.0)
-        if self.scaling is None:
-            return self
         self.center_ = standard.mean_
         self.scale_ = np.where(self.constant_, 1.0, standard.scale_)
         if self.scaling == "robust":
