@@ -95,6 +95,15 @@ def test_means_alone_are_those_beside_variances(linear_skip, X):
         torch.testing.assert_close(twin.encoder(x), module.encoder(x))
 
 
+@pytest.mark.parametrize("cls", FAMILIES)
+def test_bits_do_not_depend_on_the_size_of_a_chunk(cls, X):
+    model = cls(3, hidden_layer_sizes=(33, 20), max_iter=1, random_state=0).fit(X)
+    big = np.tile(X, (14, 1)) + np.linspace(0, 1, 4200)[:, None]
+    expected = model.transform(big)
+    for n in (1, 64, 65, 130, 1100, 2100):
+        np.testing.assert_array_equal(model.transform(big[-n:]), expected[-n:])
+
+
 def test_few_rows_are_computed_where_few_come(X, monkeypatch):
     model = AutoencoderTransformer(3, max_iter=1, random_state=0).fit(X)
     twin = freeze(model.net_.module_)
