@@ -145,3 +145,16 @@ def test_missing_cells_have_no_rank():
     np.testing.assert_array_equal(np.isnan(encoded), np.isnan(X))
     column = np.array([1.0, 2.0, 3.0])
     np.testing.assert_allclose(encoded[[0, 1, 3], 0], standard(column), atol=1e-12)
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0, 1e4, -1e7])
+@pytest.mark.parametrize("writeable", [True, False])
+def test_single_precision_loses_nothing_to_the_centre(offset, writeable):
+    rng = np.random.default_rng(0)
+    rows = (offset + rng.normal(size=(500, 3)) * [1.0, 7.0, 30.0]).astype(np.float32)
+    codec = NumericCodec("standard").fit(rows)
+    expected = (rows.astype(np.float64) - codec.center_) / codec.scale_
+    before = rows.copy()
+    rows.flags.writeable = writeable
+    np.testing.assert_allclose(codec.scale(rows), expected, rtol=4e-7, atol=4e-7)
+    np.testing.assert_array_equal(rows, before)

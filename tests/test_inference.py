@@ -15,8 +15,8 @@ from sklearn_repr import (
 )
 from sklearn_repr.engine import training
 from sklearn_repr.engine.inference import chunk_rows
-from sklearn_repr.modules import SkipConnected, make_mlp
-from sklearn_repr.modules.frozen import FrozenPerceptron, freeze, is_frozen
+from sklearn_repr.modules import SkipConnected, frozen, make_mlp
+from sklearn_repr.modules.frozen import FrozenPerceptron, freeze, is_frozen, rows_together
 
 FAMILIES = [
     AutoencoderTransformer,
@@ -38,11 +38,11 @@ def test_frozen_perceptrons_compute_the_same(sizes, activation):
     network = make_mlp(sizes, activation=activation).eval()
     x = torch.randn(50, sizes[0])
     for module in (network, SkipConnected(nn.Linear(sizes[0], sizes[-1]), network)):
-        frozen = freeze(module)
-        assert isinstance(frozen, FrozenPerceptron)
+        twin = freeze(module)
+        assert isinstance(twin, FrozenPerceptron)
         before = x.clone()
         with torch.inference_mode():
-            torch.testing.assert_close(frozen(x), module(x))
+            torch.testing.assert_close(twin(x), module(x))
         assert torch.equal(x, before)
 
 
@@ -83,6 +83,63 @@ def test_results_do_not_depend_on_the_number_of_threads(cls, X):
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
     np.testing.assert_array_equal(results[0][:300], results[0][-300:])
+
+
+@pytest.mark.parametrize("linear_skip", [True, False])
+def test_means_alone_are_those_beside_variances(linear_skip, X):
+    model = VariationalAutoencoder(3, linear_skip=linear_skip, max_iter=1, random_state=0)
+    module = model.fit(X).net_.module_
+    twin, x = freeze(module), torch.randn(64, 11)
+    with torch.inference_mode():
+        torch.testing.assert_close(twin.encode(x), module.encoder(x)[0])
+        torch.testing.assert_close(twin.encoder(x), module.encoder(x))
+
+
+@pytest.mark.parametrize("cls", FAMILIES)
+def test_bits_do_not_depend_on_the_size_of_a_chunk(cls, X):
+    model = cls(3, hidden_layer_sizes=(33, 20), max_iter=1, random_state=0).fit(X)
+    big = np.tile(X, (14, 1)) + np.linspace(0, 1, 4200)[:, None]
+    expected = model.transform(big)
+    for n in (1, 64, 65, 130, 1100, 2100):
+        np.testing.assert_array_equal(model.transform(big[-n:]), expected[-n:])
+
+
+def test_few_rows_are_computed_where_few_come(X, monkeypatch):
+    model = AutoencoderTransformer(3, max_iter=1, random_state=0).fit(X)
+    twin = freeze(model.net_.module_)
+    expected = model.transform(X)
+    monkeypatch.setattr(frozen, "_agrees", lambda *shape: True)
+    sizes = [rows_together(twin, n, 4096) for n in (1, 64, 65, 2048, 2049, 10**6)]
+    assert sizes == [64, 64, 128, 2048, 4096, 4096]
+    # a kernel that adds up in another order where there are fewer rows
+    monkeypatch.setattr(frozen, "_agrees", lambda *shape: False)
+    assert rows_together(twin, 1, 4096) == 4096
+    np.testing.assert_array_equal(model.transform(X), expected)
+
+
+@pytest.mark.parametrize("scaling", [None, "standard", "quantile"])
+@pytest.mark.parametrize("cls", [AutoencoderTransformer, VariationalAutoencoder])
+def test_bad_cells_far_down_a_table_are_named(cls, scaling, X):
+    X = X.astype(np.float32)
+    model = cls(3, scaling=scaling, max_iter=1, random_state=0).fit(X)
+    for method in (model.transform, model.reconstruction_error, model.reconstruct):
+        for value, message in ((np.nan, "NaN"), (np.inf, "infinity")):
+            big = np.tile(X, (40, 1))
+            big[9000, 4] = value
+            with pytest.raises(ValueError, match=rf"{message}: .*4 \(row 9000\)"):
+                method(big)
+
+
+def test_cells_far_out_are_clamped_and_leave_other_rows_alone(X):
+    X = X.astype(np.float32)
+    model = AutoencoderTransformer(3, max_iter=1, random_state=0).fit(X)
+    far = X.copy()
+    far[7] = [1e20, *X[7, 1:]]
+    codes, expected = model.transform(far), model.transform(X)
+    assert np.isfinite(codes).all()
+    others = np.arange(len(X)) != 7
+    np.testing.assert_array_equal(codes[others], expected[others])
+    np.testing.assert_array_equal(codes[7:8], model.transform(far[7:8]))
 
 
 def test_errors_in_a_thread_are_raised(X):

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardScaler
+from torch import Tensor
 
 from sklearn_repr._outputs import Batch, Block
 from sklearn_repr.data.ranks import RankBlend
@@ -116,19 +117,20 @@ class NumericCodec:
         standard, size = StandardScaler(), np.full(X.shape[1], np.nan)
         for part in parts_of(X, CELLS_AT_A_TIME):
             rows = _doubles(part)
-            standard.partial_fit(rows)
             size = np.fmax(size, np.fmax.reduce(np.abs(rows), axis=0))
+            if self.scaling is not None:
+                standard.partial_fit(rows)
         empty = np.isnan(size)
         if empty.any():
             raise ValueError(
                 f"Column {column_label(names, int(empty.argmax()))} of"
                 f" {self.input_name} holds no observed value. Drop the column."
             )
+        if self.scaling is None:
+            return self
         spread = np.sqrt(standard.var_)
         self.constant_ = (standard.scale_ == 1.0) & (spread != 1.0)
         self.constant_ |= (spread <= NEAR_CONSTANT * size) & (spread < 1.0)
-        if self.scaling is None:
-            return self
         self.center_ = standard.mean_
         self.scale_ = np.where(self.constant_, 1.0, standard.scale_)
         if self.scaling == "robust":
@@ -186,25 +188,41 @@ class NumericCodec:
         """
         X = _dense(X)
         encoded = np.empty(X.shape, self.dtype) if out is None else out
+        self.convert(X, encoded)
+        cells = encoded.ravel(order="K")
         with np.errstate(over="ignore", invalid="ignore"):
-            if self.scaling is None:
-                np.copyto(encoded, X, casting="same_kind")
-                return encoded
-            if self.single_ is not None and X.dtype == np.float32:
-                first, rest, scale = map(torch.from_numpy, self.single_)
-                np.copyto(encoded, X)
-                # broadcasts several times as fast as NumPy
-                torch.from_numpy(encoded).sub_(first).sub_(rest).div_(scale)
-            else:
+            suspicious = not np.isfinite(np.dot(cells, cells))
+        if suspicious:
+            self.refuse_infinite(encoded, X)
+        return encoded
+
+    def convert(self, X: Any, out: NDArray[Any]) -> NDArray[Any]:
+        """Encode rows without a look at the result; see :meth:`scale`."""
+        X = _dense(X)
+        if self.scaling is None:
+            with np.errstate(over="ignore"):
+                np.copyto(out, X, casting="same_kind")
+        elif self.single_ is not None and X.dtype == np.float32:
+            # torch broadcasts several times as fast as NumPy, and warns of nothing
+            first, rest, scale = self.single_
+            if not (X.flags.c_contiguous and X.flags.writeable):
+                np.copyto(out, X)
+                X = out
+            encoded = torch.sub(torch.from_numpy(X), first, out=torch.from_numpy(out))
+            (encoded if rest is None else encoded.sub_(rest)).div_(scale)
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):
                 scaled = np.subtract(X, self.center_)
                 np.divide(scaled, self.scale_, out=scaled)
                 if self.curve_ is not None:
                     curved = self.curve_.transform(X.astype(np.float64, copy=False))
                     scaled = np.where(self.constant_, scaled, curved)
-                np.copyto(encoded, scaled, casting="same_kind")
-            suspicious = not np.isfinite(encoded.sum())
-        # missing cells may be there; infinite ones only if a value was too large
-        if suspicious and np.isinf(encoded).any():
+                np.copyto(out, scaled, casting="same_kind")
+        return out
+
+    def refuse_infinite(self, encoded: NDArray[Any], X: Any) -> None:
+        """Raise if an encoded value is beyond the dtype; missing cells may be there."""
+        if np.isinf(encoded).any():
             row, column = np.argwhere(np.isinf(encoded))[0]
             raise ValueError(
                 f"Input {self.input_name} contains a value too large for"
@@ -212,22 +230,27 @@ class NumericCodec:
                 f" {column_label(self.names_, column)}. Clip the column, or choose"
                 " scaling='quantile'."
             )
-        return encoded
 
-    def _in_single_precision(self) -> tuple[NDArray[np.float32], ...] | None:
+    def _in_single_precision(self) -> tuple[Tensor, Tensor | None, Tensor] | None:
         """Return centre, what it lacks, and scale; None where these do not fit.
 
         Conversions to double precision and back take most of the time of scaling. The
         centre is taken off in two parts, which is exact where values are close to it;
-        what is left has the error of single precision.
+        what is left has the error of single precision. The second part is left out where
+        it is below that error, which it is unless a mean is several times its scale.
         """
         low, high = SINGLE
         inside = (self.scale_ > low) & (self.scale_ < high) & (abs(self.center_) < high)
         if self.curve_ is not None or self.dtype != np.float32 or not inside.all():
             return None
         first = self.center_.astype(np.float32)
-        rest = (self.center_ - first).astype(np.float32)
-        return first, rest, self.scale_.astype(np.float32)
+        rest = self.center_ - first
+        matters = (abs(rest) > np.finfo(np.float32).eps * self.scale_).any()
+        return (
+            torch.from_numpy(first),
+            torch.from_numpy(rest.astype(np.float32)) if matters else None,
+            torch.from_numpy(self.scale_.astype(np.float32)),
+        )
 
     def is_identity(self, X: Any) -> bool:
         """Tell whether rows of `X` are encoded as they are, and can be lent to torch."""
@@ -235,6 +258,13 @@ class NumericCodec:
             return False
         flags = X.flags
         return X.dtype == self.dtype and flags.c_contiguous and flags.writeable
+
+    def keeps_bad_cells(self, X: Any) -> bool:
+        """Tell whether rows of `X` with cells that are not finite cannot look harmless.
+
+        Nobody needs to look at them before they are encoded, then.
+        """
+        return isinstance(X, np.ndarray) and X.dtype == self.dtype and self.curve_ is None
 
     def encode(self, X: Any) -> Batch:
         """Encode rows as tensors.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sklearn_repr._outputs import Batch
 from sklearn_repr.data import NumericCodec
-from sklearn_repr.engine import RepresentationNet, TrainingSettings
+from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer
 from sklearn_repr.estimators._parts import (
     PENALTIES,
     SPARSE,
@@ -123,13 +123,19 @@ class BaseAutoencoder(BaseReconstructor):
         if callable(self.architecture) or SPARSE & set(self._penalties()):
             return
         module = net.module_
-        values = rows.some(ROWS_TO_TURN_BY).values.to(net.device)
-        with torch.inference_mode():
-            codes = module.encode(values)
+        values = rows.some(ROWS_TO_TURN_BY).values
+        codes = infer(module.encode, torch.from_numpy, values.cpu().numpy(), net.device)
+        centred = values.to(net.device).double()
+        centred -= centred.mean(dim=0)
         contractive = "contractive" in self._penalties()
-        turned = rotate_code(module, values, codes, keep_lengths=contractive)
+        turned = rotate_code(
+            module,
+            centred,
+            torch.from_numpy(codes).to(net.device),
+            keep_lengths=contractive,
+        )
         variance = turned.cpu().numpy()
-        total = float(values.double().var(dim=0, correction=0).sum())
+        total = float(torch.linalg.vector_norm(centred)) ** 2 / len(centred)
         self.explained_variance_ratio_ = variance / total if total else 0 * variance
 
     def _row_error(self, module: nn.Module, x: Tensor) -> Tensor:

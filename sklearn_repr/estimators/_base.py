@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import fields
+from functools import cache
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -33,7 +34,7 @@ from sklearn_repr.objectives import Objective
 from sklearn_repr.utils.devices import resolve_device, single_thread
 from sklearn_repr.utils.randomness import Seeds, local_torch_seed
 from sklearn_repr.utils.state import restored_on_failure
-from sklearn_repr.utils.validation import validate_table
+from sklearn_repr.utils.validation import check_cells, validate_table
 
 __all__ = ["BaseRepresentation"]
 
@@ -223,15 +224,21 @@ class BaseRepresentation(
         """Tell whether modules only read rows: a user's might write to them."""
         return getattr(self, "architecture", "mlp") == "mlp"
 
-    def _validate(self, X: Any, *, reset: bool) -> Any:
-        dtype = self._weight_dtype() if reset else self._codec.dtype
-        return validate_table(
+    def _validate(self, X: Any, *, reset: bool, infers: bool = False) -> Any:
+        """Return the table; one that `infers` may be looked at by :meth:`_infer`."""
+        X = validate_table(
             self,
             X,
             reset=reset,
-            largest=float(np.finfo(dtype).max),
+            largest=None,
             ensure_min_samples=self._min_rows if reset else 1,
         )
+        if not (infers and self._codec.keeps_bad_cells(X)):
+            self._check_cells(X, self._weight_dtype() if reset else self._codec.dtype)
+        return X
+
+    def _check_cells(self, X: Any, dtype: Any) -> None:
+        check_cells(self, X, float(np.finfo(dtype).max))
 
     def _fit_codec(self, X: Any, seeds: Seeds) -> NumericCodec:
         names = getattr(self, "feature_names_in_", None)
@@ -331,7 +338,7 @@ class BaseRepresentation(
             The embedding; float32 if `X` is float32, else float64.
         """
         check_is_fitted(self)
-        X = self._validate(X, reset=False)
+        X = self._validate(X, reset=False, infers=True)
         return self._infer(self.net_.module_.encode, X, dtype=X.dtype)
 
     def _infer(
@@ -347,6 +354,7 @@ class BaseRepresentation(
         """Apply a function to encoded rows; see :func:`~sklearn_repr.engine.infer`."""
         codec, own = codec or self._codec, threading.local()
         as_they_are = self._lends_rows() and codec.is_identity(X)
+        look = cache(lambda: self._check_cells(X, codec.dtype))
 
         def encode(rows: Any) -> Tensor:
             if as_they_are:
@@ -355,12 +363,13 @@ class BaseRepresentation(
                 # fresh memory for every chunk would cost as much as scaling it
                 if not hasattr(own, "memory"):
                     own.memory = np.empty(rows.shape, codec.dtype)
-                encoded = codec.scale(rows, out=own.memory[: rows.shape[0]])
-            values, cells = torch.from_numpy(encoded), encoded.ravel()
+                encoded = codec.convert(rows, own.memory[: rows.shape[0]])
+            values = torch.from_numpy(encoded)
             # one look at all cells is cheaper than writing them
-            with np.errstate(over="ignore", invalid="ignore"):
-                near = np.dot(cells, cells) < FAR_OUT**2
-            if not near:
+            cells = values.view(-1)
+            if not float(cells.dot(cells)) < FAR_OUT**2:
+                look()
+                codec.refuse_infinite(encoded, rows)
                 values = values.clamp(-FAR_OUT, FAR_OUT)
             return values
 

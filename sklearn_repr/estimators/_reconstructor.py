@@ -147,7 +147,7 @@ class BaseReconstructor(BaseRepresentation):
             training minimises.
         """
         check_is_fitted(self)
-        X = self._validate(X, reset=False)
+        X = self._validate(X, reset=False, infers=not self._wants_unit_interval())
         self._check_scored(X)
         return self._infer(self._row_error, X, module=self.net_.module_, dtype=np.float64)
 

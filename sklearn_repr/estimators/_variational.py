@@ -153,7 +153,7 @@ class BaseVariational(BaseReconstructor):
             Standard deviations, if asked for.
         """
         check_is_fitted(self)
-        rows = self._validate(X, reset=False)
+        rows = self._validate(X, reset=False, infers=True)
         module = self.net_.module_
         Z = self._infer(module.encode, rows, dtype=rows.dtype)
         if not return_std:

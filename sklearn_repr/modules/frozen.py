@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -16,12 +17,22 @@ from sklearn_repr.modules.fused import Activation, FusedPerceptron, Map, fuse, i
 from sklearn_repr.modules.masked import MaskedNetwork, MaskInputs
 from sklearn_repr.modules.variational import GaussianEncoder, VariationalNetwork
 
-__all__ = ["ALIGNMENT", "CONTAINERS", "FrozenPerceptron", "freeze", "is_frozen"]
+__all__ = [
+    "ALIGNMENT",
+    "CONTAINERS",
+    "FEWEST",
+    "FrozenPerceptron",
+    "freeze",
+    "is_frozen",
+    "rows_together",
+]
 
 # Matrix kernels take another path for rows that do not start on such a boundary
 ALIGNMENT = 8
 # ... and for results that are narrower than this
 NARROW = 16
+# Rows below which a matrix product takes hardly less time
+FEWEST = 64
 # modules whose forward is known to call each of their parts once
 CONTAINERS = (
     Autoencoder,
@@ -65,45 +76,98 @@ class FrozenPerceptron(nn.Module):
         self.perceptron = perceptron
 
     @cached_property
-    def maps(self) -> list[tuple[_Affine, Activation | None]]:
+    def steps(self) -> list[tuple[Callable[[Tensor], Tensor], Activation | None]]:
         """The layers; made when they are first needed, for many an encoder is alone."""
-        layers = self.perceptron.layers
-        return [(_Affine(layer), layer.activation) for layer in layers]
+        return [(_affine(layer), layer.activation) for layer in self.perceptron.layers]
 
     @cached_property
-    def path(self) -> _Affine | None:
+    def path(self) -> Callable[[Tensor], Tensor] | None:
         """The linear path."""
         path = self.perceptron.path
-        return None if path is None else _Affine(path)
+        return None if path is None else _affine(path)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, d_in) to (n, d_out)."""
         h = x
-        for affine, activation in self.maps:
+        for affine, activation in self.steps:
             h = affine(h)
             if activation is not None:
                 h = activation.overwrite(h)
         return h if self.path is None else self.path(x).add_(h)
 
+    # a frozen module has no hooks to look for
+    __call__ = forward
 
-class _Affine:
-    def __init__(self, layer: Map):
-        weight, bias = layer.weight, layer.bias
-        self.width, inner = weight.shape
-        self.missing = -inner % ALIGNMENT
-        beside = NARROW - self.width if 4 < self.width < NARROW else 0
-        if self.missing or beside:
-            weight = functional.pad(weight, (0, self.missing, 0, beside))
-            bias = functional.pad(bias, (0, beside))
-        self.transposed = weight.contiguous().t()
-        self.bias = bias
-        self.cut = beside > 0
+    def agrees(self, few: int, many: int) -> bool:
+        """Tell whether a row has the same bits among `few` rows as among `many`."""
+        path = self.perceptron.path
+        maps = [*self.perceptron.layers, *([] if path is None else [path])]
+        return all(
+            _agrees(*_padded(layer.weight.shape), layer.bias.dtype, few, many)
+            for layer in maps
+        )
 
-    def __call__(self, x: Tensor) -> Tensor:
-        if self.missing:
-            x = functional.pad(x, (0, self.missing))
-        y = torch.addmm(self.bias, x, self.transposed)
-        return y[:, : self.width] if self.cut else y
+
+@cache
+def _agrees(width: int, inner: int, dtype: torch.dtype, few: int, many: int) -> bool:
+    # kernels choose the order of their sums by shapes alone: random numbers show it
+    generator = torch.Generator().manual_seed(0)
+    sizes = (width,), (many, inner), (inner, width)
+    bias, rows, weight = (torch.randn(n, generator=generator, dtype=dtype) for n in sizes)
+    weight = weight.t().contiguous().t()
+    whole = torch.addmm(bias, rows, weight)
+    parts = ((rows[i : i + few], whole[i : i + few]) for i in (0, many - few))
+    return all(torch.equal(torch.addmm(bias, x.clone(), weight), y) for x, y in parts)
+
+
+def _padded(shape: Sequence[int]) -> tuple[int, int]:
+    """Return the width and inner dimension that a layer is computed with."""
+    width, inner = shape
+    return NARROW if 4 < width < NARROW else width, inner + -inner % ALIGNMENT
+
+
+def _affine(layer: Map) -> Callable[[Tensor], Tensor]:
+    weight, bias = layer.weight, layer.bias
+    width, inner = weight.shape
+    wide, long = _padded(weight.shape)
+    beside, missing = wide - width, long - inner
+    if missing or beside:
+        weight = functional.pad(weight, (0, missing, 0, beside))
+        bias = functional.pad(bias, (0, beside))
+    transposed = weight.contiguous().t()
+
+    def affine(x: Tensor) -> Tensor:
+        if missing:
+            x = functional.pad(x, (0, missing))
+        y = torch.addmm(bias, x, transposed)
+        return y[:, :width] if beside else y
+
+    return affine
+
+
+class _FrozenVariational(VariationalNetwork):
+    """Posterior means by themselves: what makes log-variances is left out."""
+
+    means: FrozenPerceptron
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.means(x)
+
+
+def _means(encoder: nn.Module) -> FrozenPerceptron | None:
+    """Return the means of a Gaussian encoder as one perceptron, None if not known."""
+    if type(encoder) is not GaussianEncoder:
+        return None
+    network = fuse(encoder.network, watched=False)
+    linear = None if encoder.linear is None else fuse(encoder.linear, watched=False)
+    if network is None or (linear is None) != (encoder.linear is None):
+        return None
+    weight, _, bias, activation = network.layers[-1]
+    half = len(bias) // 2
+    weight = weight[:half]
+    network.layers[-1] = Map(weight, weight.t(), bias[:half], activation)
+    network.path = None if linear is None else linear.layers[0]
+    return FrozenPerceptron(network)
 
 
 def freeze(module: nn.Module) -> nn.Module:
@@ -132,6 +196,10 @@ def _freeze(module: nn.Module) -> nn.Module:
             name: part if part is None or name == whole else _freeze(part)
             for name, part in module._modules.items()
         }
+        if type(module) is VariationalNetwork:
+            means = _means(module.encoder)
+            if means is not None:
+                twin.__class__, twin._modules["means"] = _FrozenVariational, means
         return twin  # type: ignore[no-any-return]
     perceptron = fuse(module, watched=False)
     return module if perceptron is None else FrozenPerceptron(perceptron)
@@ -139,5 +207,30 @@ def _freeze(module: nn.Module) -> nn.Module:
 
 def is_frozen(module: nn.Module) -> bool:
     """Tell whether no part of `module` but frozen ones holds a linear map."""
-    known = (FrozenPerceptron, nn.Sigmoid, *CONTAINERS)
+    known = (FrozenPerceptron, _FrozenVariational, nn.Sigmoid, *CONTAINERS)
     return all(type(part) in known for part in module.modules())
+
+
+def rows_together(module: nn.Module, n_rows: int, chunk: int) -> int:
+    """Return how many rows a frozen module maps together, so that bits stay the same.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A frozen one.
+    n_rows : int
+        How many rows there are.
+    chunk : int
+        How many it maps together where there are more.
+
+    Returns
+    -------
+    size : int
+        The next power of two, at least 64, where that gives every row the bits that it
+        has in a chunk; else `chunk`.
+    """
+    few = max(FEWEST, 1 << (n_rows - 1).bit_length())
+    frozen = (part for part in module.modules() if type(part) is FrozenPerceptron)
+    if few < chunk and all(part.agrees(few, chunk) for part in frozen):
+        return few
+    return chunk

@@ -61,7 +61,6 @@ def rotate_code(
     >>> torch.allclose(before, network(rows).reconstruction, atol=1e-4)
     True
     """
-    x = rows.double() - rows.double().mean(dim=0)
     mean = codes.detach().double().mean(dim=0)
     z = codes.detach().double() - mean
     values, vectors = torch.linalg.eigh(z.T @ z / len(z))
@@ -69,7 +68,8 @@ def rotate_code(
     tied = any(isinstance(layer, TiedLinear) for layer in module.modules())
     rigid = tied or keep_lengths
     whiten = (vectors / values.sqrt()).T
-    cross = x.T @ (z @ whiten.T) / len(z)
+    # the codes are centred: the rows need not be
+    cross = rows.double().T @ (z @ whiten.T) / len(z)
     if rigid:
         order = cross.square().sum(dim=0).argsort(descending=True, stable=True)
         turn, explained = vectors.T[order], cross.square().sum(dim=0)[order]

@@ -15,6 +15,7 @@ from sklearn.utils.validation import _get_feature_names, validate_data
 from sklearn_repr.utils.mapped import forget
 
 __all__ = [
+    "check_cells",
     "check_input_shape",
     "check_latent",
     "column_label",
@@ -37,7 +38,7 @@ def validate_table(
     X: Any,
     *,
     reset: bool,
-    largest: float,
+    largest: float | None,
     ensure_min_samples: int = 1,
 ) -> Any:
     """Validate a numeric table as scikit-learn does, then look at its values.
@@ -50,8 +51,9 @@ def validate_table(
         The table.
     reset : bool
         True in fit, False elsewhere.
-    largest : float
-        Largest absolute value that the computing dtype can hold.
+    largest : float or None
+        Largest absolute value that the computing dtype can hold; None leaves the look at
+        values to :func:`check_cells`.
     ensure_min_samples : int, default=1
         Fewer rows are an error.
 
@@ -75,10 +77,31 @@ def validate_table(
         ensure_all_finite=False,
         ensure_min_samples=ensure_min_samples,
     )
+    if largest is not None:
+        check_cells(estimator, X, largest)
+    return X
+
+
+def check_cells(estimator: Any, X: Any, largest: float) -> None:
+    """Look at the values of a table; the second half of :func:`validate_table`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Knows the names of the columns.
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        What :func:`validate_table` returned.
+    largest : float
+        Largest absolute value that the computing dtype can hold.
+
+    Raises
+    ------
+    ValueError
+        As :func:`validate_table`.
+    """
     names = getattr(estimator, "feature_names_in_", None)
     may_miss = get_tags(estimator).input_tags.allow_nan
     _check_cells(X, "X", largest, names, type(estimator).__name__, may_miss)
-    return X
 
 
 def validate_partner(
