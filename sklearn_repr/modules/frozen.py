@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from sklearn_repr.modules.autoencoder import Autoencoder
 from sklearn_repr.modules.contrastive import ContrastiveNetwork, SelfPredictiveNetwork
-from sklearn_repr.modules.fused import Activation, FusedPerceptron, Map, fuse, is_watched
+from sklearn_repr.modules.fused import FusedPerceptron, Map, fuse, is_watched
 from sklearn_repr.modules.masked import MaskedNetwork, MaskInputs
 from sklearn_repr.modules.variational import GaussianEncoder, VariationalNetwork
 
@@ -65,10 +65,9 @@ class FrozenPerceptron(nn.Module):
         self.perceptron = perceptron
 
     @cached_property
-    def maps(self) -> list[tuple[_Affine, Activation | None]]:
+    def maps(self) -> list[tuple[_Affine, Map]]:
         """The layers; made when they are first needed, for many an encoder is alone."""
-        layers = self.perceptron.layers
-        return [(_Affine(layer), layer.activation) for layer in layers]
+        return [(_Affine(layer), layer) for layer in self.perceptron.layers]
 
     @cached_property
     def path(self) -> _Affine | None:
@@ -79,10 +78,12 @@ class FrozenPerceptron(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, d_in) to (n, d_out)."""
         h = x
-        for affine, activation in self.maps:
+        for affine, layer in self.maps:
             h = affine(h)
-            if activation is not None:
-                h = activation.overwrite(h)
+            if layer.norm is not None:
+                h = layer.norm.forward(h)[0]
+            if layer.activation is not None:
+                h = layer.activation.overwrite(h)
         return h if self.path is None else self.path(x).add_(h)
 
 
