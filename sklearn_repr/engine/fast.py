@@ -129,11 +129,15 @@ class FastPath(NamedTuple):
         The optimiser's step.
     zero_grad : callable
         Its ``zero_grad``, for gradients by autograd.
+    parts : list of torch.nn.Module or None
+        All parts of module and objective, if none does more than to note whether it is
+        trained.
     """
 
     gradients: HandStep | BoundStep | ChunkedStep | None
     step: Callable[[], Any]
     zero_grad: Callable[[], Any]
+    parts: list[nn.Module] | None = None
 
 
 # nothing is learned here
@@ -161,7 +165,8 @@ def fast_path(net: Any, *, plain_gradients: bool = False) -> Iterator[FastPath]:
         return
     module, objective, optimizer = net.module_, net.criterion_, net.optimizer_
     # torch skips weights without a gradient: every one must take part in every step
-    known = all(map(_is_library_code, (*module.modules(), *objective.modules())))
+    parts = [*module.modules(), *objective.modules()]
+    known = all(map(_is_library_code, parts))
     flat = known and can_be_flat(optimizer)
     with ExitStack() as stack:
         if flat:
@@ -176,7 +181,8 @@ def fast_path(net: Any, *, plain_gradients: bool = False) -> Iterator[FastPath]:
         zero_grad = flat_zero_grad(optimizer) if flat else optimizer.zero_grad
         if net.chunk_size is not None:
             gradients = ChunkedStep(net, zero_grad)
-        net.fast_ = FastPath(gradients, step, zero_grad)
+        simple = all(type(part).train is nn.Module.train for part in parts)
+        net.fast_ = FastPath(gradients, step, zero_grad, parts if simple else None)
         stack.callback(setattr, net, "fast_", None)
         yield net.fast_
 

@@ -61,7 +61,7 @@ def _squared_error(
     results: Sequence[Tensor], batch: Batch
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
     (rebuilt,) = results
-    grad = rebuilt - _copies(batch.values, rebuilt)
+    grad = _residual(rebuilt, batch)
     loss = _mean(grad.square().sum(dim=1), len(batch))
     return {"loss": loss, "reconstruction": loss}, [grad.mul_(2 / len(grad))]
 
@@ -90,7 +90,7 @@ class _Contrast:
         loss, terms, grads = weight * term, {"nt_xent": term}, [grad]
         for rebuilt in results[1:]:
             weight = weights.get("reconstruction", 1.0)
-            residual = rebuilt - _copies(batch.values, rebuilt)
+            residual = _residual(rebuilt, batch)
             term = _mean(residual.square().sum(dim=1), len(batch))
             loss, terms["reconstruction"] = loss + weight * term, term
             grads.append(residual.mul_(_share(weight, len(rebuilt), rebuilt.dtype) * 2))
@@ -116,8 +116,9 @@ class _Contrast:
         return term, to_views.div_(length).add_(to_length * views)
 
 
-def _copies(values: Tensor, rebuilt: Tensor) -> Tensor:
-    return values.repeat(len(rebuilt) // len(values), 1)
+def _residual(rebuilt: Tensor, batch: Batch) -> Tensor:
+    values = batch.values
+    return (rebuilt.view(-1, *values.shape) - values).view_as(rebuilt)
 
 
 def _mean(rows: Tensor, n_rows: int) -> Tensor:
