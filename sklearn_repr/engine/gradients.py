@@ -87,33 +87,32 @@ class _Contrast:
         weights = self.objective.weights
         weight = weights.get("nt_xent", 1.0)
         term, grad = self._contrast(results[0], weight)
-        loss, terms, grads = weight * term, {"nt_xent": term}, [grad]
+        loss, terms, grads = _times(weight, term), {"nt_xent": term}, [grad]
         for rebuilt in results[1:]:
             weight = weights.get("reconstruction", 1.0)
             residual = _residual(rebuilt, batch)
             term = _mean(residual.square().sum(dim=1), len(batch))
-            loss, terms["reconstruction"] = loss + weight * term, term
-            grads.append(residual.mul_(_share(weight, len(rebuilt), rebuilt.dtype) * 2))
+            loss, terms["reconstruction"] = loss + _times(weight, term), term
+            grads.append(residual.mul_(2 * _share(weight, len(rebuilt), rebuilt.dtype)))
         return {"loss": loss, **terms}, grads
 
     def _contrast(self, projection: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         temperature, n = self.contrast.temperature, len(projection) // 2
+        positive, start = _targets(n, weight, projection.dtype, projection.device)
         norm = torch.linalg.vector_norm(projection, dim=1, keepdim=True)
         length = norm.clamp_min(SHORTEST)
         views = projection / length
-        similarity = (views @ views.t()).div_(temperature).fill_diagonal_(-torch.inf)
-        chances = similarity.log_softmax(dim=1)
-        positive = torch.stack([chances.diagonal(n), chances.diagonal(-n)])
-        term = positive.mean(dim=0).mean().neg()
+        similarity = torch.mm(views, views.t()).div_(temperature)
+        chances = similarity.fill_diagonal_(-torch.inf).log_softmax(dim=1)
+        term = _mean(aten.nll_loss_forward.default(chances, positive, None, 0, -1)[0], n)
 
-        start = _start(n, weight, chances.dtype, chances.device)
         to_similarity = aten._log_softmax_backward_data.default(
             start, chances, 1, chances.dtype
         ).div_(temperature)
-        to_views = (to_similarity @ views).add_(to_similarity.t() @ views)
-        to_length = (to_views * (views / length)).sum(dim=1, keepdim=True).neg_()
-        to_length.mul_(norm >= SHORTEST)  # shorter rows are divided by a constant
-        return term, to_views.div_(length).add_(to_length * views)
+        to_views = torch.mm(to_similarity, views).add_(torch.mm(to_similarity.t(), views))
+        along = (to_views * (views / length)).sum(dim=1, keepdim=True)
+        along.mul_(norm >= SHORTEST)  # shorter rows are divided by a constant
+        return term, to_views.div_(length).sub_(along * views)
 
 
 def _residual(rebuilt: Tensor, batch: Batch) -> Tensor:
@@ -133,12 +132,19 @@ def _share(weight: float, n: int, dtype: torch.dtype) -> float:
 
 
 @lru_cache(maxsize=4)
-def _start(n: int, weight: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the gradient of the mean loss by the log-probabilities of 2n views."""
-    grad = torch.zeros(2 * n, 2 * n, dtype=dtype, device=device)
-    for side in (n, -n):
-        grad.diagonal(side).fill_(-_share(weight, 2 * n, dtype))
-    return grad
+def _targets(
+    n: int, weight: float, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return where the positives of 2n views are, and the gradient that starts there."""
+    rows = torch.arange(2 * n, device=device)
+    positive = (rows + n) % (2 * n)
+    start = torch.zeros(2 * n, 2 * n, dtype=dtype, device=device)
+    start[rows, positive] = -_share(weight, 2 * n, dtype)
+    return positive, start
+
+
+def _times(weight: float, term: Tensor) -> Tensor:
+    return term if weight == 1.0 else weight * term
 
 
 def _is_squared_error(objective: Any) -> bool:
