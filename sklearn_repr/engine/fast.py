@@ -16,6 +16,7 @@ from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.chunked import ChunkedStep
 from sklearn_repr.engine.flat import can_be_flat, flat_step, flat_zero_grad, flattened
 from sklearn_repr.engine.gradients import losses_by_hand, parts_of
+from sklearn_repr.engine.hidden import HiddenStep, hidden_step
 from sklearn_repr.engine.quality import EmbeddingQuality
 from sklearn_repr.modules import Autoencoder, ContrastiveNetwork
 from sklearn_repr.modules.frozen import CONTAINERS
@@ -123,7 +124,7 @@ class FastPath(NamedTuple):
 
     Attributes
     ----------
-    gradients : HandStep, BoundStep, ChunkedStep or None
+    gradients : HandStep, BoundStep, HiddenStep, ChunkedStep or None
         Replaces forward and backward of a batch; None keeps autograd.
     step : callable
         The optimiser's step.
@@ -134,7 +135,7 @@ class FastPath(NamedTuple):
         trained.
     """
 
-    gradients: HandStep | BoundStep | ChunkedStep | None
+    gradients: HandStep | BoundStep | HiddenStep | ChunkedStep | None
     step: Callable[[], Any]
     zero_grad: Callable[[], Any]
     parts: list[nn.Module] | None = None
@@ -171,10 +172,10 @@ def fast_path(net: Any, *, plain_gradients: bool = False) -> Iterator[FastPath]:
     with ExitStack() as stack:
         if flat:
             stack.enter_context(flattened(optimizer))
-        gradients: HandStep | BoundStep | ChunkedStep | None = None
+        gradients: HandStep | BoundStep | HiddenStep | ChunkedStep | None = None
         if not (plain_gradients or objective.second_order or net.mixed):
             if net.chunk_size is None:
-                gradients = bound_step(net) or _hand_step(net)
+                gradients = bound_step(net) or hidden_step(net) or _hand_step(net)
             if type(module) in CONTAINERS:
                 stack.enter_context(fused_forward(_parts(module)))
         step = flat_step(optimizer) if flat else optimizer.step

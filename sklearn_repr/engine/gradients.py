@@ -12,7 +12,7 @@ from torch import Tensor
 from sklearn_repr._outputs import Batch
 from sklearn_repr.objectives import Composite, NTXent, Objective, Reconstruction
 
-__all__ = ["Losses", "losses_by_hand", "parts_of"]
+__all__ = ["Losses", "is_squared_error", "losses_by_hand", "parts_of"]
 
 aten = torch.ops.aten
 # what torch.nn.functional.normalize divides by at least
@@ -49,10 +49,10 @@ def losses_by_hand(objective: Objective, fields: Sequence[str]) -> Losses | None
     if parts and type(parts[0]) is NTXent:
         if list(fields) != wanted or list(objective.parameters()):
             return None
-        if not all(map(_is_squared_error, parts[1:])):
+        if not all(map(_counts_all, parts[1:])):
             return None
         return _Contrast(objective, parts[0])
-    if len(parts) == 1 and _is_squared_error(parts[0]) and not objective.weights:
+    if len(parts) == 1 and _counts_all(parts[0]) and not objective.weights:
         return _squared_error
     return None
 
@@ -147,11 +147,26 @@ def _times(weight: float, term: Tensor) -> Tensor:
     return term if weight == 1.0 else weight * term
 
 
-def _is_squared_error(objective: Any) -> bool:
+def _counts_all(objective: Any) -> bool:
+    return is_squared_error(objective) and not objective.masked_only
+
+
+def is_squared_error(objective: Any) -> bool:
+    """Tell the one loss of reconstructions whose gradient is by hand as well.
+
+    Parameters
+    ----------
+    objective : Objective
+        Any objective.
+
+    Returns
+    -------
+    squared : bool
+        Whether it is the squared error, of all cells or of masked ones.
+    """
     numeric = all(block.kind == "numeric" for block in getattr(objective, "blocks", ()))
     return (
         type(objective) is Reconstruction
         and objective.loss == "squared_error"
         and numeric
-        and not objective.masked_only
     )
