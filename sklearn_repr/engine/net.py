@@ -126,7 +126,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             super()._set_training(training)
             return
         for part in self.fast_.parts:
-            part.training = training
+            vars(part)["training"] = training
 
     def partial_fit(self, X: Batch, y: Any = None, **fit_params: Any) -> Any:
         """Train until the epochs are over or a callback stops.
