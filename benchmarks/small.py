@@ -2,7 +2,8 @@
 
 200 rows x 10 columns, every estimator with its defaults but for the epochs, which are
 the same for all, beside `MLPRegressor` with as many hidden units, batches of 32 and the
-same share of held-out rows.
+same share of held-out rows. The default contrastive network is several times as large;
+one of the perceptron's size stands beside it.
 
 usage: python benchmarks/small.py [--rows 200] [--columns 10] [--epochs 100] [--repeats 3]
        [--clock wall|cpu]
@@ -49,6 +50,10 @@ def main() -> None:
         if "max_iter" in found().get_params():
             estimator = found(**same)
             jobs[name] = lambda estimator=estimator: estimator.fit(np.array(X), X)
+    equal = sklearn_repr.ContrastiveEmbedder(
+        32, hidden_layer_sizes=(64, 32), readout="last", **same
+    )
+    jobs["Contrastive, 64-32"] = lambda: equal.fit(X)
     found = ratios(jobs, options.repeats, CLOCKS[options.clock])
     print(f"point 2: fit, {X.shape[0]} x {X.shape[1]}, {options.epochs} epochs,", end=" ")
     print("ratio to MLPRegressor")

@@ -43,15 +43,15 @@ from sklearn_repr.modules import (
 )
 from sklearn_repr.modules.fused import fuse, fused_forward
 from sklearn_repr.modules.tied import tied_mlp
-from sklearn_repr.objectives import LOSSES, Reconstruction
+from sklearn_repr.objectives import LOSSES, Composite, NTXent, Reconstruction, VICReg
 from sklearn_repr.utils.randomness import Seeds
 
 SHAPES = [(5, 2), (7, 13, 3), (32, 64, 32, 8), (100, 300, 11)]
 
 
-def perceptron(shape, activation="silu", skip=False, dtype=torch.float64):
+def perceptron(shape, activation="silu", skip=False, dtype=torch.float64, norm=False):
     torch.manual_seed(0)
-    network = make_mlp(shape, activation=activation)
+    network = make_mlp(shape, activation=activation, layer_norm=norm)
     if skip:
         network = SkipConnected(nn.Linear(shape[0], shape[-1]), network)
         for parameter in network.network[-1].parameters():
@@ -67,11 +67,12 @@ def gradients(module, x, forward=None):
     return [y.detach(), x.grad, *(p.grad for p in module.parameters())]
 
 
+@pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_fused_perceptrons_have_the_gradients_of_autograd(activation, shape, skip):
-    module = perceptron(shape, activation, skip)
+def test_fused_perceptrons_have_the_gradients_of_autograd(activation, shape, skip, norm):
+    module = perceptron(shape, activation, skip, norm=norm)
     for n in (1, 33):
         x = torch.randn(n, shape[0], dtype=torch.float64)
         plain = gradients(module, x)
@@ -81,7 +82,8 @@ def test_fused_perceptrons_have_the_gradients_of_autograd(activation, shape, ski
         assert "forward" not in vars(module)
         for a, b in zip(plain, fused, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
-    assert torch.autograd.gradcheck(fuse(module), x[:2].requires_grad_())
+    if not norm or shape[0] < 10:
+        assert torch.autograd.gradcheck(fuse(module), x[:2].requires_grad_())
 
 
 def net_of(module, objective):
@@ -105,12 +107,13 @@ def assert_by_hand(net, inputs, batch):
         torch.testing.assert_close(parameter.grad, grad, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_a_step_by_hand_has_the_gradients_of_autograd(activation, skip, dtype):
+def test_a_step_by_hand_has_the_gradients_of_autograd(activation, skip, dtype, norm):
     module = Autoencoder(
-        perceptron((9, 16, 4), activation, skip, dtype),
+        perceptron((9, 16, 4), activation, skip, dtype, norm),
         perceptron((4, 16, 9), activation, skip, dtype),
     )
     x, inputs = torch.randn(2, 21, 9, dtype=dtype)
@@ -134,6 +137,35 @@ def test_autograd_of_the_loss_alone_is_enough(loss):
     rows = Batch(x, labels=torch.arange(21) % 3)
     for objective in OF_PROJECTIONS:
         assert_by_hand(net_of(heads, objective()), torch.cat([x, inputs]), rows)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("objective", [NTXent, VICReg])
+@pytest.mark.parametrize("weights", [{}, {"nt_xent": 0.3, "reconstruction": 1 / 9}])
+def test_two_heads_by_hand_have_the_gradients_of_autograd(objective, weights, dtype):
+    encoder = perceptron((9, 70, 16, 12), "relu", dtype=dtype, norm=True)
+    head = perceptron((12, 24, 24), "relu", dtype=dtype)
+    decoder = nn.Linear(12, 9).to(dtype)
+    both = Composite([objective(), Reconstruction()], weights)
+    for n in (2, 3, 32, 129):
+        x, inputs = torch.randn(2, n, 9, dtype=dtype)
+        views = torch.cat([x, inputs])
+        net = net_of(ContrastiveNetwork(encoder, head, decoder), both)
+        assert_by_hand(net, views, Batch(x))
+        assert_by_hand(net, views, Batch(x, observed=x > -1))
+        net = net_of(ContrastiveNetwork(encoder, head), objective(weights=weights))
+        assert_by_hand(net, views, Batch(x))
+
+
+def test_projections_of_length_zero_have_the_gradient_of_autograd():
+    encoder, head = nn.Linear(3, 4).double(), nn.Linear(4, 5).double()
+    for tiny in (0.0, 1e-14):
+        with torch.no_grad():
+            head.weight.mul_(tiny)
+            head.bias.mul_(tiny)
+        x = torch.randn(12, 3, dtype=torch.float64)
+        net = net_of(ContrastiveNetwork(encoder, head), NTXent())
+        assert_by_hand(net, x, Batch(x[:6]))
 
 
 def test_steps_by_hand_need_weights_of_one_owner_and_nobody_who_listens():
@@ -173,7 +205,13 @@ def hooked(register):
 
 UNKNOWN = {
     "dropout": lambda: make_mlp([4, 8, 2], dropout=0.1),
-    "layer norm": lambda: make_mlp([4, 8, 2], layer_norm=True),
+    "layer norm first": lambda: nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 2)),
+    "layer norm last": lambda: nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.LayerNorm(2)),
+    "layer norm twice": lambda: nn.Sequential(nn.Linear(4, 2), *2 * [nn.LayerNorm(2)]),
+    "bare layer norm": lambda: nn.Sequential(
+        nn.Linear(4, 2), nn.LayerNorm(2, elementwise_affine=False)
+    ),
+    "batch norm": lambda: make_mlp([4, 8, 2], batch_norm=True),
     "tied": lambda: tied_mlp(make_mlp([4, 8, 2])),
     "convolution": lambda: nn.Sequential(nn.Conv1d(1, 2, 3)),
     "subclass": lambda: nn.Sequential(OwnLinear(4, 2)),
@@ -240,6 +278,8 @@ FITS = [
     AutoencoderTransformer(penalty=["kl_sparsity", "decorrelation"]),
     DenoisingAutoencoder(corruption="swap", early_stopping=False),
     ContrastiveEmbedder(),
+    ContrastiveEmbedder(hidden_layer_sizes=(8, 4), pairs="row", temperature=0.1),
+    ContrastiveEmbedder(reconstruction_weight=0.0),
     ContrastiveEmbedder(objective="triplet", pairs="neighbors"),
     ContrastiveEmbedder(objective="vicreg"),
     ContrastiveEmbedder(objective="byol", target_momentum=0.5),
@@ -271,6 +311,7 @@ def test_the_default_is_trained_by_hand_and_flat(X):
     for settings in (
         {},
         {"activation": "relu", "linear_skip": False, "alpha": 0.1},
+        {"layer_norm": True},
         {"loss": "huber"},
         {"loss": lambda residual: residual.abs()},
     ):
@@ -287,7 +328,6 @@ def test_the_default_is_trained_by_hand_and_flat(X):
         ({"penalty": "topk"}, 2),
         ({"tied_weights": True}, 1),
         ({"dropout": 0.1}, 0),
-        ({"layer_norm": True}, 0),
         ({"penalty": "contractive"}, 0),
         ({"architecture": "conv", "input_shape": (1, 5)}, 0),
     ],

@@ -50,8 +50,12 @@ class Pairs:
         """
         assert train.index is not None  # noqa: S101 - the engine numbers the rows
         self.values_ = rows.values
-        pool, self.start_, self.count_, self.own_ = self._candidates(rows, train.index)
+        pool, self.start_, count, own = self._candidates(rows, train.index)
         self.pool_ = pool if len(pool) else train.index[:1]
+        inside = own >= 0
+        self.others_ = count - inside.long()
+        # the row's own place, which is passed over, or one behind all
+        self.own_ = torch.where(inside, own, count)
         return self
 
     def draw(self, batch: Batch, generator: Generator) -> Tensor:
@@ -71,17 +75,17 @@ class Pairs:
         """
         assert batch.index is not None  # noqa: S101 - the engine numbers the rows
         index = batch.index
-        own = self.own_[index]
-        inside = own >= 0
-        others = self.count_[index] - inside.long()
+        start, others, own = (
+            part.index_select(0, index) for part in (self.start_, self.others_, self.own_)
+        )
         draws = torch.rand(
             len(index), generator=generator, device=index.device, dtype=torch.float64
         )
         pick = torch.minimum((draws * others).long(), others - 1)
-        pick = pick + (inside & (pick >= own)).long()
-        place = (self.start_[index] + pick).clamp(0, len(self.pool_) - 1)
-        partners = torch.where(others > 0, self.pool_[place], index)
-        return self.values_[partners]
+        place = (start + pick + (pick >= own)).clamp_(0, len(self.pool_) - 1)
+        found = self.pool_.index_select(0, place)
+        partners = torch.where(others > 0, found, index)
+        return self.values_.index_select(0, partners)
 
     def _candidates(
         self, rows: Batch, train: Tensor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple, cast
 
@@ -15,6 +15,8 @@ from sklearn_repr.engine.bound import BoundStep, bound_step
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.chunked import ChunkedStep
 from sklearn_repr.engine.flat import can_be_flat, flat_step, flat_zero_grad, flattened
+from sklearn_repr.engine.gradients import losses_by_hand, parts_of
+from sklearn_repr.engine.hidden import HiddenStep, hidden_step
 from sklearn_repr.engine.quality import EmbeddingQuality
 from sklearn_repr.modules import Autoencoder, ContrastiveNetwork
 from sklearn_repr.modules.frozen import CONTAINERS
@@ -38,79 +40,77 @@ OWN = (EmbeddingQuality, EpochTimer, FiniteLoss, Patience, ProgressBar)
 
 
 class HandStep:
-    """Loss and gradients of two perceptrons in a row, with autograd for the loss alone.
+    """Loss and gradients of a perceptron and of others behind it.
+
+    The losses that are known have their gradient by hand too, others have autograd's.
 
     Parameters
     ----------
     net : RepresentationNet
         Its ``reduce_terms`` makes one loss of the objective's terms.
-    halves : pair of FusedPerceptron
-        Rows to embedding, and on to what the objective looks at. Gradients are left
-        where automatic differentiation leaves them.
-    field : str
-        What :class:`Outputs` calls the result of the second half.
+    first : FusedPerceptron
+        Rows to embedding. Gradients are left where automatic differentiation leaves them.
+    behind : dict of str to FusedPerceptron
+        Embedding to what the objective looks at, by the name that :class:`Outputs` has
+        for the result.
     link : torch.nn.Module or None, default=None
-        What that result passes through first.
+        What that result passes through first, where it is a single one.
     """
 
     def __init__(
         self,
         net: Any,
-        halves: tuple[FusedPerceptron, FusedPerceptron],
-        field: str,
+        first: FusedPerceptron,
+        behind: dict[str, FusedPerceptron],
         link: nn.Module | None = None,
     ):
         self.net = net
-        self.halves = halves
-        self.field = field
+        self.first = first
+        self.behind = behind
         self.link = link
-        self.squared = link is None and _is_squared_error(net.criterion_)
-        self.grads = [[_own_grad(p) for p in half.parameters] for half in halves]
+        self.by_hand = None if link else losses_by_hand(net.criterion_, list(behind))
+        self.grads = [_own_grad(p) for p in first.parameters]
+        self.grads_behind = [
+            [_own_grad(p) for p in part.parameters] for part in behind.values()
+        ]
 
     def __call__(self, inputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return "loss" and the terms of a batch by name."""
-        first, second = self.halves
         there: list[Tensor] = []
-        back: list[Tensor] = []
-        squared = self.squared and batch.observed is None
-        squared = squared and inputs.shape == batch.values.shape
-        with torch.inference_mode() if squared else torch.no_grad():
-            embedding = first.forward(inputs, there)
-            result = second.forward(embedding, back)
-            if squared:
-                grad = result - batch.values
-                loss = grad.square().sum(dim=1).mean()
-                losses = {"loss": loss, "reconstruction": loss}
-                grad.mul_(2 / len(inputs))
+        back: list[list[Tensor]] = [[] for _ in self.behind]
+        by_hand = self.by_hand if batch.observed is None else None
+        parts = list(self.behind.values())
+        with torch.no_grad() if by_hand is None else torch.inference_mode():
+            embedding = self.first.forward(inputs, there)
+            results = [p.forward(embedding, k) for p, k in zip(parts, back, strict=True)]
+            if by_hand is None:
+                losses, grads = self._differentiate(embedding, results, batch)
             else:
-                losses, grad = self._differentiate(embedding, result.detach(), batch)
-            flowing, _ = second.backward(grad, back, out=self.grads[1], wants_rows=True)
-            first.backward(cast(Tensor, flowing), there, out=self.grads[0])
+                losses, grads = by_hand(results, batch)
+            flowing: Tensor | None = None
+            for part, grad, kept, out in zip(
+                parts, grads, back, self.grads_behind, strict=True
+            ):
+                share = cast(
+                    Tensor, part.backward(grad, kept, out=out, wants_rows=True)[0]
+                )
+                flowing = share if flowing is None else flowing.add_(share)
+            self.first.backward(cast(Tensor, flowing), there, out=self.grads)
         return losses
 
     def _differentiate(
-        self, embedding: Tensor, leaf: Tensor, batch: Batch
-    ) -> tuple[dict[str, Tensor], Tensor]:
+        self, embedding: Tensor, results: list[Tensor], batch: Batch
+    ) -> tuple[dict[str, Tensor], Sequence[Tensor]]:
+        leaves = [result.detach().requires_grad_() for result in results]
         with torch.enable_grad():
-            leaf.requires_grad_()
-            result = leaf if self.link is None else self.link(leaf)
             outputs = Outputs(embedding)
-            setattr(outputs, self.field, result)
+            for field, leaf in zip(self.behind, leaves, strict=True):
+                result = leaf if self.link is None else self.link(leaf)
+                setattr(outputs, field, result)
             loss, terms = self.net.reduce_terms(self.net.criterion_(outputs, batch))
-            (grad,) = torch.autograd.grad(loss, leaf)
-        return {"loss": loss.detach(), **{k: v.detach() for k, v in terms.items()}}, grad
-
-
-def _is_squared_error(objective: Any) -> bool:
-    """Tell the one loss whose gradient is by hand as well."""
-    numeric = all(block.kind == "numeric" for block in getattr(objective, "blocks", ()))
-    return (
-        type(objective) is Reconstruction
-        and objective.loss == "squared_error"
-        and numeric
-        and not objective.masked_only
-        and not objective.weights
-    )
+            grads = torch.autograd.grad(loss, leaves)
+        losses = {k: v.detach() for k, v in terms.items()}
+        return {"loss": loss.detach(), **losses}, grads
 
 
 def _own_grad(parameter: Tensor) -> Tensor:
@@ -124,17 +124,21 @@ class FastPath(NamedTuple):
 
     Attributes
     ----------
-    gradients : HandStep, BoundStep, ChunkedStep or None
+    gradients : HandStep, BoundStep, HiddenStep, ChunkedStep or None
         Replaces forward and backward of a batch; None keeps autograd.
     step : callable
         The optimiser's step.
     zero_grad : callable
         Its ``zero_grad``, for gradients by autograd.
+    parts : list of torch.nn.Module or None
+        All parts of module and objective, if none does more than to note whether it is
+        trained.
     """
 
-    gradients: HandStep | BoundStep | ChunkedStep | None
+    gradients: HandStep | BoundStep | HiddenStep | ChunkedStep | None
     step: Callable[[], Any]
     zero_grad: Callable[[], Any]
+    parts: list[nn.Module] | None = None
 
 
 # nothing is learned here
@@ -162,22 +166,24 @@ def fast_path(net: Any, *, plain_gradients: bool = False) -> Iterator[FastPath]:
         return
     module, objective, optimizer = net.module_, net.criterion_, net.optimizer_
     # torch skips weights without a gradient: every one must take part in every step
-    known = all(map(_is_library_code, (*module.modules(), *objective.modules())))
+    parts = [*module.modules(), *objective.modules()]
+    known = all(map(_is_library_code, parts))
     flat = known and can_be_flat(optimizer)
     with ExitStack() as stack:
         if flat:
             stack.enter_context(flattened(optimizer))
-        gradients: HandStep | BoundStep | ChunkedStep | None = None
+        gradients: HandStep | BoundStep | HiddenStep | ChunkedStep | None = None
         if not (plain_gradients or objective.second_order or net.mixed):
             if net.chunk_size is None:
-                gradients = bound_step(net) or _hand_step(net)
+                gradients = bound_step(net) or hidden_step(net) or _hand_step(net)
             if type(module) in CONTAINERS:
                 stack.enter_context(fused_forward(_parts(module)))
         step = flat_step(optimizer) if flat else optimizer.step
         zero_grad = flat_zero_grad(optimizer) if flat else optimizer.zero_grad
         if net.chunk_size is not None:
             gradients = ChunkedStep(net, zero_grad)
-        net.fast_ = FastPath(gradients, step, zero_grad)
+        simple = all(type(part).train is nn.Module.train for part in parts)
+        net.fast_ = FastPath(gradients, step, zero_grad, parts if simple else None)
         stack.callback(setattr, net, "fast_", None)
         yield net.fast_
 
@@ -185,29 +191,37 @@ def fast_path(net: Any, *, plain_gradients: bool = False) -> Iterator[FastPath]:
 def _hand_step(net: Any) -> HandStep | None:
     """Return the step by hand for modules and objectives that are known to fit it."""
     module, objective = net.module_, net.criterion_
-    pair: tuple[nn.Module, nn.Module]
+    kinds = [type(part) for part in parts_of(objective)]
+    behind: dict[str, nn.Module]
     link = None
     if type(module) is Autoencoder and type(objective) is Reconstruction:
         if module.code is not None:
             return None
-        pair, field = (module.encoder, module.decoder), "reconstruction"
-        link = module.link
-    elif (
-        type(module) is ContrastiveNetwork
-        and module.mixup is None
-        and type(objective) in OF_PROJECTIONS
-    ):
-        pair, field = (module.encoder, module.head), "projection"
+        behind, link = {"reconstruction": module.decoder}, module.link
+    elif type(module) is ContrastiveNetwork and module.mixup is None:
+        behind = {"projection": module.head}
+        if module.decoder is not None:
+            behind["reconstruction"] = module.decoder
+        rebuilds = kinds.count(Reconstruction)
+        if rebuilds != len(behind) - 1 or not {*kinds} <= {
+            *OF_PROJECTIONS,
+            Reconstruction,
+        }:
+            return None
     else:
         return None
-    first, second = map(fuse, pair)
-    if first is None or second is None or is_watched(module) or is_watched(objective):
+    first, fused = fuse(module.encoder), {k: fuse(part) for k, part in behind.items()}
+    known = {field: part for field, part in fused.items() if part is not None}
+    if first is None or len(known) < len(fused):
         return None
-    parameters = first.parameters + second.parameters
+    if is_watched(module) or is_watched(objective):
+        return None
+    halves = [first, *known.values()]
+    parameters = [p for half in halves for p in half.parameters]
     # neither shared weights nor an objective that learns
     if len(set(parameters)) < len(parameters) or list(objective.parameters()):
         return None
-    return HandStep(net, (first, second), field, link)
+    return HandStep(net, first, known, link)
 
 
 def _parts(module: nn.Module) -> Iterator[nn.Module]:

@@ -41,8 +41,9 @@ class Means:
 
     def _fold(self) -> None:
         sizes = torch.tensor(self.sizes, dtype=torch.float64)
-        for name, values in self.collected.items():
-            total = float(torch.stack(values).double().cpu() @ sizes)
+        values = torch.stack([v for values in self.collected.values() for v in values])
+        totals = values.double().cpu().view(-1, len(sizes)) @ sizes
+        for name, total in zip(self.collected, totals.tolist(), strict=True):
             self.sums[name] = self.sums.get(name, 0.0) + total
         self.n_rows += sum(self.sizes)
         self.collected, self.sizes = {}, []

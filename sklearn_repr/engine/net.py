@@ -120,6 +120,14 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         except KeyboardInterrupt:
             raise StopTraining from None
 
+    def _set_training(self, training: bool = True) -> None:
+        """Switch between training and evaluation; skorch's way takes 0.2 ms."""
+        if self.fast_ is None or self.fast_.parts is None:
+            super()._set_training(training)
+            return
+        for part in self.fast_.parts:
+            vars(part)["training"] = training
+
     def partial_fit(self, X: Batch, y: Any = None, **fit_params: Any) -> Any:
         """Train until the epochs are over or a callback stops.
 

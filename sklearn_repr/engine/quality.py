@@ -17,8 +17,13 @@ from sklearn_repr.objectives.align_uniform import alignment, uniformity
 __all__ = ["QUALITY_PREFIX", "EmbeddingQuality", "effective_rank", "spread"]
 
 QUALITY_PREFIX = "embedding_"
-# Training rows that are looked at, evenly spread over all
+# Training rows that are looked at, evenly spread over all, and those in two views
 ROWS = 256
+ALIGNED = 64
+# Epochs that are all looked at; after them so many times the rows looked at are trained
+# on between two looks, or looking would take much of the time of a small table
+FIRST = 10
+PAUSE = 10
 # Collapsed is what spreads less than this, and spread more at some time
 SPREAD = 0.1
 # Directions in use, beyond the first, below this share of what they were
@@ -86,17 +91,22 @@ def effective_rank(z: Tensor) -> Tensor:
 
 
 class EmbeddingQuality(Callback):  # type: ignore[misc]
-    """Record alignment, uniformity, effective rank and spread after every epoch.
+    """Record alignment, uniformity, effective rank and spread.
 
-    All are taken on at most 256 training rows: alignment between two views of them (or
-    between positives), the others on the rows themselves. ``start_`` holds what they
+    All are taken on at most 256 training rows: alignment between two views of 64 of them
+    (or between positives), the others on the rows themselves. ``start_`` holds what they
     were before training.
+
+    They are taken after each of the first ten epochs, after the last, and between them
+    once ten times as many rows as are looked at were trained on, which is after every
+    epoch from 2,560 rows on. An epoch without a look repeats the last one's values.
     """
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget earlier training."""
         self.start_: dict[str, float] = {}
         self.end_: dict[str, float] = {}
+        self.epochs_ = self.pause_ = 0
 
     def on_epoch_begin(
         self, net: Any, dataset_train: Batch | None = None, **kwargs: Any
@@ -109,9 +119,15 @@ class EmbeddingQuality(Callback):  # type: ignore[misc]
             self.most_ = dict(self.start_)
             self.supervised_ = net.criterion_.needs_labels
 
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Look at the embedding, and write to the net's history."""
-        self.last_ = self.measure(net, self.rows_)
+    def on_epoch_end(
+        self, net: Any, dataset_train: Batch | None = None, **kwargs: Any
+    ) -> None:
+        """Write to the net's history what the embedding is like."""
+        self.epochs_ += 1
+        self.pause_ += 0 if dataset_train is None else len(dataset_train)
+        last = net.stop_ or len(net.history) == net.max_epochs
+        if self.epochs_ <= FIRST or last or self.pause_ >= PAUSE * len(self.rows_):
+            self.last_, self.pause_ = self.measure(net, self.rows_), 0
         for name, value in self.last_.items():
             net.history.record(QUALITY_PREFIX + name, value)
             self.most_[name] = max(value, self.most_[name])
@@ -141,9 +157,11 @@ class EmbeddingQuality(Callback):  # type: ignore[misc]
         noise, seeded = net.inputs_.fixed(net.seeds["validation"], rows.values.device)
         net._set_training(False)
         with torch.no_grad(), seeded:
-            views = net.inputs_.of(rows, noise)
+            some = rows.some(ALIGNED)
+            views = net.inputs_.of(some, noise)
             outputs = net.module_(torch.cat([rows.values, views]))
-            clean, first, second, *_ = torch.split(outputs.embedding, len(rows))
+            clean, seen = outputs.embedding.tensor_split([len(rows)])
+            first, second, *_ = seen.split(len(some))
             measures = {
                 "alignment": alignment(first, second).mean(),
                 "uniformity": uniformity(clean),

@@ -109,7 +109,7 @@ def train(
     pairs : Pairs or None, default=None
         Where the second of two views comes from, if not from the same row.
     watch_embedding : bool, default=False
-        Record measures of the embedding after every epoch, and warn of its collapse. The
+        Record measures of the embedding per epoch, and warn of its collapse. The
         corruption, or `pairs`, must make two views.
 
     Returns

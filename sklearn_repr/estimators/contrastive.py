@@ -195,7 +195,9 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
     embedding_curves_ : dict of str to list of float
         Measures per epoch, on at most 256 training rows: "alignment" of views,
         "uniformity", "effective_rank" and "spread" (0 to 1) of the embedding, and
-        "projection_spread". Also in ``net_.history``.
+        "projection_spread". From the eleventh epoch on, of fewer than 2,560 rows, most
+        epochs are not measured and repeat the last value; the last epoch is. Also in
+        ``net_.history``.
     n_iter_ : int
         Epochs trained.
     n_features_in_ : int

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from sklearn_repr.modules.linear import PrincipalSubspace, principal_subspace
 
-__all__ = ["FactorModel", "best_width", "fit_factors", "posterior_mean"]
+__all__ = ["FactorModel", "best_width", "evidence", "fit_factors", "posterior_mean"]
 
 # Steps of the EM algorithm; from the PCA solution, ten come as far as fifty
 STEPS = 15
@@ -75,23 +75,27 @@ def posterior_mean(x: Tensor, mean: Tensor, weight: Tensor, noise: Tensor) -> Te
     k = weight.shape[1]
     # idle units up to a whole cache line: elsewhere the solver adds up in an order that
     # depends on where in memory a row's system starts
-    precision, pull = _evidence(x, mean, functional.pad(weight, (0, -k % 8)), noise)
+    precision, pull = evidence(x, mean, functional.pad(weight, (0, -k % 8)), noise)
     solved: Tensor = torch.linalg.solve(precision, pull.unsqueeze(2))
     return solved[:, :k, 0]
 
 
-def _evidence(
+def evidence(
     x: Tensor, mean: Tensor, weight: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return precision (n, k, k) of the code given a row, and what pulls its mean."""
-    d, k = weight.shape
     visible = ~x.isnan()
     residual = torch.where(visible, x - mean, torch.zeros_like(x))
     scaled = weight / noise.unsqueeze(1)
-    outer = (scaled.unsqueeze(2) * weight.unsqueeze(1)).reshape(d, k * k)
-    precision = functional.linear(visible.to(x), outer.T).view(-1, k, k)
-    precision = precision + torch.eye(k, dtype=x.dtype, device=x.device)
+    precision = _precision(visible.to(x), weight, scaled)
     return precision, functional.linear(residual, scaled.T)
+
+
+def _precision(visible: Tensor, weight: Tensor, scaled: Tensor) -> Tensor:
+    d, k = weight.shape
+    outer = (scaled.unsqueeze(2) * weight.unsqueeze(1)).reshape(d, k * k)
+    precision = functional.linear(visible, outer.T).view(-1, k, k)
+    return precision + torch.eye(k, dtype=weight.dtype, device=weight.device)
 
 
 def fit_factors(
@@ -143,14 +147,24 @@ def fit_factors(
     noise = (spread.sum() - kept.sum()).clamp(min=0) / max(d - k, 1)
     weight = subspace.axes[:k].T * (kept - noise).clamp(min=0).sqrt()
     noise = torch.maximum(noise, floor)
+    # rows without a missing cell share one covariance
+    whole = bool(seen.all())
+    alike, times = (seen[:1], n) if whole else (seen, 1)
+    residual = (x - mean).nan_to_num()
     for _ in range(STEPS if float(spread.sum()) > 0 else 0):
-        precision, pull = _evidence(x, mean, weight, noise)
-        covariance = torch.linalg.inv(precision)
-        z = (covariance @ pull.unsqueeze(2)).squeeze(2)
+        scaled = weight / noise.unsqueeze(1)
+        covariance = torch.linalg.inv(_precision(alike, weight, scaled))
+        pull = residual @ scaled
+        if whole:
+            z = pull @ covariance[0]
+            moments = (z.T @ z).expand(d, k, k)
+        else:
+            z = (covariance @ pull.unsqueeze(2)).squeeze(2)
+            outer = (z.unsqueeze(2) * z.unsqueeze(1)).view(n, -1)
+            moments = (seen.T @ outer).view(d, k, k)
+        spreads = (times * alike.T @ covariance.flatten(1)).view(d, k, k)
         mean = (x - z @ weight.T).nansum(dim=0) / count
         residual = (x - mean).nan_to_num()
-        spreads = (seen.T @ covariance.reshape(n, -1)).view(d, k, k)
-        moments = (seen.T @ (z.unsqueeze(2) * z.unsqueeze(1)).view(n, -1)).view(d, k, k)
         # the prior keeps columns with few observed cells from running away
         prior = FLOOR * torch.eye(k, dtype=x.dtype, device=x.device)
         pulls = (residual.T @ z).unsqueeze(2)

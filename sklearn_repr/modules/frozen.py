@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from sklearn_repr.modules.autoencoder import Autoencoder
 from sklearn_repr.modules.contrastive import ContrastiveNetwork, SelfPredictiveNetwork
-from sklearn_repr.modules.fused import Activation, FusedPerceptron, Map, fuse, is_watched
+from sklearn_repr.modules.fused import FusedPerceptron, Map, fuse, is_watched
 from sklearn_repr.modules.masked import MaskedNetwork, MaskInputs
 from sklearn_repr.modules.variational import GaussianEncoder, VariationalNetwork
 
@@ -76,9 +76,9 @@ class FrozenPerceptron(nn.Module):
         self.perceptron = perceptron
 
     @cached_property
-    def steps(self) -> list[tuple[Callable[[Tensor], Tensor], Activation | None]]:
+    def steps(self) -> list[tuple[Callable[[Tensor], Tensor], Map]]:
         """The layers; made when they are first needed, for many an encoder is alone."""
-        return [(_affine(layer), layer.activation) for layer in self.perceptron.layers]
+        return [(_affine(layer), layer) for layer in self.perceptron.layers]
 
     @cached_property
     def path(self) -> Callable[[Tensor], Tensor] | None:
@@ -89,10 +89,12 @@ class FrozenPerceptron(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, d_in) to (n, d_out)."""
         h = x
-        for affine, activation in self.steps:
+        for affine, layer in self.steps:
             h = affine(h)
-            if activation is not None:
-                h = activation.overwrite(h)
+            if layer.norm is not None:
+                h = layer.norm.forward(h)[0]
+            if layer.activation is not None:
+                h = layer.activation.overwrite(h)
         return h if self.path is None else self.path(x).add_(h)
 
     # a frozen module has no hooks to look for
@@ -162,10 +164,13 @@ def _means(encoder: nn.Module) -> FrozenPerceptron | None:
     linear = None if encoder.linear is None else fuse(encoder.linear, watched=False)
     if network is None or (linear is None) != (encoder.linear is None):
         return None
-    weight, _, bias, activation = network.layers[-1]
+    last = network.layers[-1]
+    weight, bias = last.weight, last.bias
     half = len(bias) // 2
     weight = weight[:half]
-    network.layers[-1] = Map(weight, weight.t(), bias[:half], activation)
+    network.layers[-1] = last._replace(
+        weight=weight, transposed=weight.t(), bias=bias[:half]
+    )
     network.path = None if linear is None else linear.layers[0]
     return FrozenPerceptron(network)
 

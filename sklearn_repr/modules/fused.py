@@ -93,13 +93,45 @@ def _in_place(
     return Activation(forward, backward, keeps_result=True, overwrite=forward)
 
 
+class Norm(NamedTuple):
+    """Layer normalisation; tensors without history."""
+
+    shape: list[int]
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the normalised rows, their means and inverse deviations."""
+        return aten.native_layer_norm.default(  # type: ignore[no-any-return]
+            x, self.shape, self.weight, self.bias, self.eps
+        )
+
+    def backward(
+        self, grad: Tensor, x: Tensor, mean: Tensor, scale: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gradients of rows, weight and bias."""
+        return aten.native_layer_norm_backward.default(  # type: ignore[no-any-return]
+            grad, x, self.shape, mean, scale, self.weight, self.bias, [True] * 3
+        )
+
+
 class Map(NamedTuple):
-    """A linear layer and the activation behind it; tensors without history."""
+    """A linear layer, what normalises it and the activation; tensors without history.
+
+    The gradients of its parameters begin at place `at`.
+    """
 
     weight: Tensor
     transposed: Tensor
     bias: Tensor
+    norm: Norm | None
     activation: Activation | None
+    at: int
+
+
+# a linear layer with what stands behind it
+Layer = tuple[nn.Linear, nn.LayerNorm | None, Activation | None]
 
 
 class FusedPerceptron:
@@ -107,7 +139,7 @@ class FusedPerceptron:
 
     Parameters
     ----------
-    layers : sequence of (torch.nn.Linear, Activation or None)
+    layers : sequence of (torch.nn.Linear, torch.nn.LayerNorm or None, Activation or None)
         The layers.
     path : torch.nn.Linear or None, default=None
         Added to what the layers return.
@@ -133,19 +165,22 @@ class FusedPerceptron:
     [tensor([[1., 1.]]), tensor([1.])]
     """
 
-    def __init__(
-        self,
-        layers: Sequence[tuple[nn.Linear, Activation | None]],
-        path: nn.Linear | None = None,
-    ):
+    def __init__(self, layers: Sequence[Layer], path: nn.Linear | None = None):
         self.parameters: list[Tensor] = []
-        self.layers = [self._map(layer, activation) for layer, activation in layers]
-        self.path = None if path is None else self._map(path, None)
+        self.layers = [self._map(*layer) for layer in layers]
+        self.path = None if path is None else self._map(path, None, None)
 
-    def _map(self, layer: nn.Linear, activation: Activation | None) -> Map:
+    def _map(
+        self, layer: nn.Linear, norm: nn.LayerNorm | None, activation: Activation | None
+    ) -> Map:
+        at, normed = len(self.parameters), None
         self.parameters += [layer.weight, layer.bias]
+        if norm is not None:
+            self.parameters += [norm.weight, norm.bias]
+            shape = list(norm.normalized_shape)
+            normed = Norm(shape, norm.weight.detach(), norm.bias.detach(), norm.eps)
         weight = layer.weight.detach()
-        return Map(weight, weight.t(), layer.bias.detach(), activation)
+        return Map(weight, weight.t(), layer.bias.detach(), normed, activation, at)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map rows, as one node of the graph."""
@@ -156,9 +191,13 @@ class FusedPerceptron:
     def forward(self, x: Tensor, kept: list[Tensor]) -> Tensor:
         """Map rows, and append to `kept` what `backward` will need."""
         h = x
-        for _, transposed, bias, activation in self.layers:
+        for _, transposed, bias, norm, activation, _ in self.layers:
             kept.append(h)
             h = torch.addmm(bias, h, transposed)
+            if norm is not None:
+                kept.append(h)
+                h, mean, scale = norm.forward(h)
+                kept += mean, scale
             if activation is not None:
                 if not activation.keeps_result:
                     kept.append(h)
@@ -199,15 +238,24 @@ class FusedPerceptron:
         """
         into = list(out or [None] * len(self.parameters))
         flowing, position = grad, len(kept)
-        for i in reversed(range(len(self.layers))):
-            layer = self.layers[i]
+        for layer in reversed(self.layers):
+            at = layer.at
             if layer.activation is not None:
                 position -= 1
                 flowing = layer.activation.backward(flowing, kept[position])
+            if layer.norm is not None:
+                position -= 3
+                there = kept[position : position + 3]
+                flowing, *learned = layer.norm.backward(flowing, *there)
+                for place, grad_learned in enumerate(learned, at + 2):
+                    earlier = into[place]
+                    into[place] = (
+                        grad_learned if earlier is None else earlier.copy_(grad_learned)
+                    )
             position -= 1
-            into[2 * i] = torch.mm(flowing.t(), kept[position], out=into[2 * i])
-            into[2 * i + 1] = torch.sum(flowing, 0, out=into[2 * i + 1])
-            if i or wants_rows:
+            into[at] = torch.mm(flowing.t(), kept[position], out=into[at])
+            into[at + 1] = torch.sum(flowing, 0, out=into[at + 1])
+            if at or wants_rows:
                 flowing = torch.mm(flowing, layer.weight)
         if self.path is not None:
             into[-2] = torch.mm(grad.t(), kept[0], out=into[-2])
@@ -238,8 +286,9 @@ class _Node(torch.autograd.Function):
 def fuse(module: nn.Module, watched: bool | None = None) -> FusedPerceptron | None:
     """Return `module` with its gradient written by hand, None if it is not known.
 
-    Known are linear layers, sequences of linear layers with at most one activation
-    behind each, and such a sequence beside a linear path. Hooks anywhere, subclasses,
+    Known are linear layers, sequences of linear layers with at most one layer
+    normalisation and then one activation behind each, and such a sequence beside a
+    linear path. Hooks anywhere, subclasses,
     frozen weights and mixed precision are not.
 
     Parameters
@@ -265,25 +314,34 @@ def fuse(module: nn.Module, watched: bool | None = None) -> FusedPerceptron | No
     return None if found is None else FusedPerceptron(found)
 
 
-def _layers(module: nn.Module) -> list[tuple[nn.Linear, Activation | None]] | None:
+def _layers(module: nn.Module) -> list[Layer] | None:
     parts = list(module) if type(module) is nn.Sequential else [module]
-    found: list[tuple[nn.Linear, Activation | None]] = []
+    found: list[Layer] = []
     for before, layer in pairwise([None, *parts]):
         if type(layer) is nn.Linear:
-            weights = (layer.weight, layer.bias)
-            if not all(type(p) is nn.Parameter and p.requires_grad for p in weights):
+            if not _is_trained(layer):
                 return None
-            if torch.is_autocast_enabled(layer.weight.device.type):
+            found.append((layer, None, None))
+        elif type(layer) is nn.LayerNorm and type(before) is nn.Linear:
+            if not _is_trained(layer) or len(layer.normalized_shape) > 1:
                 return None
-            found.append((layer, None))
-        elif type(before) is nn.Linear and layer is not None:
+            found[-1] = (before, layer, None)
+        elif layer is not None and type(before) in (nn.Linear, nn.LayerNorm):
             activation = find_activation(layer)
             if activation is None:
                 return None
-            found[-1] = (found[-1][0], activation)
+            found[-1] = (*found[-1][:2], activation)
         else:
             return None
     return found or None
+
+
+def _is_trained(layer: nn.Linear | nn.LayerNorm) -> bool:
+    """Tell whether a layer has weight and bias, learns both, and in full precision."""
+    weights = (layer.weight, layer.bias)
+    return all(
+        type(p) is nn.Parameter and p.requires_grad for p in weights
+    ) and not torch.is_autocast_enabled(layer.weight.device.type)
 
 
 def is_watched(module: nn.Module) -> bool:

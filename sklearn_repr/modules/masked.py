@@ -16,7 +16,13 @@ from sklearn_repr.modules.factory import ArchitectureOptions
 from sklearn_repr.modules.mlp import ACTIVATIONS
 from sklearn_repr.modules.tokens import TokenEncoder
 
-__all__ = ["MaskedNetwork", "make_masked_network", "path_width"]
+__all__ = [
+    "MaskInputs",
+    "MaskedNetwork",
+    "PosteriorPath",
+    "make_masked_network",
+    "path_width",
+]
 
 # The linear path solves a system of this many equations a row at most, and multiplies
 # by a matrix of this many numbers
@@ -32,10 +38,11 @@ class MaskInputs(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor, visible: Tensor) -> Tensor:
+        """Map cells, zero where hidden, and visibility to codes."""
         return self.network(torch.cat([x, visible], dim=1))  # type: ignore[no-any-return]
 
 
-class _PosteriorPath(nn.Module):
+class PosteriorPath(nn.Module):
     """The linear path: factor analysis, its posterior mean there and its W z + μ back.
 
     It solves for the first units of a very wide code only.
@@ -51,11 +58,13 @@ class _PosteriorPath(nn.Module):
         nn.init.normal_(self.weight, std=n_components**-0.5)
 
     def encode(self, x: Tensor) -> Tensor:
+        """Map rows, NaN where a cell is hidden, to codes."""
         noise = self.log_noise.exp() + FLOOR * self.weight.square().sum(dim=1)
         z = posterior_mean(x, self.mean, self.weight, noise)
         return functional.pad(z, (0, self.missing))
 
     def decode(self, z: Tensor) -> Tensor:
+        """Map codes to rows."""
         return functional.linear(z[:, : self.weight.shape[1]], self.weight, self.mean)
 
 
@@ -200,7 +209,7 @@ def make_masked_network(
     if hidden:
         decoder = options.build([n_components, *reversed(hidden), d])
         last.append(decoder[-1])  # type: ignore[arg-type]
-    path = _PosteriorPath(d, n_components) if linear_skip or not hidden else None
+    path = PosteriorPath(d, n_components) if linear_skip or not hidden else None
     built = MaskedNetwork(encoder, decoder, path).to(dtype)
     with torch.no_grad():
         if path is not None:
