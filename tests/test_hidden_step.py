@@ -75,7 +75,7 @@ def test_a_code_wider_than_the_linear_path_has_the_same_gradients(monkeypatch):
         {"architecture": "transformer", "hidden_layer_sizes": (16,)},
         {"loss": torch.square},
     ],
-    ids=str,
+    ids=["huber", "dropout", "transformer", "callable"],
 )
 def test_other_losses_and_layers_are_left_to_automatic_differentiation(
     options, monkeypatch
