@@ -20,22 +20,31 @@ from sklearn_repr.modules.readout import (
 
 @pytest.fixture
 def blocks():
-    """Input and two hidden layers of a perceptron, of very different sizes."""
+    """Two hidden layers of a perceptron, of very different sizes."""
     torch.manual_seed(0)
-    perceptron = make_mlp([6, 20, 12, 3], activation="relu").double()
+    perceptron = make_mlp([6, 20, 12, 3], activation="silu").double()
     layers = hidden_layers(perceptron, torch.randn(200, 6).double() * 100)
     return [layer.detach() for layer in layers]
 
 
+def test_layers_are_roots_that_keep_their_sign():
+    torch.manual_seed(0)
+    perceptron, rows = make_mlp([6, 20, 12, 3], activation="silu"), torch.randn(9, 6)
+    first = perceptron[1](perceptron[0](rows))
+    second = perceptron[3](perceptron[2](first))
+    for found, layer in zip(
+        hidden_layers(perceptron, rows), (first, second), strict=True
+    ):
+        assert (layer < 0).any()
+        torch.testing.assert_close(found * found.abs(), layer)
+    (only,) = hidden_layers(make_mlp([6, 3]), rows)
+    assert only is rows
+
+
 def concatenated(blocks):
     """Compute by hand what the principal components are of."""
-    parts = []
-    for i, block in enumerate(blocks):
-        part = block.numpy()
-        if i:
-            part = np.sign(part) * np.sqrt(np.abs(part))
-        parts.append(part / np.sqrt(part.var(axis=0).sum()))
-    return parts
+    parts = (block.numpy() for block in blocks)
+    return [part / np.sqrt(part.var(axis=0).sum()) for part in parts]
 
 
 def read(blocks, n_components):

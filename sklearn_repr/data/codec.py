@@ -114,19 +114,23 @@ class NumericCodec:
         self.blocks_ = (Block("numeric", 0, self.n_encoded_),)
         self.curve_: QuantileTransformer | RankBlend | None = None
         self.center_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
-        standard, size = StandardScaler(), np.full(X.shape[1], np.nan)
+        standard = StandardScaler()
+        low, high = np.full((2, X.shape[1]), np.nan)
         for part in parts_of(X, CELLS_AT_A_TIME):
             rows = _doubles(part)
-            size = np.fmax(size, np.fmax.reduce(np.abs(rows), axis=0))
+            low = np.fmin(low, np.fmin.reduce(rows, axis=0))
+            high = np.fmax(high, np.fmax.reduce(rows, axis=0))
             if self.scaling is not None:
                 standard.partial_fit(rows)
-        empty = np.isnan(size)
+        empty = np.isnan(high)
         if empty.any():
             raise ValueError(
                 f"Column {column_label(names, int(empty.argmax()))} of"
                 f" {self.input_name} holds no observed value. Drop the column."
             )
+        size = np.maximum(np.abs(low), np.abs(high))
         if self.scaling is None:
+            self.constant_ = high <= low + NEAR_CONSTANT * size
             return self
         spread = np.sqrt(standard.var_)
         self.constant_ = (standard.scale_ == 1.0) & (spread != 1.0)

@@ -42,10 +42,10 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
     n_components : int, default=128
         Width of the embedding.
     readout : {"auto", "layers", "last"}, default="auto"
-        What `transform` returns. "layers" is made of the input and the square roots of
-        all hidden layers, each block with the same total variance: their principal
-        components, not whitened but turned so that all have the same variance. "last" is
-        the encoder's output. "auto" is "layers" for "mlp" and "last" elsewhere.
+        What `transform` returns. "layers" is made of the square roots of all hidden
+        layers, each with the same total variance: their principal components, not
+        whitened but turned so that all have the same variance. "last" is the encoder's
+        output. "auto" is "layers" for "mlp" and "last" elsewhere.
     normalize : bool, default=True
         Scale embeddings to unit length in `transform`.
     scaling : str or None, default="value_and_rank"

@@ -71,7 +71,7 @@ class ContrastiveNetwork(nn.Module):
         return self.encoder(x)  # type: ignore[no-any-return]
 
     def layers(self, x: Tensor) -> list[Tensor]:
-        """Return the rows and the encoder's hidden layers, which a readout reads."""
+        """Return roots of the encoder's hidden layers, which a readout reads."""
         return hidden_layers(self.encoder, x)
 
     def forward(self, x: Tensor) -> Outputs:

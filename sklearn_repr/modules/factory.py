@@ -331,7 +331,7 @@ def make_contrastive_network(
             hidden = options.hidden(n_features)
             encoder = options.build([n_features, *hidden, n_components])
             if all_layers:
-                width = n_features + sum(hidden)
+                width = sum(hidden) or n_features
                 readout = LayerReadout(width, n_components)
     else:
         encoder = architecture(n_features=n_features, n_components=n_components)

@@ -275,7 +275,7 @@ def make_joint_embedding_network(
     code = gatherers * width
     predictor = TokenPredictor(tokens.patches, width, code, activation, dropout)
     size = len(patches) + tokens.patches * width + code
-    readout = LayerReadout(size, n_components, roots=False)
+    readout = LayerReadout(size, n_components)
     return JointEmbeddingNetwork(
         ContextEncoder(tokens), predictor, readout, momentum, n_steps
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import torch
@@ -44,13 +43,11 @@ class LayerReadout(nn.Module):
     r"""Principal components of all layers of an encoder, turned to equal variance.
 
     .. math:: z = Q V^\top (u - \bar u), \qquad
-              u = \Bigl( \frac{x}{s_0}, \frac{\sqrt{h_1}}{s_1}, \dots,
-              \frac{\sqrt{h_L}}{s_L} \Bigr)
+              u = \Bigl( \frac{h_1}{s_1}, \dots, \frac{h_L}{s_L} \Bigr)
 
-    with the input x, the hidden layers :math:`h_l` (the root keeps a negative unit's
-    sign), :math:`s_l^2` the total variance of block l over the training rows, V the
-    leading principal axes of u, and Q a turn after which every component has the same
-    variance.
+    with layers :math:`h_l`, :math:`s_l^2` the total variance of layer l over the training
+    rows, V the leading principal axes of u, and Q a turn after which every component has
+    the same variance.
 
     Parameters
     ----------
@@ -59,8 +56,6 @@ class LayerReadout(nn.Module):
     n_components : int
         Width of the result. Beyond the rank of the training rows there are no more axes;
         Q spreads the ones there are over all components.
-    roots : bool, default=True
-        Take roots of hidden layers; False leaves them as they are.
 
     Notes
     -----
@@ -82,9 +77,8 @@ class LayerReadout(nn.Module):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, width: int, n_components: int, roots: bool = True):
+    def __init__(self, width: int, n_components: int):
         super().__init__()
-        self.roots = roots
         self.register_buffer("weight", torch.zeros(n_components, width))
         self.register_buffer("bias", torch.zeros(n_components))
 
@@ -94,7 +88,7 @@ class LayerReadout(nn.Module):
         Parameters
         ----------
         blocks : sequence of Tensor of shape (n, width of the block)
-            The input and the hidden layers of the training rows.
+            The layers of the training rows.
 
         Returns
         -------
@@ -103,7 +97,7 @@ class LayerReadout(nn.Module):
         """
         n_components, width = self.weight.shape
         scales, scaled = [], []
-        for block in self._rooted(blocks):
+        for block in blocks:
             block = block.double()
             total = block.var(dim=0, correction=0).sum().sqrt()
             scale = 1.0 / total if total > 0 else torch.zeros_like(total)
@@ -122,18 +116,12 @@ class LayerReadout(nn.Module):
 
     def forward(self, blocks: Sequence[Tensor]) -> Tensor:
         """Map the layers of n rows to (n, n_components)."""
-        rows = torch.cat(self._rooted(blocks), dim=1)
+        rows = torch.cat(list(blocks), dim=1)
         return functional.linear(rows, self.weight, self.bias)
-
-    def _rooted(self, blocks: Sequence[Tensor]) -> list[Tensor]:
-        if not self.roots:
-            return list(blocks)
-        first, *hidden = blocks
-        return [first, *map(signed_root, cast(Sequence[Tensor], hidden))]
 
 
 def hidden_layers(perceptron: nn.Module, x: Tensor) -> list[Tensor]:
-    """Return rows and hidden layers of a perceptron, all that its linear maps read.
+    """Return the signed roots of a perceptron's hidden layers.
 
     Parameters
     ----------
@@ -145,7 +133,7 @@ def hidden_layers(perceptron: nn.Module, x: Tensor) -> list[Tensor]:
     Returns
     -------
     layers : list of Tensor of shape (n, width)
-        The rows, then every hidden layer.
+        For every hidden layer h, sign(h) · √|h|; the rows as they are if there is none.
 
     Examples
     --------
@@ -153,14 +141,15 @@ def hidden_layers(perceptron: nn.Module, x: Tensor) -> list[Tensor]:
     >>> from sklearn_repr.modules import make_mlp
     >>> from sklearn_repr.modules.readout import hidden_layers
     >>> [tuple(h.shape) for h in hidden_layers(make_mlp([3, 8, 4, 2]), torch.ones(5, 3))]
-    [(5, 3), (5, 8), (5, 4)]
+    [(5, 8), (5, 4)]
     """
     layers = []
     for part in perceptron:  # type: ignore[attr-defined]
         if isinstance(part, nn.Linear):
             layers.append(x)
         x = part(x)
-    return layers
+    rows, *hidden = layers
+    return [signed_root(h) for h in hidden] or [rows]
 
 
 def unit_length(z: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ class PredictiveInfoNCE(Objective):
         weights: Mapping[str, float] | None = None,
     ):
         check_constant(self, "n_steps", n_steps, least=1, whole=True)
-        check_constant(self, "first", first, least=1, whole=True)
+        check_constant(self, "first", first, least=0, whole=True)
         self.offsets = range(first, first + n_steps)
         self.negatives = negatives
         equal = {f"info_nce_{offset}": 1 / n_steps for offset in self.offsets}
