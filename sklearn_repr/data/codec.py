@@ -117,11 +117,11 @@ class NumericCodec:
         standard = StandardScaler()
         low, high = np.full((2, X.shape[1]), np.nan)
         for part in parts_of(X, CELLS_AT_A_TIME):
-            rows = _doubles(part)
+            rows = _dense(part)
             low = np.fmin(low, np.fmin.reduce(rows, axis=0))
             high = np.fmax(high, np.fmax.reduce(rows, axis=0))
             if self.scaling is not None:
-                standard.partial_fit(rows)
+                standard.partial_fit(_doubles(rows))
         empty = np.isnan(high)
         if empty.any():
             raise ValueError(
