@@ -70,8 +70,9 @@ PAIRS: dict[str, Callable[[int], Pairs]] = {
 }
 # rows that are compared with each other in score, whatever the training batch was
 SCORE_BATCH = 256
-# rows from which the readout takes its axes
+# rows from which the readout takes its axes, and how many of them are in memory
 ROWS_TO_READ = 10_000
+ROWS_AT_A_TIME = 512
 # the encoder of tables, and the least number of epochs, whatever `max_steps` says
 HIDDEN = (256, 256, 256)
 LEAST_EPOCHS = 5
@@ -305,7 +306,9 @@ class BaseContrastiveEmbedder(BaseRepresentation):
             some = rows.some(ROWS_TO_READ).values.to(net.device)
             # a few axes of very many are approximated by random projections
             with torch.no_grad(), local_torch_seed(0):
-                net.module_.readout.fit(net.module_.layers(some))
+                parts = map(net.module_.layers, torch.split(some, ROWS_AT_A_TIME))
+                layers = [torch.cat(part) for part in zip(*parts, strict=True)]
+                net.module_.readout.fit(layers)
         # unfitted: they hold no rows
         self._views, self._pairs = self._build_corruption(), self._build_pairs()
 

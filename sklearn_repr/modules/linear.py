@@ -15,6 +15,8 @@ __all__ = ["PrincipalSubspace", "SkipConnected", "principal_subspace"]
 
 # Smaller side of a table from which a few principal axes are approximated
 LARGE = 500
+# Rows that are in memory in double precision
+PART = 1024
 
 
 class PrincipalSubspace(NamedTuple):
@@ -88,7 +90,7 @@ def principal_subspace(values: Any, n_components: int | None = None) -> Principa
     wanted = min(n, d) if n_components is None else n_components
     few = min(n, d) > max(LARGE, 4 * wanted)
     if not few and n >= d:
-        parts = [values] if isinstance(values, Tensor) else values
+        parts = torch.split(values, PART) if isinstance(values, Tensor) else values
         mean = sum(part.double().sum(dim=0) for part in parts) / n
         scatter = torch.zeros(d, d, dtype=torch.float64, device=values.device)
         for part in parts:

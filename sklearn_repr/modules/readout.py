@@ -98,11 +98,10 @@ class LayerReadout(nn.Module):
         n_components, width = self.weight.shape
         scales, scaled = [], []
         for block in blocks:
-            block = block.double()
-            total = block.var(dim=0, correction=0).sum().sqrt()
+            total = block.double().var(dim=0, correction=0).sum().sqrt()
             scale = 1.0 / total if total > 0 else torch.zeros_like(total)
             scales.append(scale.expand(block.shape[1]))
-            scaled.append(block * scale)
+            scaled.append(block * scale.to(block))
         few = n_components if width > EXACT_WIDTH else None
         subspace = principal_subspace(torch.cat(scaled, dim=1), few)
         variances = subspace.variances
