@@ -54,8 +54,8 @@ class TokenBlock(nn.Module):
         """
         n, tokens, width = x.shape
         heads = self.attention(self.before_attention(x))
-        heads = heads.view(n, tokens, 3, width // HEAD, HEAD).permute(2, 0, 3, 1, 4)
-        query, key, value = heads.unbind(0)
+        heads = heads.view(n, tokens, 3, width // HEAD, HEAD)
+        query, key, value = (part.transpose(1, 2) for part in heads.unbind(2))
         mixed = functional.scaled_dot_product_attention(query, key, value, attended)
         mixed = mixed.transpose(1, 2).reshape(n, tokens, width)
         x = x + self.dropout(self.mix(mixed))
