@@ -84,6 +84,14 @@ def test_small_units_and_long_offsets_are_no_rounding_noise(scaling):
     assert ((spread > 0.3) & (spread < 3)).all()
 
 
+@pytest.mark.parametrize("scaling", ["standard", "robust", "value_and_rank"])
+def test_tiny_units_are_scaled_as_any_other(X, scaling):
+    expected = NumericCodec(scaling, "float64").fit(X).scale(X)
+    tiny = 1e-20 * X
+    found = NumericCodec(scaling, "float64").fit(tiny).scale(tiny)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
 def test_a_zero_inflated_column_keeps_a_robust_scale():
     X = np.zeros((100, 1))
     X[:20, 0] = np.linspace(1e4, 1e5, 20)

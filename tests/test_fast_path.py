@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import io
 import pickle
 from contextlib import nullcontext
@@ -155,6 +156,17 @@ def test_two_heads_by_hand_have_the_gradients_of_autograd(objective, weights, dt
         assert_by_hand(net, views, Batch(x, observed=x > -1))
         net = net_of(ContrastiveNetwork(encoder, head), objective(weights=weights))
         assert_by_hand(net, views, Batch(x))
+
+
+def test_nothing_of_a_large_batch_outlives_its_step():
+    x = torch.randn(150, 3)
+    net = net_of(ContrastiveNetwork(nn.Linear(3, 4), nn.Linear(4, 5)), NTXent())
+    with fast_path(net) as fast:
+        fast.gradients(torch.cat([x, x]), Batch(x))
+    del fast
+    gc.collect()
+    tensors = (t for t in gc.get_objects() if issubclass(type(t), torch.Tensor))
+    assert all(t.shape != (300, 300) for t in tensors)
 
 
 def test_projections_of_length_zero_have_the_gradient_of_autograd():

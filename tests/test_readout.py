@@ -1,4 +1,4 @@
-"""What is read off all layers: block variances, principal components, an even turn."""
+"""What is read off layers: block variances, principal components, an even turn."""
 
 from __future__ import annotations
 

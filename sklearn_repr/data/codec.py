@@ -143,7 +143,8 @@ class NumericCodec:
             width = np.subtract(*np.nanpercentile(rows, [75, 25], axis=0))
             usable = ~self.constant_ & (width > NEAR_CONSTANT * size)
             self.center_ = np.where(usable, robust.center_, self.center_)
-            self.scale_ = np.where(usable, robust.scale_, self.scale_)
+            # scikit-learn has no scale for a width of less than some 2e-15
+            self.scale_ = np.where(usable, width, self.scale_)
         elif self.scaling == "quantile":
             rows = _doubles(self._some(X))
             self.curve_ = QuantileTransformer(

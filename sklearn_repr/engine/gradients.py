@@ -80,6 +80,8 @@ class _Contrast:
     def __init__(self, objective: Objective, contrast: NTXent):
         self.objective = objective
         self.contrast = contrast
+        # as large as the similarities: kept by size while the step lasts, no longer
+        self.targets: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __call__(
         self, results: Sequence[Tensor], batch: Batch
@@ -98,7 +100,9 @@ class _Contrast:
 
     def _contrast(self, projection: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         temperature, n = self.contrast.temperature, len(projection) // 2
-        positive, start = _targets(n, weight, projection.dtype, projection.device)
+        if n not in self.targets:
+            self.targets[n] = _targets(n, weight, projection)
+        positive, start = self.targets[n]
         norm = torch.linalg.vector_norm(projection, dim=1, keepdim=True)
         length = norm.clamp_min(SHORTEST)
         views = projection / length
@@ -131,15 +135,12 @@ def _share(weight: float, n: int, dtype: torch.dtype) -> float:
     return float(torch.tensor(weight, dtype=dtype) / n)
 
 
-@lru_cache(maxsize=4)
-def _targets(
-    n: int, weight: float, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def _targets(n: int, weight: float, like: Tensor) -> tuple[Tensor, Tensor]:
     """Return where the positives of 2n views are, and the gradient that starts there."""
-    rows = torch.arange(2 * n, device=device)
+    rows = torch.arange(2 * n, device=like.device)
     positive = (rows + n) % (2 * n)
-    start = torch.zeros(2 * n, 2 * n, dtype=dtype, device=device)
-    start[rows, positive] = -_share(weight, 2 * n, dtype)
+    start = like.new_zeros(2 * n, 2 * n)
+    start[rows, positive] = -_share(weight, 2 * n, like.dtype)
     return positive, start
 
 

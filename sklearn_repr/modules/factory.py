@@ -296,7 +296,7 @@ def make_contrastive_network(
     reconstructs : bool, default=False
         Add a linear map from the embedding back to the row.
     all_layers : bool, default=False
-        Let ``encode`` read all layers, not the last ("mlp" only).
+        Let ``encode`` read all hidden layers, not the last one ("mlp" only).
     latent_mixup : float, default=0.0
         Largest share by which embeddings are mixed in training; 0 mixes none.
     batch_norm : bool, default=False

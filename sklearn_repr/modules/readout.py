@@ -1,4 +1,4 @@
-"""What is read off a trained encoder: all its layers, weighed alike and made compact."""
+"""What is read off a trained encoder: layers, weighed alike and made compact."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def signed_root(x: Tensor) -> Tensor:
 
 
 class LayerReadout(nn.Module):
-    r"""Principal components of all layers of an encoder, turned to equal variance.
+    r"""Principal components of layers side by side, turned to equal variance.
 
     .. math:: z = Q V^\top (u - \bar u), \qquad
               u = \Bigl( \frac{h_1}{s_1}, \dots, \frac{h_L}{s_L} \Bigr)

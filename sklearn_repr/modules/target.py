@@ -102,19 +102,17 @@ def _places(copied: nn.Module, source: nn.Module) -> tuple[list[_Place], list[_P
     Tensors may be replaced by others, when modules move to a device; where they are kept
     does not change.
     """
-    weights: dict[int, _Place] = {}
+    weights: list[_Place] = []
     buffers: list[_Place] = []
-    parts = zip(copied.modules(), source.modules(), strict=True)
-    for own, theirs in parts:
+    # parts that stand twice in the module come once, and so move once
+    for own, theirs in zip(copied.modules(), source.modules(), strict=True):
         for name, value in theirs._parameters.items():
             if value is not None:
-                # a part that stands twice in the module is to move once
-                place = (own._buffers, theirs._parameters, name)
-                weights.setdefault(id(own._buffers[name]), place)
+                weights.append((own._buffers, theirs._parameters, name))
         for name, buffer in theirs._buffers.items():
             if buffer is not None:
                 buffers.append((own._buffers, theirs._buffers, name))
-    return list(weights.values()), buffers
+    return weights, buffers
 
 
 def _without_parameters(module: nn.Module) -> nn.Module:
