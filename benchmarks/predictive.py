@@ -44,17 +44,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "block": {"masking": "block"},
     "block-0.54": {"masking": "block", "mask_ratio": 0.54},  # I-JEPA's shares
     "random-0.54": {"mask_ratio": 0.54},
-    "standard": {"scaling": "standard"},
     "value_and_rank": {"scaling": "value_and_rank"},
     "momentum-0.99": {"momentum": 0.99},
     "wide": {"hidden_layer_sizes": (64, 64)},
     "one-block": {"hidden_layer_sizes": (32,)},
-    "two-blocks": {"hidden_layer_sizes": (32, 32)},
     "three-blocks": {"hidden_layer_sizes": (32, 32, 32)},
     "long": {"max_iter": 100},
     "short": {"max_iter": 25},
     "width-64": {"n_components": 64},
-    "width-128": {"n_components": 128},
     "patch-4": {"patch_size": 4},
 }
 

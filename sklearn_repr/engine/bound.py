@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from sklearn_repr._outputs import Batch
-from sklearn_repr.modules.fused import FusedPerceptron, fuse, is_watched
+from sklearn_repr.engine.gradients import own_grad
+from sklearn_repr.modules.fused import FusedPerceptron, fuse
 from sklearn_repr.modules.variational import BOUND, GaussianEncoder, VariationalNetwork
 from sklearn_repr.objectives.variational import ELBO, LOG_2PI
 
@@ -41,10 +42,9 @@ class BoundStep:
         self.log_noise = net.module_.log_noise
         self.learned = [self.log_noise] if self.log_noise.requires_grad else []
         self.network, self.decoder, *self.path = parts
-        for parameter in (*self.learned, *(p for part in parts for p in part.parameters)):
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        self.grads = {id(part): [p.grad for p in part.parameters] for part in parts}
+        for parameter in self.learned:
+            own_grad(parameter)
+        self.grads = {id(part): list(map(own_grad, part.parameters)) for part in parts}
 
     def __call__(self, inputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return "loss" and the terms of a batch by name."""
@@ -103,21 +103,19 @@ def bound_step(net: Any) -> BoundStep | None:
     Parameters
     ----------
     net : RepresentationNet
-        Initialised.
+        Initialised, and without hooks.
 
     Returns
     -------
     step : BoundStep or None
-        None for any other objective, Bernoulli columns, free bits, hooks, and networks
-        that are not perceptrons.
+        None for any other objective, Bernoulli columns, free bits, and networks that are
+        not perceptrons.
     """
     module, objective = net.module_, net.criterion_
     if type(module) is not VariationalNetwork or type(objective) is not ELBO:
         return None
     encoder, plain = module.encoder, not (objective.free_bits or objective.bernoulli)
     if type(encoder) is not GaussianEncoder or not plain:
-        return None
-    if is_watched(module) or is_watched(objective):
         return None
     halves = [encoder.network, module.decoder]
     halves += [] if encoder.linear is None else [encoder.linear]

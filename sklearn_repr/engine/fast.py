@@ -15,7 +15,7 @@ from sklearn_repr.engine.bound import BoundStep, bound_step
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.chunked import ChunkedStep
 from sklearn_repr.engine.flat import can_be_flat, flat_step, flat_zero_grad, flattened
-from sklearn_repr.engine.gradients import losses_by_hand, parts_of
+from sklearn_repr.engine.gradients import losses_by_hand, own_grad, parts_of
 from sklearn_repr.engine.hidden import HiddenStep, hidden_step
 from sklearn_repr.engine.quality import EmbeddingQuality
 from sklearn_repr.modules import Autoencoder, ContrastiveNetwork
@@ -69,9 +69,9 @@ class HandStep:
         self.behind = behind
         self.link = link
         self.by_hand = None if link else losses_by_hand(net.criterion_, list(behind))
-        self.grads = [_own_grad(p) for p in first.parameters]
+        self.grads = [own_grad(p) for p in first.parameters]
         self.grads_behind = [
-            [_own_grad(p) for p in part.parameters] for part in behind.values()
+            [own_grad(p) for p in part.parameters] for part in behind.values()
         ]
 
     def __call__(self, inputs: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -111,12 +111,6 @@ class HandStep:
             grads = torch.autograd.grad(loss, leaves)
         losses = {k: v.detach() for k, v in terms.items()}
         return {"loss": loss.detach(), **losses}, grads
-
-
-def _own_grad(parameter: Tensor) -> Tensor:
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    return parameter.grad
 
 
 class FastPath(NamedTuple):
@@ -174,7 +168,7 @@ def fast_path(net: Any, *, plain_gradients: bool = False) -> Iterator[FastPath]:
             stack.enter_context(flattened(optimizer))
         gradients: HandStep | BoundStep | HiddenStep | ChunkedStep | None = None
         if not (plain_gradients or objective.second_order or net.mixed):
-            if net.chunk_size is None:
+            if net.chunk_size is None and not any(map(is_watched, (module, objective))):
                 gradients = bound_step(net) or hidden_step(net) or _hand_step(net)
             if type(module) in CONTAINERS:
                 stack.enter_context(fused_forward(_parts(module)))
@@ -213,8 +207,6 @@ def _hand_step(net: Any) -> HandStep | None:
     first, fused = fuse(module.encoder), {k: fuse(part) for k, part in behind.items()}
     known = {field: part for field, part in fused.items() if part is not None}
     if first is None or len(known) < len(fused):
-        return None
-    if is_watched(module) or is_watched(objective):
         return None
     halves = [first, *known.values()]
     parameters = [p for half in halves for p in half.parameters]

@@ -12,7 +12,7 @@ from torch import Tensor
 from sklearn_repr._outputs import Batch
 from sklearn_repr.objectives import Composite, NTXent, Objective, Reconstruction
 
-__all__ = ["Losses", "is_squared_error", "losses_by_hand", "parts_of"]
+__all__ = ["Losses", "is_squared_error", "losses_by_hand", "own_grad", "parts_of"]
 
 aten = torch.ops.aten
 # what torch.nn.functional.normalize divides by at least
@@ -21,6 +21,13 @@ SHORTEST = 1e-12
 # Maps what the halves of a network returned, and the batch, to "loss" and terms by name
 # and to the gradients of what they returned
 Losses = Callable[[Sequence[Tensor], Batch], tuple[dict[str, Tensor], list[Tensor]]]
+
+
+def own_grad(parameter: Tensor) -> Tensor:
+    """Return where automatic differentiation leaves a gradient, zeros before it has."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
 
 
 def parts_of(objective: Objective) -> list[Any]:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_repr._outputs import Batch
-from sklearn_repr.engine.gradients import is_squared_error
+from sklearn_repr.engine.gradients import is_squared_error, own_grad
 from sklearn_repr.modules.factors import FLOOR, evidence
-from sklearn_repr.modules.fused import FusedPerceptron, fuse, is_watched
+from sklearn_repr.modules.fused import FusedPerceptron, fuse
 from sklearn_repr.modules.masked import MaskedNetwork, MaskInputs, PosteriorPath
 
 __all__ = ["HiddenStep", "PosteriorStep", "hidden_step"]
@@ -21,8 +21,6 @@ class HiddenStep:
 
     Parameters
     ----------
-    net : RepresentationNet
-        Its objective counts masked cells only.
     encoder, decoder : FusedPerceptron or None
         The networks. Gradients are left where automatic differentiation leaves them.
     path : PosteriorStep or None
@@ -31,7 +29,6 @@ class HiddenStep:
 
     def __init__(
         self,
-        net: Any,
         encoder: FusedPerceptron | None,
         decoder: FusedPerceptron | None,
         path: PosteriorStep | None,
@@ -39,11 +36,8 @@ class HiddenStep:
         self.encoder = encoder
         self.decoder = decoder
         self.path = path
-        for parameter in net.module_.parameters():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
         self.grads = [
-            [] if part is None else [cast(Tensor, p.grad) for p in part.parameters]
+            [] if part is None else list(map(own_grad, part.parameters))
             for part in (encoder, decoder)
         ]
 
@@ -158,7 +152,7 @@ class PosteriorStep:
             (path.mean, to_mean),
             (path.log_noise, to_noise.mul_(self.own)),
         ):
-            cast(Tensor, parameter.grad).copy_(found)
+            own_grad(parameter).copy_(found)
         return flowing
 
 
@@ -168,19 +162,17 @@ def hidden_step(net: Any) -> HiddenStep | None:
     Parameters
     ----------
     net : RepresentationNet
-        Initialised.
+        Initialised, and without hooks.
 
     Returns
     -------
     step : HiddenStep or None
-        None for other modules and losses, transformers, dropout and hooks.
+        None for other modules and losses, transformers and dropout.
     """
     module, objective = net.module_, net.criterion_
     if type(module) is not MaskedNetwork or objective.weights:
         return None
     if not (is_squared_error(objective) and objective.masked_only):
-        return None
-    if is_watched(module) or is_watched(objective):
         return None
     encoder, decoder, path = module.encoder, module.decoder, module.path
     if not all(p.requires_grad for p in module.parameters()):
@@ -195,4 +187,4 @@ def hidden_step(net: Any) -> HiddenStep | None:
     given, known = (encoder, decoder, path), (first, second, step)
     if any((a is None) != (b is None) for a, b in zip(given, known, strict=True)):
         return None
-    return HiddenStep(net, first, second, step)
+    return HiddenStep(first, second, step)
