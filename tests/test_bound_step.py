@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
+from conftest import fit_by_step
 
 from sklearn_repr import VariationalAutoencoder
-from sklearn_repr.engine import fast
-from sklearn_repr.engine.bound import BoundStep
 
 
 def curves(monkeypatch, by_hand, **options):
@@ -13,18 +12,9 @@ def curves(monkeypatch, by_hand, **options):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(100, 3)) @ rng.normal(size=(3, 6))
     X += 0.1 * rng.normal(size=X.shape)
-    found = []
-
-    def bound_step(net):
-        step = original(net) if by_hand else None
-        found.append(type(step))
-        return step
-
-    original = fast.bound_step
-    with monkeypatch.context() as patch:
-        patch.setattr(fast, "bound_step", bound_step)
-        model = VariationalAutoencoder(2, max_iter=5, random_state=0, **options).fit(X)
-    return model.transform(X), model.loss_terms_, BoundStep in found
+    model = VariationalAutoencoder(2, max_iter=5, random_state=0, **options)
+    taken = fit_by_step(monkeypatch, "bound_step", by_hand, model, X)
+    return model.transform(X), model.loss_terms_, taken
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -64,17 +54,10 @@ def test_hand_and_automatic_gradients_train_to_the_same(options, dtype, monkeypa
     ],
     ids=str,
 )
-def test_other_bounds_are_left_to_automatic_differentiation(options):
+def test_other_bounds_are_left_to_automatic_differentiation(options, monkeypatch):
     X = np.random.default_rng(0).uniform(size=(60, 5))
-    found = []
-    original = fast.bound_step
-    fast.bound_step = lambda net: found.append(original(net))
-    try:
-        VariationalAutoencoder(2, max_iter=2, random_state=0, **options).fit(X)
-    finally:
-        fast.bound_step = original
-    assert found == [None] * len(found)
-    assert found
+    model = VariationalAutoencoder(2, max_iter=2, random_state=0, **options)
+    assert not fit_by_step(monkeypatch, "bound_step", True, model, X)
 
 
 def test_gradient_of_a_cut_off_variance_is_zero(monkeypatch):

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from conftest import fit_by_step
 
 from sklearn_repr import MaskedAutoencoder
-from sklearn_repr.engine import fast
-from sklearn_repr.engine.hidden import HiddenStep
 from sklearn_repr.modules import masked
 
 
@@ -17,19 +16,10 @@ def curves(monkeypatch, by_hand, missing=False, **options):
     X += 0.1 * rng.normal(size=X.shape)
     if missing:
         X[rng.uniform(size=X.shape) < 0.2] = np.nan
-    found = []
-
-    def hidden_step(net):
-        step = original(net) if by_hand else None
-        found.append(type(step))
-        return step
-
-    original = fast.hidden_step
     options = {"n_components": 3, "random_state": 0, "max_iter": 5, **options}
-    with monkeypatch.context() as patch:
-        patch.setattr(fast, "hidden_step", hidden_step)
-        model = MaskedAutoencoder(**options).fit(X)
-    return model.transform(X), model.loss_curve_, HiddenStep in found
+    model = MaskedAutoencoder(**options)
+    taken = fit_by_step(monkeypatch, "hidden_step", by_hand, model, X)
+    return model.transform(X), model.loss_curve_, taken
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
