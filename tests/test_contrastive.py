@@ -18,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from sklearn_repr import ContrastiveEmbedder
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.engine.fast import HandStep, fast_path
 from sklearn_repr.engine.net import RepresentationNet
 from sklearn_repr.engine.quality import EmbeddingQuality

@@ -26,7 +26,7 @@ from sklearn_repr import (
     DenoisingAutoencoder,
     NonFiniteLossError,
 )
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.engine.batches import BatchIterator, ShuffledSplit, batch_sizes
 from sklearn_repr.engine.callbacks import loss_fell
 from sklearn_repr.engine.net import RepresentationNet

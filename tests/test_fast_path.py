@@ -20,7 +20,7 @@ from sklearn_repr import (
     DenoisingAutoencoder,
     VariationalAutoencoder,
 )
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.engine import net as net_module
 from sklearn_repr.engine.fast import (
     OF_PROJECTIONS,

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from sklearn_repr import CollapseWarning, JointEmbeddingPredictor
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.corruptions import HiddenBeside, HiddenBlocks
 from sklearn_repr.inspection import knn_probe_score
 from sklearn_repr.modules.jepa import make_joint_embedding_network

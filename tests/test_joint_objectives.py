@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.inspection import alignment, infonce_bound, uniformity
 from sklearn_repr.objectives import (
     BYOL,

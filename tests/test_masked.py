@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_repr import MaskedAutoencoder
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.corruptions import HiddenCells
 from sklearn_repr.modules.factors import best_width, fit_factors, posterior_mean
 from sklearn_repr.modules.tokens import TokenEncoder

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sklearn_repr import objectives
-from sklearn_repr._outputs import Batch, Block, Outputs
+from sklearn_repr._contracts import Batch, Block, Outputs
 from sklearn_repr.objectives import LOSSES, NTXent, Reconstruction, nt_xent
 from sklearn_repr.objectives.losses import RESIDUAL_LOSSES
 from sklearn_repr.objectives.reconstruction import BINARY

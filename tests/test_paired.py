@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from sklearn_repr import PairedEmbedder
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.data import blocks
 from sklearn_repr.inspection import retrieval_accuracy
 from sklearn_repr.modules.canonical import canonical_maps

@@ -9,7 +9,7 @@ from conftest import PLAIN
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from sklearn_repr import ContrastiveEmbedder
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.corruptions import LabelPairs, NeighborPairs, TimePairs
 from sklearn_repr.corruptions.pairs import nearest
 from sklearn_repr.engine.batches import ShuffledSplit

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sklearn_repr import AutoencoderTransformer, DenoisingAutoencoder
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.estimators._parts import PENALTIES
 from sklearn_repr.modules import principal_subspace
 from sklearn_repr.modules.code import TopK

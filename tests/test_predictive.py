@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from sklearn_repr import ContrastivePredictiveCoder
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.modules.factory import ArchitectureOptions
 from sklearn_repr.modules.predictive import (
     CausalConvolution,

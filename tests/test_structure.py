@@ -13,10 +13,10 @@ import sklearn_repr
 
 PACKAGE = Path(sklearn_repr.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-BOTTOM = {"_outputs", "exceptions"}
+BOTTOM = {"_contracts", "exceptions"}
 MIDDLE = {"data", "corruptions", "modules", "objectives", "detection"}
 MAY_IMPORT = {
-    "_outputs": set(),
+    "_contracts": set(),
     "exceptions": set(),
     "utils": BOTTOM,
     **{room: BOTTOM | {"utils"} for room in MIDDLE},

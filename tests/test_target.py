@@ -12,7 +12,7 @@ import torch
 from skorch.callbacks import Callback
 from torch import nn
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.engine.ensemble import train_steps
 from sklearn_repr.engine.fast import fast_path
 from sklearn_repr.engine.net import RepresentationNet

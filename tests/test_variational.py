@@ -18,7 +18,7 @@ from sklearn_repr import (
     DenoisingAutoencoder,
     VariationalAutoencoder,
 )
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives import ELBO, TotalCorrelation
 from sklearn_repr.objectives.variational import (
     gaussian_kl,

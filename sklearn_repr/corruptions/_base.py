@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from sklearn_repr._outputs import Corrupted
+from sklearn_repr._contracts import Corrupted
 
 __all__ = [
     "Corruption",

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from sklearn_repr._outputs import Corrupted
+from sklearn_repr._contracts import Corrupted
 from sklearn_repr.corruptions._base import Corruption, Level, draw_between, draw_level
 
 __all__ = ["HiddenBeside", "HiddenBlocks", "HiddenCells"]

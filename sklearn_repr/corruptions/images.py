@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from sklearn_repr._outputs import Corrupted
+from sklearn_repr._contracts import Corrupted
 from sklearn_repr.corruptions._base import ImageView, draw_between
 
 __all__ = ["Crop", "HorizontalFlip", "Rotation", "Translation", "VerticalFlip"]

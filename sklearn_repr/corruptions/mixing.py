@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from sklearn_repr._outputs import Corrupted
+from sklearn_repr._contracts import Corrupted
 from sklearn_repr.corruptions._base import Corruption, Level, draw_level
 
 __all__ = ["Mixup"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 
 __all__ = ["LabelPairs", "NeighborPairs", "Pairs", "TimePairs"]
 
@@ -105,7 +105,7 @@ class LabelPairs(Pairs):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch
+    >>> from sklearn_repr._contracts import Batch
     >>> from sklearn_repr.corruptions import LabelPairs
     >>> labels, index = torch.tensor([0, 1, 0, -1]), torch.arange(4)
     >>> rows = Batch(10.0 * index.unsqueeze(1), labels=labels, index=index)
@@ -139,7 +139,7 @@ class TimePairs(Pairs):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch
+    >>> from sklearn_repr._contracts import Batch
     >>> from sklearn_repr.corruptions import TimePairs
     >>> index = torch.arange(2)
     >>> rows = Batch(10.0 * index.unsqueeze(1), index=index)
@@ -183,7 +183,7 @@ class NeighborPairs(Pairs):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch
+    >>> from sklearn_repr._contracts import Batch
     >>> from sklearn_repr.corruptions import NeighborPairs
     >>> index = torch.arange(4)
     >>> rows = Batch(torch.tensor([[0.0], [1.0], [9.0], [7.0]]), index=index)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from sklearn_repr._outputs import Corrupted
+from sklearn_repr._contracts import Corrupted
 from sklearn_repr.corruptions._base import ImageView, ShapedView, draw_between
 
 __all__ = ["Blur", "Brightness", "Contrast", "Cutout"]

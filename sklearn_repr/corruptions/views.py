@@ -8,7 +8,7 @@ from functools import reduce
 import torch
 from torch import Generator, Tensor
 
-from sklearn_repr._outputs import Corrupted
+from sklearn_repr._contracts import Corrupted
 from sklearn_repr.corruptions._base import Corruption
 
 __all__ = ["Composed", "Copies", "TwoViews"]

@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardScaler
 from torch import Tensor
 
-from sklearn_repr._outputs import Batch, Block
+from sklearn_repr._contracts import Batch, Block
 from sklearn_repr.data.ranks import RankBlend
 from sklearn_repr.utils.mapped import forget
 from sklearn_repr.utils.validation import column_label, parts_of

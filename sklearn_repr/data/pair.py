@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sklearn_repr._outputs import Batch, Block
+from sklearn_repr._contracts import Batch, Block
 from sklearn_repr.data.codec import NumericCodec
 from sklearn_repr.utils.mapped import forget
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.data.blocks import RowBlocks
 from sklearn_repr.utils.randomness import make_generator
 

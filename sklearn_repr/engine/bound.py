@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.engine.gradients import own_grad
 from sklearn_repr.modules.fused import FusedPerceptron, fuse
 from sklearn_repr.modules.variational import BOUND, GaussianEncoder, VariationalNetwork

@@ -12,7 +12,7 @@ import torch
 from skorch.callbacks import Callback
 from tqdm import tqdm
 
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.exceptions import NonFiniteLossError
 from sklearn_repr.utils.validation import column_label
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.engine.batches import batch_sizes
 
 __all__ = ["ChunkedStep", "forward_in_chunks"]

@@ -10,7 +10,7 @@ import torch
 from skorch.callbacks import EpochTimer
 from torch import Tensor, nn
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.engine.bound import BoundStep, bound_step
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.chunked import ChunkedStep

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.objectives import Composite, NTXent, Objective, Reconstruction
 
 __all__ = ["Losses", "is_squared_error", "losses_by_hand", "own_grad", "parts_of"]

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.engine.gradients import is_squared_error, own_grad
 from sklearn_repr.modules.factors import FLOOR, evidence
 from sklearn_repr.modules.fused import FusedPerceptron, fuse

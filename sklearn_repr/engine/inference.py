@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.engine.batches import BatchIterator
 from sklearn_repr.engine.inputs import Inputs, number_rows
 from sklearn_repr.engine.net import RepresentationNet

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.utils.randomness import local_torch_seed, make_generator
 
 __all__ = ["Inputs", "number_rows"]

@@ -12,7 +12,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer
 from torch import Tensor
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.engine.batches import BatchIterator
 from sklearn_repr.engine.callbacks import StopTraining
 from sklearn_repr.engine.chunked import ChunkedStep, forward_in_chunks

@@ -10,7 +10,7 @@ from skorch.callbacks import Callback
 from torch import Tensor
 from torch.nn import functional
 
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.exceptions import CollapseWarning
 from sklearn_repr.objectives.align_uniform import alignment, uniformity
 

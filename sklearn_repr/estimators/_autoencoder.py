@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer
 from sklearn_repr.estimators._parts import (

@@ -22,7 +22,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.corruptions import Corruption, Pairs
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.data.blocks import encode_table

@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.data import NumericCodec, Pair, PairCodec
 from sklearn_repr.engine import TrainingSettings
 from sklearn_repr.estimators._base import BaseRepresentation

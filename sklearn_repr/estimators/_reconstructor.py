@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.engine import infer
 from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.estimators._parts import refuse_outside_unit_interval

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.engine import RepresentationNet, TrainingSettings
 from sklearn_repr.estimators._reconstructor import BaseReconstructor

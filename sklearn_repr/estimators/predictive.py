@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sklearn_repr._outputs import Batch
+from sklearn_repr._contracts import Batch
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.engine import evaluate
 from sklearn_repr.estimators._base import BaseRepresentation

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sklearn_repr._outputs import Outputs
+from sklearn_repr._contracts import Outputs
 from sklearn_repr.modules.linear import SkipConnected
 from sklearn_repr.modules.tied import TiedLinear
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sklearn_repr._outputs import Outputs
+from sklearn_repr._contracts import Outputs
 from sklearn_repr.modules.mixing import LatentMixup
 from sklearn_repr.modules.readout import LayerReadout, hidden_layers
 from sklearn_repr.modules.target import EMATarget

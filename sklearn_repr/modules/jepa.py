@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sklearn_repr._outputs import Outputs
+from sklearn_repr._contracts import Outputs
 from sklearn_repr.modules.readout import LayerReadout
 from sklearn_repr.modules.target import EMATarget
 from sklearn_repr.modules.tokens import TokenEncoder

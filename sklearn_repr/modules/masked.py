@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_repr._outputs import Outputs
+from sklearn_repr._contracts import Outputs
 from sklearn_repr.modules.factors import FLOOR, FactorModel, posterior_mean
 from sklearn_repr.modules.factory import ArchitectureOptions
 from sklearn_repr.modules.mlp import ACTIVATIONS

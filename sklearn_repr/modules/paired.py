@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_repr._outputs import Outputs
+from sklearn_repr._contracts import Outputs
 from sklearn_repr.modules.canonical import CanonicalMaps
 from sklearn_repr.modules.factory import ArchitectureOptions, make_contrastive_network
 from sklearn_repr.modules.linear import SkipConnected

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_repr._outputs import Outputs
+from sklearn_repr._contracts import Outputs
 from sklearn_repr.modules.factory import ArchitectureOptions
 from sklearn_repr.modules.mlp import ACTIVATIONS
 

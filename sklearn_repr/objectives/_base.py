@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._checks import check_constant
 
 __all__ = ["Objective"]

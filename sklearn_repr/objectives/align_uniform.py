@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
 from sklearn_repr.objectives._checks import check_constant
 from sklearn_repr.objectives._views import two_views
@@ -102,7 +102,7 @@ class AlignUniform(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import AlignUniform
     >>> views = Outputs(torch.ones(4, 3), projection=torch.eye(2, 3).repeat(2, 1))
     >>> AlignUniform().terms(views, Batch(torch.zeros(2, 5)))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
 from sklearn_repr.objectives._views import two_views
 
@@ -72,7 +72,7 @@ class BarlowTwins(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import BarlowTwins
     >>> views = Outputs(torch.ones(4, 3), projection=torch.ones(4, 3))
     >>> BarlowTwins().terms(views, Batch(torch.zeros(2, 5)))

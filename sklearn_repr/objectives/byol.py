@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
 from sklearn_repr.objectives._views import two_views
 
@@ -29,7 +29,7 @@ class BYOL(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import BYOL
     >>> ones = torch.ones(4, 3)
     >>> BYOL().terms(Outputs(ones, prediction=ones, target=-ones), Batch(ones[:2]))

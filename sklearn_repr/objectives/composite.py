@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
 
 __all__ = ["Composite"]
@@ -25,7 +25,7 @@ class Composite(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import ActivityL1, Composite, Reconstruction
     >>> x = torch.ones(1, 2)
     >>> both = Composite([Reconstruction(), ActivityL1()], {"activity_l1": 0.1})

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
 from sklearn_repr.objectives._checks import check_constant
 
@@ -104,7 +104,7 @@ class Contraction(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import Contraction
     >>> x = torch.ones(1, 3)
     >>> outputs = Outputs(2 * x, inputs=x, encode=lambda x: 2 * x)

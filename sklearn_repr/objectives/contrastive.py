@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
 from sklearn_repr.objectives._checks import check_constant
 from sklearn_repr.objectives._views import two_views
@@ -79,7 +79,7 @@ class NTXent(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import NTXent
     >>> views = Outputs(torch.ones(4, 3), projection=torch.ones(4, 3))
     >>> NTXent().terms(views, Batch(torch.zeros(2, 5)))

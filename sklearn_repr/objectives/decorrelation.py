@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
 
 __all__ = ["Decorrelation", "OrthogonalDecoder"]
@@ -26,7 +26,7 @@ class Decorrelation(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import Decorrelation
     >>> same = Outputs(torch.tensor([[1.0, 1.0], [-1.0, -1.0]]))
     >>> penalty = Decorrelation().terms(same, Batch(torch.zeros(2, 1)))
@@ -53,7 +53,7 @@ class OrthogonalDecoder(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import OrthogonalDecoder
     >>> outputs = Outputs(torch.zeros(1, 2), directions=lambda: [torch.eye(2)])
     >>> float(OrthogonalDecoder().terms(outputs, Batch(torch.zeros(1, 2)))["orthogonal"])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
 from sklearn_repr.objectives.vicreg import variance_hinge
 
@@ -92,7 +92,7 @@ class JointEmbedding(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import JointEmbedding
     >>> tokens = torch.zeros(2, 3, 4)
     >>> outputs = Outputs(torch.zeros(2, 4), prediction=tokens, target=tokens + 1)

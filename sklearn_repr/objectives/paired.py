@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
 
 __all__ = ["SymmetricInfoNCE", "symmetric_info_nce"]
@@ -73,7 +73,7 @@ class SymmetricInfoNCE(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import SymmetricInfoNCE
     >>> sides = Outputs(
     ...     torch.ones(2, 3), projection=torch.ones(4, 3), log_scale=torch.tensor(0.0)

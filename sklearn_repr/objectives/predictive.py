@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
 from sklearn_repr.objectives._checks import check_constant
 
@@ -92,7 +92,7 @@ class PredictiveInfoNCE(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import PredictiveInfoNCE
     >>> frames = torch.ones(2, 3, 4)
     >>> outputs = Outputs(frames[:, 0], prediction=torch.ones(2, 3, 2, 4), frames=frames)

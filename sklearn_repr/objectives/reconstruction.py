@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sklearn_repr._outputs import Batch, Block, Outputs
+from sklearn_repr._contracts import Batch, Block, Outputs
 from sklearn_repr.objectives._base import Objective
 from sklearn_repr.objectives._checks import check_constant
 from sklearn_repr.objectives.losses import RESIDUAL_LOSSES, auto_scale
@@ -59,7 +59,7 @@ class Reconstruction(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import Reconstruction
     >>> outputs = Outputs(torch.zeros(1, 1), reconstruction=torch.tensor([[1.0, 3.0]]))
     >>> Reconstruction("absolute_error").terms(outputs, Batch(torch.zeros(1, 2)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
 from sklearn_repr.objectives._checks import check_constant
 
@@ -18,7 +18,7 @@ class ActivityL1(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import ActivityL1
     >>> outputs = Outputs(torch.tensor([[1.0, -2.0]]))
     >>> ActivityL1().terms(outputs, Batch(torch.zeros(1, 1)))
@@ -52,7 +52,7 @@ class KLSparsity(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import KLSparsity
     >>> half = Outputs(torch.full((4, 2), 0.5))
     >>> KLSparsity(0.5).terms(half, Batch(torch.zeros(4, 1)))
@@ -78,7 +78,7 @@ class WeightL1(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import WeightL1
     >>> weights = {"encoder.weight": torch.tensor([[1.0, -2.0]])}
     >>> outputs = Outputs(torch.zeros(1, 1), weights=lambda: weights)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
 from sklearn_repr.objectives._checks import check_constant
 from sklearn_repr.objectives._views import two_views
@@ -86,7 +86,7 @@ class Triplet(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import Triplet
     >>> views = Outputs(torch.ones(4, 3), projection=torch.ones(4, 3))
     >>> Triplet().terms(views, Batch(torch.zeros(2, 5)))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 from torch.nn import functional
 
-from sklearn_repr._outputs import Batch, Outputs
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._base import Objective
 from sklearn_repr.objectives._views import two_views
 
@@ -115,7 +115,7 @@ class VICReg(Objective):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr._outputs import Batch, Outputs
+    >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import VICReg
     >>> views = Outputs(torch.ones(4, 3), projection=torch.ones(4, 3))
     >>> VICReg().terms(views, Batch(torch.zeros(2, 5)))["variance"]
