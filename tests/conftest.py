@@ -8,7 +8,6 @@ from sklearn.base import clone
 from sklearn.utils import get_tags
 
 from sklearn_repr import PairedEmbedder
-from sklearn_repr.engine import fast as fast_engine
 from sklearn_repr.utils.discovery import all_estimators
 
 # enough epochs to learn something, few enough to stay fast
@@ -103,24 +102,3 @@ def linear_data():
     rows = rng.normal(size=(600, 3)) @ rng.normal(size=(3, 12))
     rows += 0.05 * rng.normal(size=rows.shape)
     return rows[:400], rows[400:]
-
-
-def fit_by_step(monkeypatch, name, by_hand, model, X):
-    """Fit with or without the step by hand that `name` of the engine offers.
-
-    Returns
-    -------
-    taken : bool
-        Whether any step was by hand.
-    """
-    original, found = getattr(fast_engine, name), []
-
-    def offered(net):
-        found.append(original(net) if by_hand else None)
-        return found[-1]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(fast_engine, name, offered)
-        model.fit(X)
-    assert found
-    return any(step is not None for step in found)

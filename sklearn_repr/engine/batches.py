@@ -1,17 +1,20 @@
-"""Batches cut from one contiguous tensor, and the split that is held out."""
+"""Batches of rows, what the module sees of each, and the rows that are held out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
+from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Batch
 from sklearn_repr.data.blocks import RowBlocks
-from sklearn_repr.utils.randomness import make_generator
+from sklearn_repr.utils.randomness import local_torch_seed, make_generator
 
-__all__ = ["AllRows", "BatchIterator", "ShuffledSplit", "batch_sizes"]
+__all__ = ["BatchIterator", "Inputs", "Split", "batch_sizes", "hold_out", "number_rows"]
 
 
 def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
@@ -33,7 +36,7 @@ def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
 
 
 class BatchIterator:
-    """Iterate over batches; skorch's ``iterator_train`` and ``iterator_valid``.
+    """Iterate over batches.
 
     Shuffling gathers rows once an epoch; every batch is then a view.
 
@@ -66,42 +69,139 @@ class BatchIterator:
             yield from pool.split(batch_sizes(len(pool), self.batch_size))
 
 
-class AllRows:
-    """Judge by all rows, and train on them too; skorch's ``train_split``."""
+class Split(NamedTuple):
+    """The rows of a training.
 
-    def __call__(self, rows: Any) -> tuple[Any, Any]:
-        """Return all rows twice."""
-        return rows, rows
+    Attributes
+    ----------
+    rows : Batch or RowBlocks
+        All of them, in which pairs are looked up.
+    train : Batch or RowBlocks
+        Those to train on.
+    held_out : Batch, RowBlocks or None
+        Those that early stopping looks at.
+    """
+
+    rows: Any
+    train: Any
+    held_out: Any
+
+    def to(self, device: torch.device) -> Split:
+        """Return the same rows on `device`."""
+        # the same object may stand in several places
+        moved = {id(part): part and part.to(device) for part in self}
+        return Split(*(moved[id(part)] for part in self))
 
 
-class ShuffledSplit:
-    """Hold out a random share of the rows; skorch's ``train_split``.
-
-    Of RowBlocks it is a share of the blocks, each of consecutive rows.
+def hold_out(rows: Any, fraction: float, seed: int, min_rows: int = 1) -> tuple[Any, Any]:
+    """Return rows to train on, and a random share of the rows that is held out.
 
     Parameters
     ----------
+    rows : Batch or RowBlocks
+        All rows. Of RowBlocks, blocks of consecutive rows are held out.
     fraction : float
         Share of rows to hold out, rounded down.
     seed : int
         Seed of the shuffle.
     min_rows : int, default=1
         With fewer rows than this to hold out, or left to train on, none are held out.
+
+    Returns
+    -------
+    train : Batch or RowBlocks
+        Rows to train on.
+    held_out : Batch, RowBlocks or None
+        The others.
+    """
+    n_held_out = int(fraction * len(rows))
+    if min(n_held_out, len(rows) - n_held_out) < min_rows:
+        return rows, None
+    generator = make_generator(seed)
+    if isinstance(rows, RowBlocks):
+        return rows.hold_out(fraction, generator)
+    order = torch.randperm(len(rows), generator=generator)
+    order = order.to(rows.values.device)
+    return rows.take(order[n_held_out:]), rows.take(order[:n_held_out])
+
+
+def number_rows(rows: Any) -> Batch:
+    """Return all rows, each with its number in the table, by which pairs find it."""
+    whole: Batch = rows.whole()
+    return replace(whole, index=torch.arange(len(whole), device=whole.values.device))
+
+
+class Inputs(NamedTuple):
+    """What happens to a batch before the module sees it: pairs and corruption, fitted.
+
+    Attributes
+    ----------
+    corruption : Corruption or None
+        Turns clean rows into what the module sees.
+    pairs : Pairs or None
+        Draws a positive for every row, which is then corrupted like the row itself.
     """
 
-    def __init__(self, fraction: float, seed: int, min_rows: int = 1):
-        self.fraction = fraction
-        self.seed = seed
-        self.min_rows = min_rows
+    corruption: Any = None
+    pairs: Any = None
 
-    def __call__(self, rows: Any) -> tuple[Any, Any]:
-        """Return rows to train on and rows to validate on, or None."""
-        n_valid = int(self.fraction * len(rows))
-        if min(n_valid, len(rows) - n_valid) < self.min_rows:
-            return rows, None
-        generator = make_generator(self.seed)
-        if isinstance(rows, RowBlocks):
-            return rows.hold_out(self.fraction, generator)
-        order = torch.randperm(len(rows), generator=generator)
-        order = order.to(rows.values.device)
-        return rows.take(order[n_valid:]), rows.take(order[:n_valid])
+    @classmethod
+    def fitted(cls, corruption: Any, pairs: Any, split: Split) -> Inputs:
+        """Let both learn from the training rows."""
+        if pairs is not None:
+            pairs.fit(split.rows, split.train)
+        if corruption is not None:
+            corruption.fit(split.train.sample().values)
+        return cls(corruption, pairs)
+
+    def of(self, batch: Batch, generator: Generator) -> tuple[Tensor, Batch]:
+        """Return what the module sees of a batch, and the batch with what was done.
+
+        Parameters
+        ----------
+        batch : Batch
+            Clean rows.
+        generator : Generator
+            Source of randomness.
+
+        Returns
+        -------
+        values : Tensor of shape (m * n, d)
+            Copies of the n rows, one after the other; with pairs, rows and then partners.
+        batch : Batch
+            The same rows; `mask` and `partners` say what was masked and drawn.
+        """
+        values, mask, partners = batch.values, batch.mask, batch.partners
+        if self.pairs is not None:
+            partners = self.pairs.draw(batch, generator)
+            values = torch.cat([values, partners])
+        if self.corruption is not None:
+            values, mask = self.corruption(values, generator)
+        # by position: `replace` takes as long as a small product of matrices
+        rest = batch.labels, batch.index, partners
+        return values, Batch(batch.values, batch.observed, mask, *rest)
+
+    def fixed(
+        self, seed: int, device: torch.device | str, *, seeded: bool = False
+    ) -> tuple[Generator, AbstractContextManager[None]]:
+        """Return what makes the draws always the same: a generator, and a context.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of both.
+        device : torch.device or str
+            Where the values are.
+        seeded : bool, default=False
+            Something else draws from torch's global generator too.
+
+        Returns
+        -------
+        generator : Generator
+            To draw from.
+        context : context manager
+            In which torch's global generator is seeded, where anything draws from it.
+        """
+        draws = self.corruption is not None and self.corruption.uses_global_generator
+        context = local_torch_seed(seed) if draws or seeded else nullcontext()
+        return make_generator(seed, device), context

@@ -13,6 +13,7 @@ from skorch.callbacks import Callback
 from tqdm import tqdm
 
 from sklearn_repr._contracts import Batch
+from sklearn_repr.engine.schedule import DIVISOR
 from sklearn_repr.exceptions import NonFiniteLossError
 from sklearn_repr.utils.validation import column_label
 
@@ -73,12 +74,26 @@ class Patience(Callback):  # type: ignore[misc]
     good_start : bool, default=False
         The start is a solution of its own, such as PCA: to find nothing better is then
         no failure, unless the weights hardly moved or the loss exploded.
+    falls : int, default=0
+        So many times, the learning rate is divided by 5 instead of ending training.
+
+    Attributes
+    ----------
+    best_epoch_ : int
+        The epoch with the lowest monitored loss; 0 is the start.
+    best_loss_ : float
+        That loss.
+    finding_ : str or None
+        What the losses say if training found nothing, with the numbers that say so.
     """
 
-    def __init__(self, n_iter_no_change: int, tol: float, good_start: bool = False):
+    def __init__(
+        self, n_iter_no_change: int, tol: float, good_start: bool = False, falls: int = 0
+    ):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.good_start = good_start
+        self.falls = falls
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget earlier training."""
@@ -86,7 +101,8 @@ class Patience(Callback):  # type: ignore[misc]
         self.reference_ = math.inf
         self.waited_ = 0
         self.best_epoch_ = 0
-        self.stuck_ = False
+        self.fallen_ = 0
+        self.finding_: str | None = None
         self.weights_: dict[str, torch.Tensor] | None = None
 
     def on_epoch_begin(
@@ -105,24 +121,25 @@ class Patience(Callback):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         """Compare this epoch with the best so far."""
-        held_out = dataset_valid is not None and net.criterion_.judges
+        judges, settled = net.criterion_.judges, net.criterion_.settled
+        held_out = dataset_valid is not None and judges
         epoch = len(net.history)
         loss = net.history[-1]["valid_loss" if held_out else "train_loss"]
-        if held_out or net.criterion_.settled:
+        if held_out or settled:
             self._consider(net, loss, epoch=epoch, keep=held_out)
-        if not (net.criterion_.settled and net.criterion_.judges):
+        if not (settled and judges):
             self.waited_ = 0
+        if self.waited_ >= self.n_iter_no_change and self.fallen_ < self.falls:
+            self.waited_, self.fallen_ = 0, self.fallen_ + 1
+            for group in net.optimizer_.param_groups:
+                group["lr"] /= DIVISOR
         # by a flag, so that the callbacks that come after hear of this epoch too
         net.stop_ = self.waited_ >= self.n_iter_no_change
         if net.stop_ or epoch == net.max_epochs:
-            if held_out:
-                self.stuck_ = self.best_epoch_ == 0 and self._is_stuck(net, dataset_train)
-            else:
-                curve = net.history[:, "train_loss"]
-                self.compared_ = curve[0], curve[-1]
-                # a loss that is no judge may stay where it was while something is learned
-                judges = net.criterion_.judges
-                self.stuck_ = bool(judges and epoch > 1 and not loss_fell(curve))
+            if held_out and self.best_epoch_ == 0:
+                self.finding_ = self._why_the_start_is_best(net, dataset_train)
+            elif not held_out and judges and epoch > 1:
+                self.finding_ = _why_it_did_not_fall(net.history[:, "train_loss"])
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Put the best weights back."""
@@ -131,17 +148,19 @@ class Patience(Callback):  # type: ignore[misc]
             net.criterion_.load_state_dict(self.learned_)
             self.weights_ = None
 
-    def _is_stuck(self, net: Any, rows: Batch | None) -> bool:
+    def _why_the_start_is_best(self, net: Any, rows: Batch | None) -> str | None:
         """Tell no progress at all from overfitting: by the training loss, noise fixed."""
         batches = net.get_iterator(rows)
         final = net.evaluate(batches, net.inputs_)["loss"]
         net.module_.load_state_dict(self.weights_)
         start = net.evaluate(batches, net.inputs_)["loss"]
-        self.compared_ = start, final
+        numbers = f"on the training rows it was {start:.6g} before and {final:.6g} after"
         if self.good_start:
-            still = abs(final - start) <= 1e-6 * abs(start)
-            return bool(still or final - start > abs(start))
-        return bool(final >= start - 1e-6 * abs(start))
+            if abs(final - start) <= 1e-6 * abs(start):
+                return f"the loss did not move from the start: {numbers}"
+            return f"the loss rose: {numbers}" if final - start > abs(start) else None
+        fell = final < start - 1e-6 * abs(start)
+        return None if fell else f"the loss never fell: {numbers}"
 
     def _consider(self, net: Any, loss: float, *, epoch: int, keep: bool) -> None:
         if loss < self.best_loss_:
@@ -155,6 +174,16 @@ class Patience(Callback):  # type: ignore[misc]
             self.waited_ = 0
         else:
             self.waited_ += 1
+
+
+def _why_it_did_not_fall(curve: Sequence[float]) -> str | None:
+    if loss_fell(curve):
+        return None
+    steps = float(np.median(np.abs(np.diff(curve))))
+    return (
+        f"the loss fell by no more than it fluctuates: it went from {curve[0]:.6g} to"
+        f" {curve[-1]:.6g} and moves by {steps:.2g} an epoch"
+    )
 
 
 def _copied(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -17,8 +17,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from sklearn_repr._contracts import Batch
-from sklearn_repr.engine.batches import BatchIterator
-from sklearn_repr.engine.inputs import Inputs, number_rows
+from sklearn_repr.engine.batches import BatchIterator, Inputs, Split, number_rows
 from sklearn_repr.engine.net import RepresentationNet
 from sklearn_repr.modules.frozen import (
     ALIGNMENT,
@@ -222,5 +221,6 @@ def evaluate(
     if pairs is not None:
         rows = number_rows(rows)
     with single_thread():
-        inputs = Inputs.fitted(*copy.deepcopy((corruption, pairs)), rows, rows)
+        corruption, pairs = copy.deepcopy((corruption, pairs))
+        inputs = Inputs.fitted(corruption, pairs, Split(rows, rows, None))
         return net.evaluate(BatchIterator(rows, batch_size), inputs)["loss"]

@@ -13,13 +13,11 @@ from skorch.callbacks import Callback, EpochTimer
 from torch import Tensor
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.engine.batches import BatchIterator
+from sklearn_repr.engine.batches import BatchIterator, Inputs, Split
 from sklearn_repr.engine.callbacks import StopTraining
-from sklearn_repr.engine.chunked import ChunkedStep, forward_in_chunks
-from sklearn_repr.engine.ensemble import one_cycle
-from sklearn_repr.engine.fast import EVALUATION, FastPath, fast_path, is_undisturbed
-from sklearn_repr.engine.inputs import Inputs, number_rows
 from sklearn_repr.engine.means import Means
+from sklearn_repr.engine.schedule import SCHEDULES, rate_factor
+from sklearn_repr.engine.step import Stepping, forward_in_chunks, stepping
 from sklearn_repr.utils.randomness import Seeds, make_generator
 
 __all__ = ["RepresentationNet"]
@@ -50,21 +48,33 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         Seeds of shuffling and corruption.
     alpha : float, default=0.0
         Weight decay of weight matrices; biases and norms have none.
-    learning_rate : {"constant", "one_cycle"}, default="constant"
-        How the learning rate moves; "one_cycle" sets it before every step.
+    learning_rate : {"constant", "one_cycle", "cosine", "plateau"}, default="constant"
+        How the learning rate moves; see :mod:`sklearn_repr.engine.schedule`.
+    gradient_clip : float or None, default=None
+        Largest norm of the gradient of all weights together.
     chunk_size : int or None, default=None
         Rows that the module sees at a time; see :class:`ChunkedStep`.
     mixed : bool, default=False
         Compute in bfloat16 what loses little by it; weights stay as they are.
     **kwargs : dict
         skorch's parameters.
+
+    Attributes
+    ----------
+    way_ : str
+        How gradients were computed at last: "recorded", "chunked" or "plain", and why.
     """
 
-    # the short cuts in force, see fast_path
-    fast_: FastPath | None = None
+    # how steps are taken, while they are
+    stepping_: Stepping | None = None
+    way_ = "plain: too few steps to repay a recording"
+    # the weights of the terms as numbers, and as tensors
+    known_weights_: tuple[dict[str, float], dict[str, Tensor]] = ({}, {})
     # what happens to a batch; whether the module may draw from the global generator
     inputs_ = CLEAN
     replays_draws = False
+    # whether a callback hears of batches
+    listening_ = False
 
     def __init__(
         self,
@@ -74,6 +84,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         seeds: Seeds,
         alpha: float = 0.0,
         learning_rate: str = "constant",
+        gradient_clip: float | None = None,
         chunk_size: int | None = None,
         mixed: bool = False,
         **kwargs: Any,
@@ -81,6 +92,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         super().__init__(module, criterion, **kwargs)
         self.alpha = alpha
         self.learning_rate = learning_rate
+        self.gradient_clip = gradient_clip
         self.chunk_size = chunk_size
         self.mixed = mixed
         self.seeds = seeds
@@ -104,11 +116,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         )
         return self
 
-    def get_dataset(self, X: Batch, y: Any = None) -> Batch:
-        """Return the rows, which need no wrapping."""
-        return X
-
-    def get_iterator(self, dataset: Batch, training: bool = False) -> BatchIterator:
+    def get_iterator(self, dataset: Any, training: bool = False) -> BatchIterator:
         """Return batches of `dataset`, shuffled in training."""
         generator = make_generator(self.seeds["batches"]) if training else None
         return BatchIterator(dataset, self.batch_size, generator)
@@ -122,19 +130,19 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
 
     def _set_training(self, training: bool = True) -> None:
         """Switch between training and evaluation; skorch's way takes 0.2 ms."""
-        if self.fast_ is None or self.fast_.parts is None:
+        if self.stepping_ is None or self.stepping_.parts is None:
             super()._set_training(training)
             return
-        for part in self.fast_.parts:
+        for part in self.stepping_.parts:
             vars(part)["training"] = training
 
-    def partial_fit(self, X: Batch, y: Any = None, **fit_params: Any) -> Any:
+    def partial_fit(self, X: Split, y: Any = None, **fit_params: Any) -> Any:
         """Train until the epochs are over or a callback stops.
 
         Parameters
         ----------
-        X : Batch
-            Encoded rows.
+        X : Split
+            Encoded rows, those to train on and those held out.
         y : None
             Ignored.
         **fit_params : dict
@@ -145,32 +153,33 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         self : RepresentationNet
             The trained net.
         """
+        self.listening_ = any(_hears_batches(cb) for _, cb in self.callbacks_)
+        # where others hear of epochs too, they find an ordinary optimiser between them
+        alone = all(_is_own(callback) for _, callback in self.callbacks_)
         with suppress(StopTraining):
-            self.notify("on_train_begin", X=X, y=y)
-            with fast_path(self) if is_undisturbed(self) else nullcontext():
+            self.notify("on_train_begin", X=X.train, y=y)
+            with stepping(self) if alone else nullcontext():
                 self.fit_loop(X, **fit_params)
         if self.history and "train_loss" not in self.history[-1]:
             del self.history[-1]  # an epoch that a callback cut short
         try:
             with suppress(StopTraining):
-                self.notify("on_train_end", X=X, y=y)
+                self.notify("on_train_end", X=X.train, y=y)
         finally:
             self.inputs_ = CLEAN  # the last ones may hold training rows
         return self
 
     def fit_loop(
         self,
-        X: Batch,
+        X: Split,
         y: Any = None,
         epochs: int | None = None,
         corruption: Any = None,
         pairs: Any = None,
     ) -> RepresentationNet:
         """Run the epochs; see :meth:`partial_fit`."""
-        if pairs is not None:
-            X = number_rows(X)
-        train, valid = self.get_split_datasets(X)
-        self.inputs_ = inputs = Inputs.fitted(corruption, pairs, X, train)
+        _, train, valid = X
+        self.inputs_ = Inputs.fitted(corruption, pairs, X)
         batches = self.get_iterator(train, training=True)
         held_out = None if valid is None else self.get_iterator(valid)
         noise = make_generator(self.seeds["corruption"], train.values.device)
@@ -181,20 +190,19 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             key: min((row[key] for row in self.history if key in row), default=math.inf)
             for key in ("train_loss", "valid_loss")
         }
-        self.listening_ = any(_hears_batches(cb) for _, cb in self.callbacks_)
         if self.criterion_.needs_fit:
             self._fit_objective(train.some(ROWS_TO_FIT_ON))
         self.criterion_.start_epoch(0, len(train))
         if held_out is not None:
-            self.initial_loss_ = self.evaluate(held_out, inputs)["loss"]
+            self.initial_loss_ = self.evaluate(held_out, self.inputs_)["loss"]
         datasets = {"dataset_train": train, "dataset_valid": valid}
         for _ in range(n_epochs):
             self.notify("on_epoch_begin", **datasets)
             self.criterion_.start_epoch(len(self.history), len(train))
             self._set_training(True)
-            self._record("train", self._run(batches, inputs, noise, training=True))
+            self._record("train", self._train_epoch(batches, noise))
             if held_out is not None:
-                self._record("valid", self.evaluate(held_out, inputs))
+                self._record("valid", self.evaluate(held_out, self.inputs_))
             if not self.listening_:  # what skorch's Checkpoint expects to find
                 self.history.new_batch()
                 self.history.record_batch("train_loss", self.history[-1]["train_loss"])
@@ -202,6 +210,31 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             if self.stop_:
                 break
         return self
+
+    def _train_epoch(
+        self, batches: Iterable[Batch], noise: torch.Generator
+    ) -> dict[str, float]:
+        """Take a step for every batch, and return the mean losses."""
+        means, inputs = Means(), self.inputs_
+        # such as the targets that follow the weights
+        after_step = getattr(self.module_, "after_step", None)
+        with torch.enable_grad(), stepping(self) as way:
+            for clean in batches:
+                if self.listening_:
+                    self.notify("on_batch_begin", batch=clean, training=True)
+                seen, batch = inputs.of(clean, noise)
+                losses = way.gradients(seen, batch)
+                if self.listening_:
+                    self._tell_gradients(batch)
+                self._limit_gradients()
+                self._set_learning_rate()
+                way.update()
+                if after_step is not None:
+                    after_step()
+                means.add(losses, len(batch))
+                if self.listening_:
+                    self._tell_batch(batch, losses["loss"], way.gradients.outputs)
+        return means.read()
 
     def evaluate(
         self, batches: Iterable[Batch], inputs: Inputs = CLEAN
@@ -221,18 +254,28 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             "loss" and every term by its name.
         """
         self._set_training(False)
+        means, objective = Means(), self.criterion_
         noise, seeded = inputs.fixed(
             self.seeds["validation"],
             self.device,
-            seeded=self.criterion_.uses_global_generator,
+            seeded=objective.uses_global_generator,
         )
-        with seeded:
-            return self._run(batches, inputs, noise, training=False)
+        with torch.set_grad_enabled(objective.needs_input_gradient), seeded:
+            for clean in batches:
+                seen, batch = inputs.of(clean, noise)
+                _, loss, terms = self.losses(seen, batch, training=False)
+                means.add({"loss": loss.detach(), **_detached(terms)}, len(batch))
+        return means.read()
 
-    def _fit_objective(self, rows: Batch) -> None:
-        noise = make_generator(self.seeds["validation"], self.device)
-        with torch.no_grad():
-            self.criterion_.fit(self.module_(self.inputs_.of(rows, noise)), rows)
+    def losses(
+        self, seen: Tensor, batch: Batch, *, training: bool = True
+    ) -> tuple[Outputs, Tensor, dict[str, Tensor]]:
+        """Return what the module says of a batch, the loss and its averaged terms."""
+        if self.criterion_.needs_input_gradient:
+            seen = seen.detach().requires_grad_()
+        with self.precision(training):
+            outputs = forward_in_chunks(self, seen)
+            return outputs, *self.reduce_terms(self.criterion_(outputs, batch))
 
     def precision(self, training: bool) -> AbstractContextManager[Any]:
         """Return the context of a forward pass; weights are cast anew in each."""
@@ -244,7 +287,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
 
     def reduce_terms(self, terms: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, which is the weighted sum of terms, and the averaged terms."""
-        weights = self.criterion_.weights
+        weights = self.term_weights()
         reduced = {k: v.mean() if v.ndim else v for k, v in terms.items()}
         weighted = (v * weights[k] if k in weights else v for k, v in reduced.items())
         loss = next(weighted)
@@ -252,55 +295,34 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             loss = loss + term
         return loss, reduced
 
-    def _run(
-        self,
-        batches: Iterable[Batch],
-        inputs: Inputs,
-        noise: torch.Generator,
-        *,
-        training: bool,
-    ) -> dict[str, float]:
-        listening = training and self.listening_
-        means = Means()
-        path = fast_path(self, plain_gradients=listening)
-        # such as the targets that follow the weights
-        after_step = getattr(self.module_, "after_step", None)
-        with torch.set_grad_enabled(training), path if training else EVALUATION as fast:
-            for batch in batches:
-                if listening:
-                    self.notify("on_batch_begin", batch=batch, training=True)
-                seen = inputs.of(batch, noise)
-                with self.precision(training):
-                    if fast.gradients is not None:
-                        losses = fast.gradients(seen, batch)
-                    else:
-                        outputs = forward_in_chunks(self, seen)
-                        loss, terms = self.reduce_terms(self.criterion_(outputs, batch))
-                        losses = {"loss": loss.detach()}
-                        losses.update((k, term.detach()) for k, term in terms.items())
-                if training and fast.gradients is None:
-                    fast.zero_grad()
-                    torch.autograd.backward(loss)
-                if listening:
-                    self._tell_gradients(batch)
-                if training:
-                    self._set_learning_rate()
-                    fast.step()
-                    if after_step is not None:
-                        after_step()
-                means.add(losses, len(batch))
-                if listening:
-                    if isinstance(fast.gradients, ChunkedStep):
-                        outputs = fast.gradients.outputs
-                    self._tell_batch(batch, losses["loss"], outputs)
-        return means.read()
+    def term_weights(self) -> dict[str, Tensor]:
+        """Return the weights of the terms as tensors, which a recorded step can read."""
+        weights = self.criterion_.weights
+        if weights != self.known_weights_[0]:
+            like = next(self.module_.parameters(), torch.empty(0))
+            tensors = {k: like.new_tensor(w).detach() for k, w in weights.items()}
+            self.known_weights_ = dict(weights), tensors
+        return self.known_weights_[1]
+
+    def _fit_objective(self, rows: Batch) -> None:
+        noise = make_generator(self.seeds["validation"], self.device)
+        with torch.no_grad():
+            seen, rows = self.inputs_.of(rows, noise)
+            self.criterion_.fit(self.module_(seen), rows)
+
+    def _limit_gradients(self) -> None:
+        if self.gradient_clip is not None:
+            groups = self.optimizer_.param_groups
+            parameters = [p for group in groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip)
 
     def _set_learning_rate(self) -> None:
         done, planned = self.steps_
         self.steps_ = done + 1, planned
-        if self.learning_rate == "one_cycle":
+        if self.learning_rate in SCHEDULES:
+            rate = self.lr * rate_factor(self.learning_rate, done, planned)
             for group in self.optimizer_.param_groups:
-                group["lr"] = self.lr * one_cycle(done, planned)
+                group["lr"] = rate
 
     def _record(self, prefix: str, losses: dict[str, float]) -> None:
         for name, value in losses.items():
@@ -323,8 +345,18 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         self.notify("on_batch_end", batch=batch, training=True, loss=loss, y_pred=outputs)
 
 
+def _is_own(callback: Callback) -> bool:
+    """Tell callbacks that leave parameters and optimiser where they are."""
+    kind = type(callback)
+    return kind is EpochTimer or kind.__module__.startswith("sklearn_repr.")
+
+
 def _hears_batches(callback: Callback) -> bool:
     return any(
         getattr(type(callback), event, None) is not getattr(Callback, event)
         for event in BATCH_EVENTS
     )
+
+
+def _detached(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: term.detach() for name, term in terms.items()}

@@ -158,7 +158,7 @@ class EmbeddingQuality(Callback):  # type: ignore[misc]
         net._set_training(False)
         with torch.no_grad(), seeded:
             some = rows.some(ALIGNED)
-            views = net.inputs_.of(some, noise)
+            views, _ = net.inputs_.of(some, noise)
             outputs = net.module_(torch.cat([rows.values, views]))
             clean, seen = outputs.embedding.tensor_split([len(rows)])
             first, second, *_ = seen.split(len(some))

@@ -27,7 +27,7 @@ from sklearn_repr.corruptions import Corruption, Pairs
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer, train
-from sklearn_repr.engine.training import OPTIMIZERS
+from sklearn_repr.engine.train import OPTIMIZERS
 from sklearn_repr.modules import ACTIVATIONS
 from sklearn_repr.modules.factory import ArchitectureOptions
 from sklearn_repr.objectives import Objective
@@ -178,20 +178,20 @@ class BaseRepresentation(
             rows.labels = self._encode_labels(y, len(rows))
             self._check_rows(rows)
             settings = self._training_settings(len(rows))
-            split = settings.split(seeds)
-            # held-out rows must not shape the start that they are to judge
-            start_rows, held_out = (rows, None) if split is None else split(rows)
+            pairs = self._build_pairs()
+            split = settings.split(rows, seeds, numbered=pairs is not None)
             earlier = self.net_ if continuing else None
             net = train(
-                self._start_module(start_rows, held_out, seeds, earlier),
+                # held-out rows must not shape the start that they are to judge
+                self._start_module(split.train, split.held_out, seeds, earlier),
                 self._build_objective(codec),
-                rows,
+                split,
                 corruption=self._build_corruption(),
                 settings=settings,
                 seeds=seeds,
                 column_names=self._column_names(),
                 global_generator=self._draws_globally(),
-                pairs=self._build_pairs(),
+                pairs=pairs,
                 watch_embedding=self._watches_embedding,
             )
             self._codec = codec

@@ -13,9 +13,10 @@ from torch.nn import functional
 
 from sklearn_repr.modules.autoencoder import Autoencoder
 from sklearn_repr.modules.contrastive import ContrastiveNetwork, SelfPredictiveNetwork
-from sklearn_repr.modules.fused import FusedPerceptron, Map, fuse, is_watched
+from sklearn_repr.modules.fused import FusedPerceptron, Map, fuse
 from sklearn_repr.modules.masked import MaskedNetwork, MaskInputs
 from sklearn_repr.modules.variational import GaussianEncoder, VariationalNetwork
+from sklearn_repr.utils.hooks import is_watched
 
 __all__ = [
     "ALIGNMENT",

@@ -168,7 +168,7 @@ class TokenEncoder(nn.Module):
             Behind all blocks and a norm.
         """
         attended = None
-        if hidden is not None and bool(hidden.any()):
+        if hidden is not None:
             attended = functional.pad(~hidden, (self.gather.shape[1], 0), value=True)
             attended = attended[:, None, None, :]
         cells = functional.pad(x, (0, 1))[:, self.index].view(len(x), self.patches, -1)

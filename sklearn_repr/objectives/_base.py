@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from torch import Tensor, nn
 
@@ -55,6 +55,8 @@ class Objective(nn.Module):
     batch_norm_heads = False
     uses_global_generator = False
     second_order = False
+    needs_input_gradient = False
+    phase: Hashable = None
     needs_labels = False
     needs_prediction = False
     needs_target = False

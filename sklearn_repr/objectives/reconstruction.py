@@ -77,6 +77,8 @@ class Reconstruction(Objective):
     ):
         super().__init__(weights)
         self.loss = loss
+        # a user's function may do what a recorded step cannot repeat
+        self.recordable = not callable(loss)
         self.needs_fit = scale == "auto"
         if not self.needs_fit:
             check_constant(self, "scale", scale, above=0)

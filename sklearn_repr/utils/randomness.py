@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-__all__ = ["Seeds", "local_torch_seed", "make_generator"]
+__all__ = ["GlobalDraws", "Seeds", "local_torch_seed", "make_generator"]
 
 # torch has one global CPU generator per process: whoever borrows it holds this lock
 _GLOBAL_GENERATOR_LOCK = threading.RLock()
@@ -70,3 +70,32 @@ def local_torch_seed(seed: int) -> Iterator[None]:
             yield
         finally:
             torch.set_rng_state(before)
+
+
+class GlobalDraws:
+    """Where torch's global generators are, of the CPU and of a device.
+
+    Parameters
+    ----------
+    device : torch.device
+        CUDA's generator of this device is noted too.
+    """
+
+    def __init__(self, device: torch.device):
+        self.cpu = torch.get_rng_state()
+        self.device = device if device.type == "cuda" else None
+        self.cuda = None if self.device is None else torch.cuda.get_rng_state(self.device)
+
+    def restore(self) -> None:
+        """Let the generators go on from there."""
+        torch.set_rng_state(self.cpu)
+        if self.device is not None and self.cuda is not None:
+            torch.cuda.set_rng_state(self.cuda, self.device)
+
+    def hold(self) -> bool:
+        """Tell whether the generators are there now."""
+        now = GlobalDraws(self.device or torch.device("cpu"))
+        same = torch.equal(self.cpu, now.cpu)
+        if self.cuda is None or now.cuda is None:
+            return same
+        return same and torch.equal(self.cuda, now.cuda)

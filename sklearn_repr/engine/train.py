@@ -14,10 +14,11 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 from torch import nn
 
-from sklearn_repr.engine.batches import AllRows, ShuffledSplit
+from sklearn_repr.engine.batches import Split, hold_out, number_rows
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.net import RepresentationNet
 from sklearn_repr.engine.quality import EmbeddingQuality
+from sklearn_repr.engine.schedule import FALLS, SCHEDULES
 from sklearn_repr.objectives import Objective
 from sklearn_repr.utils.devices import computes_in_bfloat16, single_thread
 from sklearn_repr.utils.randomness import Seeds, local_torch_seed
@@ -36,11 +37,11 @@ class TrainingSettings:
     """How to train; the estimators' parameters of these names, resolved.
 
     `min_rows` is the smallest batch that the objective can learn from. Without
-    `hold_out`, early stopping judges by the training rows: right where nothing can be
+    `hold_out`, early stopping looks at the training rows: right where nothing can be
     overfitted. `good_start` says that the start is a solution of its own, such as PCA.
-    Under `learning_rate` "one_cycle" training runs its course, for the last steps are the
-    ones that settle. `label` names the estimator on the progress bar. `chunk_size` is how
-    many rows the module sees at a time, None for a whole batch.
+    Under `learning_rate` "one_cycle" and "cosine" training lasts all its epochs, for the
+    last steps are the ones that settle. `label` names the estimator on the progress bar.
+    `chunk_size` is how many rows the module sees at a time, None for a whole batch.
     """
 
     optimizer: str | Callable[..., Any]
@@ -59,23 +60,42 @@ class TrainingSettings:
     hold_out: bool = True
     good_start: bool = False
     learning_rate: str = "constant"
+    gradient_clip: float | None = None
     label: str = ""
     mixed: bool = False
     chunk_size: int | None = None
 
-    def split(self, seeds: Seeds) -> ShuffledSplit | AllRows | None:
-        """Return what sets rows apart for early stopping, None without it."""
+    def split(self, rows: Any, seeds: Seeds, *, numbered: bool = False) -> Split:
+        """Return the rows to train on and those that early stopping looks at.
+
+        Parameters
+        ----------
+        rows : Batch or RowBlocks
+            Encoded rows.
+        seeds : Seeds
+            All randomness.
+        numbered : bool, default=False
+            Whether pairs are to be looked up in the whole table.
+
+        Returns
+        -------
+        split : Split
+            Nothing is held out without early stopping.
+        """
+        if numbered:
+            rows = number_rows(rows)
         if not self.early_stopping:
-            return None
+            return Split(rows, rows, None)
         if not self.hold_out:
-            return AllRows()
-        return ShuffledSplit(self.validation_fraction, seeds["split"], self.min_rows)
+            return Split(rows, rows, rows)
+        seed = seeds["split"]
+        return Split(rows, *hold_out(rows, self.validation_fraction, seed, self.min_rows))
 
 
 def train(
     module: nn.Module,
     objective: Objective,
-    rows: Any,
+    split: Split,
     *,
     corruption: Any,
     settings: TrainingSettings,
@@ -85,7 +105,7 @@ def train(
     pairs: Any = None,
     watch_embedding: bool = False,
 ) -> RepresentationNet:
-    """Train `module` on `rows`.
+    """Train `module`.
 
     Parameters
     ----------
@@ -93,8 +113,8 @@ def train(
         Returns Outputs; changed in place.
     objective : Objective
         Returns named terms.
-    rows : Batch or RowBlocks
-        Encoded rows.
+    split : Split
+        Encoded rows, numbered if there are pairs.
     corruption : Corruption or None
         Applied to every batch.
     settings : TrainingSettings
@@ -131,18 +151,22 @@ def train(
     """
     finite_loss = FiniteLoss(column_names)
     optimizer, options = _resolve_optimizer(settings.optimizer)
-    whole = settings.learning_rate == "one_cycle"
     progress, quality = ProgressBar(settings.label), EmbeddingQuality()
     patience = Patience(
-        settings.max_iter if whole else settings.n_iter_no_change,
+        settings.max_iter
+        if settings.learning_rate in SCHEDULES
+        else settings.n_iter_no_change,
         settings.tol,
         good_start=settings.good_start,
+        falls=FALLS if settings.learning_rate == "plateau" else 0,
     )
+    dtype = split.train.values.dtype
     net: RepresentationNet = RepresentationNet(
-        module.to(rows.values.dtype),
-        objective.to(rows.values.dtype),
+        module.to(dtype),
+        objective.to(dtype),
         alpha=settings.alpha,
         learning_rate=settings.learning_rate,
+        gradient_clip=settings.gradient_clip,
         seeds=seeds,
         mixed=settings.mixed and computes_in_bfloat16(settings.device),
         optimizer=optimizer,
@@ -150,7 +174,7 @@ def train(
         max_epochs=settings.max_iter,
         batch_size=settings.batch_size,
         chunk_size=settings.chunk_size,
-        train_split=settings.split(seeds),
+        train_split=None,
         callbacks=[
             # ours first: one of the user's may end training
             ("engine_finite_loss", finite_loss),
@@ -163,8 +187,7 @@ def train(
         verbose=0,
         **{f"optimizer__{name}": value for name, value in options.items()},
     )
-    # partners are looked up in the whole table
-    rows = (rows if pairs is None else rows.whole()).to(settings.device)
+    split = split.to(settings.device)
     borrow = (
         global_generator
         or objective.uses_global_generator
@@ -174,11 +197,11 @@ def train(
     with single_thread(), seeded, closing(progress):
         net.initialize()
         net.replays_draws = borrow
-        net.partial_fit(rows, corruption=corruption, pairs=pairs)
+        net.partial_fit(split, corruption=corruption, pairs=pairs)
     net._set_training(False)
     if not all(bool(torch.isfinite(p).all()) for p in net.module_.parameters()):
-        finite_loss.fail(net, rows)
-    _warn_if_stuck(net, patience, rows.values.shape[1])
+        finite_loss.fail(net, split.train)
+    _warn_if_stuck(net, patience, split.train.values.shape[1])
     if watch_embedding:
         quality.warn_if_collapsed()
     return net
@@ -219,13 +242,12 @@ def _resolve_optimizer(optimizer: Any) -> tuple[Callable[..., Any], dict[str, An
 
 def _warn_if_stuck(net: RepresentationNet, patience: Patience, width: int) -> None:
     # a loss of next to nothing per column has nowhere to fall
-    if not patience.stuck_ or abs(patience.best_loss_) <= 1e-4 * width:
+    if patience.finding_ is None or abs(patience.best_loss_) <= 1e-4 * width:
         return
-    start, end = patience.compared_
     warnings.warn(
-        f"The loss never fell in {len(net.history)} epochs (from {start:.4g} to"
-        f" {end:.4g}). Change learning_rate_init ({net.lr:g}), raise max_iter, or"
-        " look for columns that hold no signal.",
+        f"Training for {len(net.history)} epochs found nothing:"
+        f" {patience.finding_}. Change learning_rate_init ({net.lr:g}), raise max_iter,"
+        " or look for columns that hold no signal.",
         ConvergenceWarning,
         stacklevel=2,
     )

@@ -1,0 +1,364 @@
+"""One gradient step: as torch takes it, recorded, or a chunk of rows at a time.
+
+All three leave the gradients of a batch's loss in the parameters, to the same bits where
+they hold for the same net, and return the loss and its terms by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_repr._contracts import Batch, Outputs
+from sklearn_repr.engine.batches import batch_sizes
+from sklearn_repr.engine.flat import can_be_flat, flat_step, flat_zero_grad, flattened
+from sklearn_repr.engine.trace import Program, Recorder, TraceError
+from sklearn_repr.utils.hooks import is_watched
+from sklearn_repr.utils.randomness import GlobalDraws
+
+__all__ = ["ChunkedStep", "PlainStep", "RecordedStep", "Stepping", "stepping"]
+
+# Steps that a recording must be expected to serve: it takes as long as some ten of them
+STEPS_TO_REPAY = 40
+
+
+class PlainStep:
+    """Forward, loss and backward, as torch does them.
+
+    Parameters
+    ----------
+    net : RepresentationNet
+        Initialised.
+    zero_grad : callable
+        Drops earlier gradients.
+
+    Attributes
+    ----------
+    outputs : Outputs
+        What the module said about the last batch.
+    """
+
+    outputs: Outputs
+
+    def __init__(self, net: Any, zero_grad: Callable[[], Any]):
+        self.net = net
+        self.zero_grad = zero_grad
+
+    def __call__(self, seen: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return "loss" and the terms of a batch by name."""
+        loss, terms = self._forward(seen, batch)
+        self.zero_grad()
+        torch.autograd.backward(loss)
+        return {"loss": loss.detach(), **{k: v.detach() for k, v in terms.items()}}
+
+    def _forward(self, seen: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        self.outputs, loss, terms = self.net.losses(seen, batch)
+        return loss, terms
+
+
+class RecordedStep(PlainStep):
+    """A step that is recorded once and replayed without autograd.
+
+    The first batches of a shape are computed as torch does it. Where enough of that shape
+    are to come, one of them is recorded meanwhile. The next is computed both ways, and
+    only if all bits are the same, those of buffers and random generators included, the
+    recording serves from then on. Where a step cannot be recorded, nothing changes.
+    """
+
+    def __init__(self, net: Any, zero_grad: Callable[[], Any]):
+        super().__init__(net, zero_grad)
+        everything = (net.module_, net.criterion_)
+        self.buffers = [b for part in everything for b in part.buffers()]
+        parameters = [p for part in everything for p in part.parameters()]
+        self.state = [*parameters, *self.buffers]
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self.programs: dict[Any, _Recording | None] = {}
+        self.counts: dict[Any, int] = {}
+
+    def __call__(self, seen: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return "loss" and the terms of a batch by name."""
+        parts = (
+            seen,
+            batch.values,
+            batch.observed,
+            batch.mask,
+            batch.labels,
+            batch.index,
+            batch.partners,
+        )
+        kind = (
+            *[None if part is None else part.shape for part in parts],
+            seen is batch.values,
+            self.net.criterion_.phase,
+        )
+        given = [part for part in parts if part is not None]
+        recording = self.programs.get(kind)
+        if recording is not None and recording.proven:
+            with torch.inference_mode():
+                found = recording.run(*given, *self.net.term_weights().values())
+            return dict(zip(recording.names, found, strict=True))
+        if recording is not None:
+            return self._compare(recording, given, seen, batch, kind)
+        if kind not in self.programs and self._repays(kind):
+            return self._record(given, seen, batch, kind)
+        return super().__call__(seen, batch)
+
+    def _repays(self, kind: Any) -> bool:
+        """Tell whether enough steps of a kind are to come, judged by those so far."""
+        count = self.counts[kind] = self.counts.get(kind, 0) + 1
+        done, planned = self.net.steps_
+        return (planned - done) * count >= STEPS_TO_REPAY * (done + 1)
+
+    def _record(
+        self, given: list[Tensor], seen: Tensor, batch: Batch, kind: Any
+    ) -> dict[str, Tensor]:
+        """Compute a step, and write down what torch does for it."""
+        before = _Memory(self.buffers, seen.device)
+        weights = self.net.term_weights()
+        try:
+            with Recorder([*given, *weights.values()], self.state) as recorder:
+                loss, terms = self._forward(seen, batch)
+                grads = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+            self.zero_grad()
+            for parameter, grad in zip(self.parameters, grads, strict=True):
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                if grad is not None:
+                    parameter.grad.copy_(grad)
+            places = [(g, p.grad) for g, p in zip(grads, self.parameters, strict=True)]
+            losses = {"loss": loss, **terms}
+            program = Program(recorder, list(losses.values()), places)
+            self.programs[kind] = _Recording(program.run, list(losses))
+        except TraceError as error:
+            self._give_up(kind, str(error))
+            before.restore()
+            return super().__call__(seen, batch)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _compare(
+        self,
+        recording: _Recording,
+        given: list[Tensor],
+        seen: Tensor,
+        batch: Batch,
+        kind: Any,
+    ) -> dict[str, Tensor]:
+        """Compute a step both ways; what torch computes is what counts."""
+        before = _Memory(self.buffers, seen.device)
+        losses = super().__call__(seen, batch)
+        after = _Memory([*self.buffers, *self._grads()], seen.device)
+        before.restore()
+        self.zero_grad()
+        with torch.inference_mode():
+            found = recording.run(*given, *self.net.term_weights().values())
+        same = after.holds() and all(
+            torch.equal(a, b) for a, b in zip(losses.values(), found, strict=True)
+        )
+        if same:
+            recording.proven = True
+            self.net.way_ = "recorded"
+        else:
+            after.restore()
+            self._give_up(kind, "the recording gives other bits")
+        return losses
+
+    def _grads(self) -> list[Tensor]:
+        return [p.grad for p in self.parameters if p.grad is not None]
+
+    def _give_up(self, kind: Any, reason: str) -> None:
+        self.programs[kind] = None
+        self.net.way_ = f"plain: {reason}"
+
+
+class _Recording:
+    """A program, the names of what it returns, and whether it was seen to be right."""
+
+    def __init__(self, run: Callable[..., tuple[Tensor, ...]], names: list[str]):
+        self.run = run
+        self.names = names
+        self.proven = False
+
+
+class _Memory:
+    """What tensors and torch's global generators are at some moment."""
+
+    def __init__(self, tensors: Sequence[Tensor], device: torch.device):
+        self.tensors = tensors
+        self.values = [t.detach().clone() for t in tensors]
+        self.draws = GlobalDraws(device)
+
+    def restore(self) -> None:
+        with torch.no_grad():
+            for tensor, value in zip(self.tensors, self.values, strict=True):
+                tensor.copy_(value)
+        self.draws.restore()
+
+    def holds(self) -> bool:
+        """Tell whether all is again what it was."""
+        pairs = zip(self.tensors, self.values, strict=True)
+        return self.draws.hold() and all(torch.equal(a, b) for a, b in pairs)
+
+
+class ChunkedStep(PlainStep):
+    """Loss and gradients of a batch, of which one chunk at a time keeps its graph.
+
+    First all chunks are encoded without a graph, the loss of the whole batch is
+    differentiated as far as the embeddings, and then each chunk is encoded once more, now
+    with a graph through which its share of that gradient flows back. The net's
+    ``chunk_size`` is how many rows (of all views) are encoded at a time; its module maps
+    rows by ``encoder`` and embeddings by ``complete``.
+
+    Notes
+    -----
+    Time is that of one more forward pass of the encoder. Dropout draws the same in both.
+    Heads see the whole batch, and may normalise over it; an encoder that does so sees a
+    chunk.
+
+    References
+    ----------
+    Gao, Zhang, Han and Callan, "Scaling deep contrastive learning batch size under memory
+    limited setup", RepL4NLP 2021, arXiv:2101.06983 (GradCache).
+    """
+
+    def __call__(self, seen: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return "loss" and the terms of a batch by name."""
+        net, module = self.net, self.net.module_
+        with net.precision(training=True):
+            sizes = batch_sizes(len(seen), net.chunk_size)
+            chunks = torch.split(seen, sizes)
+            draws: list[GlobalDraws | None] = []
+            embedding, targets = _encoded(net, chunks, draws)
+            embedding.requires_grad_()
+            self.outputs = module.complete(embedding, targets)
+            loss, terms = net.reduce_terms(net.criterion_(self.outputs, batch))
+            self.zero_grad()
+            torch.autograd.backward(loss)
+            after = GlobalDraws(seen.device) if net.replays_draws else None
+            assert embedding.grad is not None  # noqa: S101 - the loss depends on it
+            shares = torch.split(embedding.grad, sizes)
+            for chunk, share, drawn in zip(chunks, shares, draws, strict=True):
+                if drawn is not None:
+                    drawn.restore()
+                encoded = module.encoder(chunk)
+                if encoded.requires_grad:  # an encoder may be frozen
+                    torch.autograd.backward(encoded, share)
+            if after is not None:
+                after.restore()
+        return {"loss": loss.detach(), **{k: v.detach() for k, v in terms.items()}}
+
+
+def forward_in_chunks(net: Any, seen: Tensor) -> Outputs:
+    """Call a net's module, whose encoder sees ``net.chunk_size`` rows at a time.
+
+    Parameters
+    ----------
+    net : RepresentationNet
+        Its module is called as it is if ``chunk_size`` is None.
+    seen : Tensor of shape (n, d)
+        Rows.
+
+    Returns
+    -------
+    outputs : Outputs
+        Without a graph of the encoder if there are chunks.
+    """
+    if net.chunk_size is None:
+        return net.module_(seen)  # type: ignore[no-any-return]
+    chunks = torch.split(seen, batch_sizes(len(seen), net.chunk_size))
+    return net.module_.complete(*_encoded(net, chunks, []))  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def _encoded(
+    net: Any, chunks: Sequence[Tensor], draws: list[GlobalDraws | None]
+) -> tuple[Tensor, Tensor | None]:
+    """Encode chunk by chunk, and note in `draws` what the draws of each start from."""
+    embeddings, targets = [], []
+    for chunk in chunks:
+        draws.append(GlobalDraws(chunk.device) if net.replays_draws else None)
+        embeddings.append(net.module_.encoder(chunk))
+        targets.append(net.module_.aside(chunk))
+    beside = None if targets[0] is None else torch.cat(targets)
+    return torch.cat(embeddings), beside
+
+
+class Stepping(NamedTuple):
+    """How a net takes its steps, while :func:`stepping` lasts.
+
+    Attributes
+    ----------
+    gradients : PlainStep
+        Maps what the module sees, and the batch, to losses; leaves gradients behind.
+    update : callable
+        The optimiser's step.
+    parts : list of torch.nn.Module or None
+        All parts of module and objective, if none does more than to note whether it is
+        trained.
+    """
+
+    gradients: PlainStep
+    update: Callable[[], Any]
+    parts: list[nn.Module] | None
+
+
+@contextmanager
+def stepping(net: Any) -> Iterator[Stepping]:
+    """Prepare a net for its steps, and leave an ordinary one behind.
+
+    Parameters
+    ----------
+    net : RepresentationNet
+        Initialised. Inside another such context, that one goes on. The net's ``way_``
+        says how gradients are computed, and why they are not recorded if they are not.
+
+    Yields
+    ------
+    way : Stepping
+        Also in the net's attribute ``stepping_``.
+    """
+    if net.stepping_ is not None:
+        yield net.stepping_
+        return
+    module, objective, optimizer = net.module_, net.criterion_, net.optimizer_
+    parts = [*module.modules(), *objective.modules()]
+    ours = all(map(_is_recordable, parts))
+    # torch skips weights without a gradient: every one must take part in every step
+    flat = ours and can_be_flat(optimizer)
+    kind: type[PlainStep] = PlainStep
+    if net.chunk_size is not None:
+        kind, net.way_ = ChunkedStep, "chunked"
+    elif net.listening_:
+        net.way_ = "plain: a callback listens to batches"
+    elif not ours:
+        net.way_ = "plain: a part is not known to be recordable"
+    elif is_watched(module) or is_watched(objective):
+        net.way_ = "plain: a part has hooks"
+    else:
+        kind = RecordedStep
+    with flattened(optimizer) if flat else _nothing():
+        update = flat_step(optimizer) if flat else optimizer.step
+        zero_grad = flat_zero_grad(optimizer) if flat else optimizer.zero_grad
+        simple = all(type(part).train is nn.Module.train for part in parts)
+        net.stepping_ = Stepping(kind(net, zero_grad), update, parts if simple else None)
+        try:
+            yield net.stepping_
+        finally:
+            net.stepping_ = None
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _is_recordable(part: nn.Module) -> bool:
+    """Tell whether what a part computes depends on tensors, shapes and constants alone.
+
+    Parts of torch and of this package do; any other says so by ``recordable = True``.
+    """
+    known = type(part).__module__.startswith(("torch.nn.", "sklearn_repr."))
+    return bool(getattr(part, "recordable", known))
