@@ -6,21 +6,28 @@ they hold for the same net, and return the loss and its terms by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.engine.batches import batch_sizes
-from sklearn_repr.engine.flat import can_be_flat, flat_step, flat_zero_grad, flattened
-from sklearn_repr.engine.trace import Program, Recorder, TraceError
+from sklearn_repr.engine.program import Program
+from sklearn_repr.engine.trace import Recorder, TraceError
 from sklearn_repr.utils.hooks import is_watched
 from sklearn_repr.utils.randomness import GlobalDraws
 
-__all__ = ["ChunkedStep", "PlainStep", "RecordedStep", "Stepping", "stepping"]
+__all__ = [
+    "ChunkedStep",
+    "PlainStep",
+    "RecordedStep",
+    "choose_step",
+    "forward_in_chunks",
+    "is_recordable",
+]
 
 # Steps that a recording must be expected to serve: it takes as long as some ten of them
 STEPS_TO_REPAY = 40
@@ -43,6 +50,8 @@ class PlainStep:
     """
 
     outputs: Outputs
+    # what must be as it was for the step to serve in another epoch
+    relied_on: tuple[Any, ...] = ()
 
     def __init__(self, net: Any, zero_grad: Callable[[], Any]):
         self.net = net
@@ -111,7 +120,7 @@ class RecordedStep(PlainStep):
         """Tell whether enough steps of a kind are to come, judged by those so far."""
         count = self.counts[kind] = self.counts.get(kind, 0) + 1
         done, planned = self.net.steps_
-        return (planned - done) * count >= STEPS_TO_REPAY * (done + 1)
+        return bool((planned - done) * count >= STEPS_TO_REPAY * (done + 1))
 
     def _record(
         self, given: list[Tensor], seen: Tensor, batch: Batch, kind: Any
@@ -124,12 +133,10 @@ class RecordedStep(PlainStep):
                 loss, terms = self._forward(seen, batch)
                 grads = torch.autograd.grad(loss, self.parameters, allow_unused=True)
             self.zero_grad()
-            for parameter, grad in zip(self.parameters, grads, strict=True):
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                if grad is not None:
-                    parameter.grad.copy_(grad)
-            places = [(g, p.grad) for g, p in zip(grads, self.parameters, strict=True)]
+            pairs = zip(grads, self._grads(), strict=True)
+            places = [(grad, place) for grad, place in pairs if grad is not None]
+            for grad, place in places:
+                place.copy_(grad)
             losses = {"loss": loss, **terms}
             program = Program(recorder, list(losses.values()), places)
             self.programs[kind] = _Recording(program.run, list(losses))
@@ -286,48 +293,39 @@ def _encoded(
     return torch.cat(embeddings), beside
 
 
-class Stepping(NamedTuple):
-    """How a net takes its steps, while :func:`stepping` lasts.
-
-    Attributes
-    ----------
-    gradients : PlainStep
-        Maps what the module sees, and the batch, to losses; leaves gradients behind.
-    update : callable
-        The optimiser's step.
-    parts : list of torch.nn.Module or None
-        All parts of module and objective, if none does more than to note whether it is
-        trained.
-    """
-
-    gradients: PlainStep
-    update: Callable[[], Any]
-    parts: list[nn.Module] | None
-
-
-@contextmanager
-def stepping(net: Any) -> Iterator[Stepping]:
-    """Prepare a net for its steps, and leave an ordinary one behind.
+def choose_step(net: Any, earlier: PlainStep | None = None) -> PlainStep:
+    """Return how a net's gradients are to be computed in the next epoch.
 
     Parameters
     ----------
     net : RepresentationNet
-        Initialised. Inside another such context, that one goes on. The net's ``way_``
-        says how gradients are computed, and why they are not recorded if they are not.
+        Initialised. Its ``way_`` says from then on how gradients are computed, and why
+        they are not recorded if they are not.
+    earlier : PlainStep or None, default=None
+        How they were computed in the epoch before.
 
-    Yields
-    ------
-    way : Stepping
-        Also in the net's attribute ``stepping_``.
+    Returns
+    -------
+    step : PlainStep
+        The earlier one, unless a callback has changed what it relied on.
     """
-    if net.stepping_ is not None:
-        yield net.stepping_
-        return
-    module, objective, optimizer = net.module_, net.criterion_, net.optimizer_
+    module, objective = net.module_, net.criterion_
     parts = [*module.modules(), *objective.modules()]
-    ours = all(map(_is_recordable, parts))
-    # torch skips weights without a gradient: every one must take part in every step
-    flat = ours and can_be_flat(optimizer)
+    ours = all(map(is_recordable, parts))
+    parameters = [p for part in (module, objective) for p in part.parameters()]
+    zero_grad: Callable[[], Any] = net.optimizer_.zero_grad
+    if ours:
+        # torch skips weights without a gradient: every one takes part in every step
+        trained = [p for p in parameters if p.requires_grad]
+        for parameter in trained:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        zero_grad = partial(torch._foreach_zero_, [p.grad for p in trained])
+    watched = is_watched(module) or is_watched(objective)
+    relied_on = [(p, p.data_ptr(), p.grad, p.requires_grad) for p in parameters]
+    state = (watched, net.listening_, *map(_identity, relied_on))
+    if earlier is not None and earlier.relied_on == state:
+        return earlier
     kind: type[PlainStep] = PlainStep
     if net.chunk_size is not None:
         kind, net.way_ = ChunkedStep, "chunked"
@@ -335,27 +333,21 @@ def stepping(net: Any) -> Iterator[Stepping]:
         net.way_ = "plain: a callback listens to batches"
     elif not ours:
         net.way_ = "plain: a part is not known to be recordable"
-    elif is_watched(module) or is_watched(objective):
+    elif watched:
         net.way_ = "plain: a part has hooks"
     else:
         kind = RecordedStep
-    with flattened(optimizer) if flat else _nothing():
-        update = flat_step(optimizer) if flat else optimizer.step
-        zero_grad = flat_zero_grad(optimizer) if flat else optimizer.zero_grad
-        simple = all(type(part).train is nn.Module.train for part in parts)
-        net.stepping_ = Stepping(kind(net, zero_grad), update, parts if simple else None)
-        try:
-            yield net.stepping_
-        finally:
-            net.stepping_ = None
+    step = kind(net, zero_grad)
+    step.relied_on = state
+    return step
 
 
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+def _identity(relied_on: tuple[Any, ...]) -> tuple[Any, ...]:
+    parameter, address, grad, trained = relied_on
+    return id(parameter), address, id(grad), trained
 
 
-def _is_recordable(part: nn.Module) -> bool:
+def is_recordable(part: nn.Module) -> bool:
     """Tell whether what a part computes depends on tensors, shapes and constants alone.
 
     Parts of torch and of this package do; any other says so by ``recordable = True``.

@@ -17,19 +17,14 @@ from torch import nn
 from sklearn_repr.engine.batches import Split, hold_out, number_rows
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.net import RepresentationNet
+from sklearn_repr.engine.optimizer import OPTIMIZERS
 from sklearn_repr.engine.quality import EmbeddingQuality
 from sklearn_repr.engine.schedule import FALLS, SCHEDULES
 from sklearn_repr.objectives import Objective
 from sklearn_repr.utils.devices import computes_in_bfloat16, single_thread
 from sklearn_repr.utils.randomness import Seeds, local_torch_seed
 
-__all__ = ["OPTIMIZERS", "TrainingSettings", "train"]
-
-OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]] = {
-    "adam": (torch.optim.Adam, {"fused": True}),
-    "adamw": (torch.optim.AdamW, {"fused": True}),
-    "sgd": (torch.optim.SGD, {"fused": True, "momentum": 0.9, "nesterov": True}),
-}
+__all__ = ["TrainingSettings", "train"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from sklearn_repr.corruptions import Corruption, Pairs
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer, train
-from sklearn_repr.engine.train import OPTIMIZERS
+from sklearn_repr.engine.optimizer import OPTIMIZERS
 from sklearn_repr.modules import ACTIVATIONS
 from sklearn_repr.modules.factory import ArchitectureOptions
 from sklearn_repr.objectives import Objective

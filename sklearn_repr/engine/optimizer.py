@@ -1,0 +1,119 @@
+"""An optimiser's step without what surrounds its kernel, where nobody can notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+__all__ = ["OPTIMIZERS", "bare_update"]
+
+OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], dict[str, Any]]] = {
+    "adam": (Adam, {"fused": True}),
+    "adamw": (AdamW, {"fused": True}),
+    "sgd": (SGD, {"fused": True, "momentum": 0.9, "nesterov": True}),
+}
+
+
+@contextmanager
+def bare_update(optimizer: Any) -> Iterator[Callable[[], Any]]:
+    """Yield a function that does what ``optimizer.step()`` does, to the same bits.
+
+    ``Optimizer.step`` looks for hooks, graphs and types that cannot change from step to
+    step; for a small network that takes several times as long as its kernel.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Its own step is what is yielded unless it is a fused Adam, AdamW or SGD on the
+        CPU. All its parameters must have gradients in every step.
+
+    Yields
+    ------
+    update : callable
+        Takes one step. While the context lasts, parameters share their counts of steps.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from sklearn_repr.engine.optimizer import bare_update
+    >>> layer = nn.Linear(1, 1, bias=False)
+    >>> layer.weight.grad = torch.ones(1, 1)
+    >>> before = float(layer.weight)
+    >>> optimizer = torch.optim.SGD(layer.parameters(), lr=1.0, fused=True)
+    >>> with bare_update(optimizer) as update:
+    ...     update()
+    >>> float(layer.weight) == before - 1
+    True
+    """
+    if not _is_bare(optimizer):
+        yield optimizer.step
+        return
+    calls: list[Callable[[], None]] = []
+
+    def update() -> None:
+        if not calls:
+            optimizer.step()  # prepares the state where this is the first one
+            calls.extend(_call(optimizer, group) for group in optimizer.param_groups)
+            return
+        for call in calls:
+            call()
+
+    try:
+        yield update
+    finally:
+        for state in optimizer.state.values() if calls else ():
+            if "step" in state:
+                state["step"] = state["step"].clone()
+
+
+def _is_bare(optimizer: Any) -> bool:
+    """Tell whether a step is one call of a kernel a group, and nothing around it."""
+    hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
+    if hooks or type(optimizer) not in (Adam, AdamW, SGD) or "step" in vars(optimizer):
+        return False
+    counts = {float(state.get("step", 0)) for state in optimizer.state.values()}
+    return len(counts) <= 1 and all(
+        group["fused"]
+        and not (group["maximize"] or group.get("amsgrad"))
+        and isinstance(group["lr"], float)
+        and all(p.is_cpu and p.requires_grad for p in group["params"])
+        for group in optimizer.param_groups
+    )
+
+
+def _call(optimizer: Any, group: dict[str, Any]) -> Callable[[], None]:
+    """Return the call of a group's kernel; rates and gradients are read in every step."""
+    parameters = group["params"]
+    states = [optimizer.state[p] for p in parameters]
+    names: tuple[str, ...] = ("weight_decay", "maximize")
+    if isinstance(optimizer, SGD):
+        names += ("momentum", "dampening", "nesterov")
+        momenta = [state["momentum_buffer"] for state in states if group["momentum"]]
+        rest: list[Any] = [momenta]
+        options = {"is_first_step": False}
+        kernel: Callable[..., Any] = torch._fused_sgd_
+    else:
+        names += ("eps", "amsgrad")
+        moments = [[s[name] for s in states] for name in ("exp_avg", "exp_avg_sq")]
+        counts = [states[0]["step"]] * len(states)
+        for state in states:
+            state["step"] = counts[0]
+        rest = [*moments, [], counts]
+        options = dict(zip(("beta1", "beta2"), group["betas"], strict=True))
+        decoupled = group.get("decoupled_weight_decay", isinstance(optimizer, AdamW))
+        kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
+    options |= {name: group[name] for name in names}
+    count = states[0].get("step")
+
+    def call() -> None:
+        if count is not None:
+            count.add_(1)
+        grads = [p.grad for p in parameters]
+        kernel(parameters, grads, *rest, lr=group["lr"], **options)
+
+    return call
