@@ -221,7 +221,9 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         # such as the targets that follow the weights
         after_step = getattr(self.module_, "after_step", None)
         self.step_ = step = choose_step(self, self.step_)
-        with torch.enable_grad(), bare_update(self.optimizer_) as update:
+        own = self.optimizer_
+        bare = bare_update(own) if step.complete else nullcontext(own.step)
+        with torch.enable_grad(), bare as update:
             for clean in batches:
                 if self.listening_:
                     self.notify("on_batch_begin", batch=clean, training=True)

@@ -89,7 +89,7 @@ def _is_bare(optimizer: Any) -> bool:
 def _call(optimizer: Any, group: dict[str, Any]) -> Callable[[], None]:
     """Return the call of a group's kernel; rates and gradients are read in every step."""
     parameters = group["params"]
-    states = [optimizer.state[p] for p in parameters]
+    states = [optimizer.state.get(p, {}) for p in parameters]
     names: tuple[str, ...] = ("weight_decay", "maximize")
     if isinstance(optimizer, SGD):
         names += ("momentum", "dampening", "nesterov")

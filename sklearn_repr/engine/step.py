@@ -50,6 +50,8 @@ class PlainStep:
     """
 
     outputs: Outputs
+    # whether every weight gets a gradient in every step
+    complete = False
     # what must be as it was for the step to serve in another epoch
     relied_on: tuple[Any, ...] = ()
 
@@ -107,8 +109,9 @@ class RecordedStep(PlainStep):
         given = [part for part in parts if part is not None]
         recording = self.programs.get(kind)
         if recording is not None and recording.proven:
+            weights = self.net.term_weights().values()
             with torch.inference_mode():
-                found = recording.run(*given, *self.net.term_weights().values())
+                found = recording.run(*given, *weights)
             return dict(zip(recording.names, found, strict=True))
         if recording is not None:
             return self._compare(recording, given, seen, batch, kind)
@@ -160,8 +163,9 @@ class RecordedStep(PlainStep):
         after = _Memory([*self.buffers, *self._grads()], seen.device)
         before.restore()
         self.zero_grad()
+        weights = self.net.term_weights().values()
         with torch.inference_mode():
-            found = recording.run(*given, *self.net.term_weights().values())
+            found = recording.run(*given, *weights)
         same = after.holds() and all(
             torch.equal(a, b) for a, b in zip(losses.values(), found, strict=True)
         )
@@ -338,7 +342,7 @@ def choose_step(net: Any, earlier: PlainStep | None = None) -> PlainStep:
     else:
         kind = RecordedStep
     step = kind(net, zero_grad)
-    step.relied_on = state
+    step.complete, step.relied_on = ours, state
     return step
 
 
@@ -350,7 +354,10 @@ def _identity(relied_on: tuple[Any, ...]) -> tuple[Any, ...]:
 def is_recordable(part: nn.Module) -> bool:
     """Tell whether what a part computes depends on tensors, shapes and constants alone.
 
-    Parts of torch and of this package do; any other says so by ``recordable = True``.
+    Parts of torch and of this package do, unless they hold a user's function and say so
+    by ``recordable = False``. A class of the user's says so by ``recordable = True``.
     """
-    known = type(part).__module__.startswith(("torch.nn.", "sklearn_repr."))
-    return bool(getattr(part, "recordable", known))
+    kind = type(part)
+    if kind.__module__.startswith(("torch.nn.", "sklearn_repr.")):
+        return bool(getattr(part, "recordable", True))
+    return bool(vars(kind).get("recordable", False))
