@@ -19,9 +19,9 @@ from torch import nn
 
 from sklearn_repr import ContrastiveEmbedder
 from sklearn_repr._contracts import Batch
-from sklearn_repr.engine.fast import HandStep, fast_path
 from sklearn_repr.engine.net import RepresentationNet
 from sklearn_repr.engine.quality import EmbeddingQuality
+from sklearn_repr.engine.step import choose_step
 from sklearn_repr.estimators._contrastive import OBJECTIVES
 from sklearn_repr.exceptions import CollapseWarning, NonFiniteLossError
 from sklearn_repr.inspection import alignment, effective_rank, uniformity
@@ -409,14 +409,10 @@ def gradients(objective, chunk_size, dropout=0.0):
     inputs = torch.randn(42, 6, dtype=torch.float64)
     batch = Batch(inputs[:21], labels=torch.arange(21) % 4)
     torch.manual_seed(2)
-    with fast_path(net, plain_gradients=chunk_size is None) as fast:
-        if chunk_size is None:
-            loss, terms = net.reduce_terms(net.criterion_(net.module_(inputs), batch))
-            loss.backward()
-            losses = {"loss": loss.detach(), **{k: v.detach() for k, v in terms.items()}}
-        else:
-            losses = fast.gradients(inputs, batch)
-            assert fast.gradients.outputs.projection.shape == (42, 8)
+    net.listening_ = True
+    step = choose_step(net)
+    losses = step(inputs, batch)
+    assert step.outputs.projection.shape == (42, 8)
     draws = torch.rand(1)
     learned = [*net.module_.parameters(), *net.criterion_.parameters()]
     return losses, [p.grad for p in learned], draws
@@ -500,18 +496,3 @@ def test_fits_in_chunks_are_those_of_whole_batches(objective, recipe, X):
         return
     own = small(objective, architecture=Widest, chunk_size=10, **settings).fit(X)
     assert own.net_.module_.encoder.most == 10
-
-
-# -- the fast path -----------------------------------------------------------------------
-
-
-@each_objective
-def test_objectives_of_projections_alone_keep_the_step_by_hand(objective, X):
-    net = small(objective).fit(X, np.arange(len(X)) % 2).net_
-    with fast_path(net) as fast:
-        fused = [m for m in net.module_.modules() if "forward" in vars(m)]
-        parameters = net.optimizer_.param_groups[0]["params"]
-    by_hand = objective in ("nt_xent", "supcon", "triplet", "align_uniform")
-    assert isinstance(fast.gradients, HandStep) == by_hand
-    assert len(parameters) == 1
-    assert net.module_.encoder in fused

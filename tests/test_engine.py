@@ -27,7 +27,7 @@ from sklearn_repr import (
     NonFiniteLossError,
 )
 from sklearn_repr._contracts import Batch
-from sklearn_repr.engine.batches import BatchIterator, ShuffledSplit, batch_sizes
+from sklearn_repr.engine.batches import BatchIterator, batch_sizes, hold_out
 from sklearn_repr.engine.callbacks import loss_fell
 from sklearn_repr.engine.net import RepresentationNet
 from sklearn_repr.objectives import Objective
@@ -66,9 +66,9 @@ def test_shuffling_differs_by_epoch_and_keeps_rows_together():
 
 def test_validation_split_is_shuffled_seeded_and_disjoint():
     rows = Batch(torch.arange(100.0).unsqueeze(1))
-    train, valid = ShuffledSplit(0.2, seed=3)(rows)
-    again, _ = ShuffledSplit(0.2, seed=3)(rows)
-    other, _ = ShuffledSplit(0.2, seed=4)(rows)
+    train, valid = hold_out(rows, 0.2, seed=3)
+    again, _ = hold_out(rows, 0.2, seed=3)
+    other, _ = hold_out(rows, 0.2, seed=4)
     assert len(valid) == 20
     assert set(train.values.flatten().tolist()).isdisjoint(
         valid.values.flatten().tolist()
@@ -76,8 +76,8 @@ def test_validation_split_is_shuffled_seeded_and_disjoint():
     assert torch.equal(train.values, again.values)
     assert not torch.equal(train.values, other.values)
     assert sorted(valid.values.flatten().tolist()) != list(range(20))
-    assert ShuffledSplit(0.1, 0)(Batch(torch.zeros(9, 1)))[1] is None
-    assert ShuffledSplit(0.1, 0, min_rows=2)(Batch(torch.zeros(19, 1)))[1] is None
+    assert hold_out(Batch(torch.zeros(9, 1)), 0.1, 0)[1] is None
+    assert hold_out(Batch(torch.zeros(19, 1)), 0.1, 0, min_rows=2)[1] is None
 
 
 def test_early_stopping_gives_back_the_weights_that_were_best(X):
@@ -88,7 +88,7 @@ def test_early_stopping_gives_back_the_weights_that_were_best(X):
     assert estimator.best_loss_ == min(curve)
     assert np.argmin(curve) < len(curve) - 1, "nothing to restore: choose other data"
     net = estimator.net_
-    _, valid = net.get_split_datasets(estimator._codec.encode(X))
+    _, valid = hold_out(estimator._codec.encode(X), 0.1, net.seeds["split"])
     restored = net.evaluate(net.get_iterator(valid))["loss"]
     # the code was turned since, which leaves rounding
     assert restored == pytest.approx(min(curve), rel=1e-5)
@@ -369,7 +369,7 @@ def test_a_loss_that_never_fell_is_warned_of(X, cls, early_stopping):
         random_state=0,
         early_stopping=early_stopping,
     )
-    with pytest.warns(ConvergenceWarning, match="never fell in"):
+    with pytest.warns(ConvergenceWarning, match="found nothing"):
         estimator.fit(X)
 
 

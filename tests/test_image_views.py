@@ -382,7 +382,7 @@ def test_views_that_do_not_fit_are_refused_and_the_fit_survives(
     np.testing.assert_array_equal(before, model.transform(digits))
 
 
-@pytest.mark.filterwarnings("ignore:The loss never fell")
+@pytest.mark.filterwarnings("ignore:Training for")
 def test_a_level_holds_for_names_without_one_and_auto_is_natural(digits):
     def curve(**settings):
         model = ContrastiveEmbedder(4, max_iter=4, random_state=0, **settings)

@@ -1,4 +1,4 @@
-"""Inference: frozen perceptrons, threads, chunks, mixed precision."""
+"""Inference: recorded mappings, threads, chunks, mixed precision."""
 
 import numpy as np
 import pytest
@@ -13,10 +13,8 @@ from sklearn_repr import (
     MaskedAutoencoder,
     VariationalAutoencoder,
 )
-from sklearn_repr.engine import training
-from sklearn_repr.engine.inference import chunk_rows
-from sklearn_repr.modules import SkipConnected, frozen, make_mlp
-from sklearn_repr.modules.frozen import FrozenPerceptron, freeze, is_frozen, rows_together
+from sklearn_repr.engine import inference, training
+from sklearn_repr.engine.inference import chunk_rows, infer
 
 FAMILIES = [
     AutoencoderTransformer,
@@ -32,40 +30,48 @@ def X():
     return rng.normal(size=(300, 4)) @ rng.normal(size=(4, 11))
 
 
-@pytest.mark.parametrize("activation", ["relu", "silu", "tanh", "gelu"])
-@pytest.mark.parametrize("sizes", [(3, 5), (11, 7, 16, 6), (32, 64, 8), (4, 1)])
-def test_frozen_perceptrons_compute_the_same(sizes, activation):
-    network = make_mlp(sizes, activation=activation).eval()
-    x = torch.randn(50, sizes[0])
-    for module in (network, SkipConnected(nn.Linear(sizes[0], sizes[-1]), network)):
-        twin = freeze(module)
-        assert isinstance(twin, FrozenPerceptron)
-        before = x.clone()
-        with torch.inference_mode():
-            torch.testing.assert_close(twin(x), module(x))
-        assert torch.equal(x, before)
+def test_mappings_are_recorded_when_they_come_again(X, monkeypatch):
+    model = AutoencoderTransformer(3, max_iter=1, random_state=0).fit(X)
+    recorded = []
+    original = inference._record
+    monkeypatch.setattr(
+        inference, "_record", lambda *args: recorded.append(1) or original(*args)
+    )
+    counts, codes = [], []
+    for _ in range(3):
+        codes.append(model.transform(X))
+        counts.append(len(recorded))
+    assert counts == [0, 1, 1]
+    np.testing.assert_array_equal(codes[1], codes[0])
+    # other weights are recorded anew
+    with torch.no_grad():
+        model.net_.module_.encoder.linear.weight.mul_(2)
+    assert not np.array_equal(model.transform(X), codes[0])
+    changed = model.transform(X)
+    assert len(recorded) == 2
+    np.testing.assert_array_equal(model.transform(X), changed)
+    # and not at all while somebody listens
+    heard = []
+    model.net_.module_.encoder.register_forward_hook(lambda *_: heard.append(1))
+    for _ in range(3):
+        np.testing.assert_array_equal(model.transform(X), changed)
+    assert (len(recorded), len(heard)) == (2, 3)
 
 
-@pytest.mark.parametrize("cls", FAMILIES)
-def test_freezing_leaves_the_module_as_it_is(cls, X):
-    module = cls(3, max_iter=1, random_state=0).fit(X).net_.module_
-    parts = dict(module.named_modules())
-    twin = freeze(module)
-    assert twin is not module
-    assert any(isinstance(part, FrozenPerceptron) for part in twin.modules())
-    assert dict(module.named_modules()) == parts
-    x = torch.randn(20, 11)
-    with torch.inference_mode():
-        torch.testing.assert_close(twin.encode(x), module.encode(x))
+def test_functions_that_refer_to_other_things_are_recorded_anew():
+    module, X = nn.Linear(3, 2), np.ones((3000, 3), np.float32)
 
+    def scaled(factor):
+        return infer(
+            lambda module, x: factor * module(x),
+            torch.from_numpy,
+            X,
+            "cpu",
+            module=module,
+        )
 
-def test_what_is_watched_or_unknown_is_not_frozen():
-    network = make_mlp([3, 5, 2])
-    assert is_frozen(freeze(network))
-    network[0].register_forward_hook(lambda *_: None)
-    assert freeze(network) is network
-    dropout = make_mlp([3, 5, 2], dropout=0.5)
-    assert not is_frozen(freeze(dropout))
+    for factor in (1.0, 2.0, 3.0):
+        np.testing.assert_allclose(scaled(factor), factor * scaled(1.0), rtol=1e-6)
 
 
 @pytest.mark.parametrize("cls", FAMILIES)
@@ -85,16 +91,6 @@ def test_results_do_not_depend_on_the_number_of_threads(cls, X):
     np.testing.assert_array_equal(results[0][:300], results[0][-300:])
 
 
-@pytest.mark.parametrize("linear_skip", [True, False])
-def test_means_alone_are_those_beside_variances(linear_skip, X):
-    model = VariationalAutoencoder(3, linear_skip=linear_skip, max_iter=1, random_state=0)
-    module = model.fit(X).net_.module_
-    twin, x = freeze(module), torch.randn(64, 11)
-    with torch.inference_mode():
-        torch.testing.assert_close(twin.encode(x), module.encoder(x)[0])
-        torch.testing.assert_close(twin.encoder(x), module.encoder(x))
-
-
 @pytest.mark.parametrize("cls", FAMILIES)
 def test_bits_do_not_depend_on_the_size_of_a_chunk(cls, X):
     model = cls(3, hidden_layer_sizes=(33, 20), max_iter=1, random_state=0).fit(X)
@@ -106,15 +102,27 @@ def test_bits_do_not_depend_on_the_size_of_a_chunk(cls, X):
 
 def test_few_rows_are_computed_where_few_come(X, monkeypatch):
     model = AutoencoderTransformer(3, max_iter=1, random_state=0).fit(X)
-    twin = freeze(model.net_.module_)
     expected = model.transform(X)
-    monkeypatch.setattr(frozen, "_agrees", lambda *shape: True)
-    sizes = [rows_together(twin, n, 4096) for n in (1, 64, 65, 2048, 2049, 10**6)]
-    assert sizes == [64, 64, 128, 2048, 4096, 4096]
-    # a kernel that adds up in another order where there are fewer rows
-    monkeypatch.setattr(frozen, "_agrees", lambda *shape: False)
-    assert rows_together(twin, 1, 4096) == 4096
-    np.testing.assert_array_equal(model.transform(X), expected)
+    sizes = []
+    original = inference._record
+    monkeypatch.setattr(
+        inference, "_record", lambda f, x: sizes.append(len(x)) or original(f, x)
+    )
+    big = np.tile(X, (20, 1))
+    for agree in (True, False):
+        inference._Mappings.known.clear()
+        sizes.clear()
+        # a kernel may add up in another order where there are fewer rows
+        monkeypatch.setattr(inference, "_agree", lambda *shape, agree=agree: agree)
+        for n in (1, 64, 65, 1024, 1025, 6000):
+            for _ in range(2):
+                found = model.transform(big[:n])
+                np.testing.assert_array_equal(found[:300], expected[:n])
+        if agree:
+            assert sizes == [64, 128, 1024, 2048, 4096]
+        else:
+            assert set(sizes) - {1024} == {64, 128, 2048, 4096}
+            assert 1024 in sizes
 
 
 @pytest.mark.parametrize("scaling", [None, "standard", "quantile"])

@@ -10,7 +10,7 @@ from scipy import sparse
 from sklearn_repr import AutoencoderTransformer, MaskedAutoencoder
 from sklearn_repr.data import NumericCodec, blocks
 from sklearn_repr.data.blocks import RowBlocks, encode_table
-from sklearn_repr.engine.batches import BatchIterator, ShuffledSplit
+from sklearn_repr.engine.batches import BatchIterator, hold_out
 from sklearn_repr.modules import principal_subspace
 from sklearn_repr.utils.mapped import forget, is_mapped
 from sklearn_repr.utils.validation import parts_of
@@ -69,7 +69,7 @@ def test_every_row_comes_once_an_epoch_and_in_another_order_each(X):
 
 @pytest.mark.usefixtures("small_blocks")
 def test_held_out_blocks_are_not_trained_on(X):
-    train, valid = ShuffledSplit(0.2, seed=0)(encoded(X))
+    train, valid = hold_out(encoded(X), 0.2, seed=0)
     assert len(train) + len(valid) == N
     assert abs(len(valid) / N - 0.2) < 0.02
     seen = {tuple(row.tolist()) for row in train.whole().values}

@@ -404,7 +404,7 @@ def test_it_stands_in_pipelines_and_searches():
 
 def test_a_single_component_is_a_sign_that_nothing_trains():
     X, Y = shared_latent()
-    with pytest.warns(ConvergenceWarning, match="never fell"):
+    with pytest.warns(ConvergenceWarning, match="found nothing"):
         fitted = fast(PairedEmbedder(1)).fit(X, Y)
     Z, W = fitted.transform(X, Y)
     assert set(np.unique(Z)) | set(np.unique(W)) <= {-1.0, 1.0}

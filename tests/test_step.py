@@ -164,7 +164,9 @@ class ReadsNumbers(Reconstruction):
 
     def terms(self, outputs, target):
         terms = super().terms(outputs, target)
-        if float(terms["reconstruction"].detach().sum()) > 1e9:  # a value read from a tensor
+        if (
+            float(terms["reconstruction"].detach().sum()) > 1e9
+        ):  # a value read from a tensor
             terms["reconstruction"] = terms["reconstruction"] * 0
         return terms
 

@@ -13,8 +13,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.engine.ensemble import train_steps
-from sklearn_repr.engine.fast import fast_path
+from sklearn_repr.engine.batches import Split
 from sklearn_repr.engine.net import RepresentationNet
 from sklearn_repr.modules import EMATarget, make_mlp
 from sklearn_repr.objectives import Objective
@@ -140,26 +139,12 @@ def test_the_engine_updates_targets_after_every_step(callbacks):
         train_split=None,
         verbose=0,
     ).initialize()
-    net.partial_fit(rows)
+    net.partial_fit(Split(rows, rows, None))
     module = net.module_
     assert len(module.seen) == 10
     assert len({float(weight.sum()) for weight in module.seen}) == 10
     # the last of the weights that were seen are those that the encoder has now
     assert torch.equal(module.seen[-1], module.encoder[0].weight)
-    with fast_path(net) as fast:
-        assert fast.gradients is None
-
-
-def test_an_ensemble_too():
-    module = Follower()
-    train_steps(
-        module,
-        lambda step: module(torch.ones(2, 3)).embedding.square().mean(),
-        3,
-        learning_rate=1e-3,
-        label="",
-    )
-    assert len(module.seen) == 3
 
 
 def test_labels_travel_with_their_rows():

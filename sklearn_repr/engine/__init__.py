@@ -2,6 +2,6 @@
 
 from sklearn_repr.engine.inference import evaluate, infer
 from sklearn_repr.engine.net import RepresentationNet
-from sklearn_repr.engine.train import TrainingSettings, train
+from sklearn_repr.engine.training import TrainingSettings, train
 
 __all__ = ["RepresentationNet", "TrainingSettings", "evaluate", "infer", "train"]
