@@ -58,18 +58,25 @@ def make_generator(seed: int, device: torch.device | str = "cpu") -> torch.Gener
 
 @contextmanager
 def local_torch_seed(seed: int) -> Iterator[None]:
-    """Seed torch's global CPU generator, and put its state back afterwards.
+    """Seed torch's global generators, and put their state back afterwards.
 
     For code that cannot take a generator: weight initialisation, dropout, a user's
     module. Threads take turns.
     """
     with _GLOBAL_GENERATOR_LOCK:
         before = torch.get_rng_state()
+        # CUDA's generators draw dropout and noise there, once it is in use
+        in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        on_cuda = torch.cuda.get_rng_state_all() if in_use else []
         torch.default_generator.manual_seed(seed)
+        if on_cuda:
+            torch.cuda.manual_seed_all(seed)
         try:
             yield
         finally:
             torch.set_rng_state(before)
+            if on_cuda:
+                torch.cuda.set_rng_state_all(on_cuda)
 
 
 class GlobalDraws:

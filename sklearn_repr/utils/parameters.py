@@ -1,0 +1,87 @@
+"""Objects that are given as parameters, spoken to as scikit-learn speaks to estimators."""
+
+from __future__ import annotations
+
+from inspect import Parameter, signature
+from typing import Any, Self
+
+__all__ = ["HasParameters"]
+
+
+class HasParameters:
+    """`get_params` and `set_params` by the signature of ``__init__``.
+
+    :func:`sklearn.base.clone` copies such an object by its parameters, and
+    ``set_params(objective__temperature=0.1)`` of an estimator that holds one reaches it.
+    Every parameter must be kept in an attribute of its name.
+
+    Examples
+    --------
+    >>> from sklearn_repr.utils.parameters import HasParameters
+    >>> class Noise(HasParameters):
+    ...     def __init__(self, level=0.3):
+    ...         self.level = level
+    >>> noise = Noise().set_params(level=0.1)
+    >>> noise.get_params()
+    {'level': 0.1}
+    """
+
+    @classmethod
+    def _parameter_names(cls) -> list[str]:
+        parameters = list(signature(cls.__init__).parameters.values())[1:]
+        kinds = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
+        return [p.name for p in parameters if p.kind not in kinds]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to return those of parameters that have some too, as ``name__own``.
+
+        Returns
+        -------
+        params : dict of str to object
+            The parameters.
+        """
+        found: dict[str, Any] = {}
+        for name in self._parameter_names():
+            value = found[name] = getattr(self, name)
+            if deep and hasattr(value, "get_params") and not isinstance(value, type):
+                inner = value.get_params()
+                found.update({f"{name}__{key}": part for key, part in inner.items()})
+        return found
+
+    def set_params(self, **params: Any) -> Self:
+        """Build the object anew with other parameters, in its place.
+
+        Parameters
+        ----------
+        **params : dict
+            Values by name; ``name__own`` reaches a parameter of a parameter.
+
+        Returns
+        -------
+        self : object
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter, or a value is not allowed.
+        """
+        known = self.get_params(deep=False)
+        for key, value in params.items():
+            name, _, rest = key.partition("__")
+            if name not in known:
+                raise ValueError(
+                    f"{type(self).__name__} has no parameter {name!r}; it has"
+                    f" {', '.join(map(repr, known)) or 'none'}."
+                )
+            if rest:
+                known[name].set_params(**{rest: value})
+            else:
+                known[name] = value
+        type(self).__init__(self, **known)
+        return self
