@@ -1,4 +1,4 @@
-"""Objects that are given as parameters, spoken to as scikit-learn speaks to estimators."""
+"""Parameters of objects that are themselves given as parameters, as in scikit-learn."""
 
 from __future__ import annotations
 
