@@ -27,7 +27,7 @@ from sklearn_repr import (
     NonFiniteLossError,
 )
 from sklearn_repr._contracts import Batch
-from sklearn_repr.engine.batches import BatchIterator, batch_sizes, hold_out
+from sklearn_repr.data.batches import BatchIterator, batch_sizes, hold_out
 from sklearn_repr.engine.callbacks import loss_fell
 from sklearn_repr.engine.net import RepresentationNet
 from sklearn_repr.objectives import Objective

@@ -9,8 +9,8 @@ from scipy import sparse
 
 from sklearn_repr import AutoencoderTransformer, MaskedAutoencoder
 from sklearn_repr.data import NumericCodec, blocks
+from sklearn_repr.data.batches import BatchIterator, hold_out
 from sklearn_repr.data.blocks import RowBlocks, encode_table
-from sklearn_repr.engine.batches import BatchIterator, hold_out
 from sklearn_repr.modules import principal_subspace
 from sklearn_repr.utils.mapped import forget, is_mapped
 from sklearn_repr.utils.validation import parts_of

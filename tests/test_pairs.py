@@ -12,7 +12,8 @@ from sklearn_repr import ContrastiveEmbedder
 from sklearn_repr._contracts import Batch
 from sklearn_repr.corruptions import LabelPairs, NeighborPairs, TimePairs
 from sklearn_repr.corruptions.pairs import nearest
-from sklearn_repr.engine.batches import Inputs, hold_out, number_rows
+from sklearn_repr.data.batches import hold_out, number_rows
+from sklearn_repr.engine.inputs import Inputs
 
 N = 60
 

@@ -151,7 +151,7 @@ def test_a_recording_that_gives_other_bits_is_dropped(X, monkeypatch):
         return lambda *given: tuple(torch.zeros(()) for _ in self.results)
 
     expected = fitted(AutoencoderTransformer(), X).transform(X)
-    from sklearn_repr.engine import program
+    from sklearn_repr.utils import program
 
     monkeypatch.setattr(program._Writer, "compiled", wrong)
     model = fitted(AutoencoderTransformer(), X)

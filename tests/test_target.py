@@ -13,7 +13,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.engine.batches import Split
+from sklearn_repr.data.batches import Split
 from sklearn_repr.engine.net import RepresentationNet
 from sklearn_repr.modules import EMATarget, make_mlp
 from sklearn_repr.objectives import Objective

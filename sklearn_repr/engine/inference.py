@@ -17,14 +17,15 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from sklearn_repr._contracts import Batch
-from sklearn_repr.engine.batches import BatchIterator, Inputs, Split, number_rows
+from sklearn_repr.data.batches import BatchIterator, Split, number_rows
+from sklearn_repr.engine.inputs import Inputs
 from sklearn_repr.engine.net import RepresentationNet
-from sklearn_repr.engine.program import Program
 from sklearn_repr.engine.step import is_recordable
-from sklearn_repr.engine.trace import Recorder, TraceError
 from sklearn_repr.utils.devices import single_thread
 from sklearn_repr.utils.hooks import is_watched
 from sklearn_repr.utils.mapped import forget, is_mapped
+from sklearn_repr.utils.program import Program
+from sklearn_repr.utils.trace import Recorder, TraceError
 
 __all__ = ["ROWS_PER_CHUNK", "chunk_rows", "evaluate", "infer"]
 

@@ -13,8 +13,9 @@ from skorch.callbacks import Callback, EpochTimer
 from torch import Tensor, nn
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.engine.batches import BatchIterator, Inputs, Split
+from sklearn_repr.data.batches import BatchIterator, Split
 from sklearn_repr.engine.callbacks import StopTraining
+from sklearn_repr.engine.inputs import Inputs
 from sklearn_repr.engine.means import Means
 from sklearn_repr.engine.optimizer import bare_update
 from sklearn_repr.engine.schedule import SCHEDULES, rate_factor

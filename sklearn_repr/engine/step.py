@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.engine.batches import batch_sizes
-from sklearn_repr.engine.program import Program
-from sklearn_repr.engine.trace import Recorder, TraceError
+from sklearn_repr.data.batches import batch_sizes
 from sklearn_repr.utils.hooks import is_watched
+from sklearn_repr.utils.program import Program
 from sklearn_repr.utils.randomness import GlobalDraws
+from sklearn_repr.utils.trace import Recorder, TraceError
 
 __all__ = [
     "ChunkedStep",

@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 from torch import nn
 
-from sklearn_repr.engine.batches import Split, hold_out, number_rows
+from sklearn_repr.data.batches import Split, hold_out, number_rows
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.net import RepresentationNet
 from sklearn_repr.engine.optimizer import OPTIMIZERS

@@ -27,8 +27,8 @@ from sklearn_repr.corruptions import (
     make_views,
 )
 from sklearn_repr.data import NumericCodec
+from sklearn_repr.data.batches import batch_sizes
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, evaluate
-from sklearn_repr.engine.batches import batch_sizes
 from sklearn_repr.engine.quality import QUALITY_PREFIX
 from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.modules import SelfPredictiveNetwork, make_contrastive_network, make_mlp

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from sklearn_repr._contracts import Batch
 from sklearn_repr.corruptions import Corruption, HiddenBeside
 from sklearn_repr.data import NumericCodec
+from sklearn_repr.data.batches import batch_sizes
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, evaluate
-from sklearn_repr.engine.batches import batch_sizes
-from sklearn_repr.engine.quality import effective_rank
 from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.estimators._parts import resolve_mask_ratio
 from sklearn_repr.exceptions import CollapseWarning
@@ -27,6 +26,7 @@ from sklearn_repr.objectives import JointEmbedding, Objective
 from sklearn_repr.objectives.joint_embedding import EMBEDDING_LOSSES
 from sklearn_repr.utils.patches import patch_grid, patch_numbers
 from sklearn_repr.utils.randomness import local_torch_seed
+from sklearn_repr.utils.spread import effective_rank
 from sklearn_repr.utils.validation import check_input_shape
 
 __all__ = ["BaseJointEmbedding"]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sklearn_repr.engine.trace import Operation, Recorder, Value, is_view, map_nested
+from sklearn_repr.utils.trace import Operation, Recorder, Value, is_view, map_nested
 
 __all__ = ["Program"]
 
@@ -50,8 +50,8 @@ class Program:
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr.engine.program import Program
-    >>> from sklearn_repr.engine.trace import Recorder
+    >>> from sklearn_repr.utils.program import Program
+    >>> from sklearn_repr.utils.trace import Recorder
     >>> x = torch.ones(2)
     >>> with Recorder([x]) as recorder:
     ...     y = (x + 1).square()

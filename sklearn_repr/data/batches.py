@@ -1,20 +1,18 @@
-"""Batches of rows, what the module sees of each, and the rows that are held out."""
+"""Batches of rows, and the rows that are held out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Batch
 from sklearn_repr.data.blocks import RowBlocks
-from sklearn_repr.utils.randomness import local_torch_seed, make_generator
+from sklearn_repr.utils.randomness import make_generator
 
-__all__ = ["BatchIterator", "Inputs", "Split", "batch_sizes", "hold_out", "number_rows"]
+__all__ = ["BatchIterator", "Split", "batch_sizes", "hold_out", "number_rows"]
 
 
 def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
@@ -22,7 +20,7 @@ def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
 
     Examples
     --------
-    >>> from sklearn_repr.engine.batches import batch_sizes
+    >>> from sklearn_repr.data.batches import batch_sizes
     >>> batch_sizes(9, 4)
     [4, 5]
     """
@@ -129,79 +127,3 @@ def number_rows(rows: Any) -> Batch:
     """Return all rows, each with its number in the table, by which pairs find it."""
     whole: Batch = rows.whole()
     return replace(whole, index=torch.arange(len(whole), device=whole.values.device))
-
-
-class Inputs(NamedTuple):
-    """What happens to a batch before the module sees it: pairs and corruption, fitted.
-
-    Attributes
-    ----------
-    corruption : Corruption or None
-        Turns clean rows into what the module sees.
-    pairs : Pairs or None
-        Draws a positive for every row, which is then corrupted like the row itself.
-    """
-
-    corruption: Any = None
-    pairs: Any = None
-
-    @classmethod
-    def fitted(cls, corruption: Any, pairs: Any, split: Split) -> Inputs:
-        """Let both learn from the training rows."""
-        if pairs is not None:
-            pairs.fit(split.rows, split.train)
-        if corruption is not None:
-            corruption.fit(split.train.sample().values)
-        return cls(corruption, pairs)
-
-    def of(self, batch: Batch, generator: Generator) -> tuple[Tensor, Batch]:
-        """Return what the module sees of a batch, and the batch with what was done.
-
-        Parameters
-        ----------
-        batch : Batch
-            Clean rows.
-        generator : Generator
-            Source of randomness.
-
-        Returns
-        -------
-        values : Tensor of shape (m * n, d)
-            Copies of the n rows, one after the other; with pairs, rows and then partners.
-        batch : Batch
-            The same rows; `mask` and `partners` say what was masked and drawn.
-        """
-        values, mask, partners = batch.values, batch.mask, batch.partners
-        if self.pairs is not None:
-            partners = self.pairs.draw(batch, generator)
-            values = torch.cat([values, partners])
-        if self.corruption is not None:
-            values, mask = self.corruption(values, generator)
-        # by position: `replace` takes as long as a small product of matrices
-        rest = batch.labels, batch.index, partners
-        return values, Batch(batch.values, batch.observed, mask, *rest)
-
-    def fixed(
-        self, seed: int, device: torch.device | str, *, seeded: bool = False
-    ) -> tuple[Generator, AbstractContextManager[None]]:
-        """Return what makes the draws always the same: a generator, and a context.
-
-        Parameters
-        ----------
-        seed : int
-            Seed of both.
-        device : torch.device or str
-            Where the values are.
-        seeded : bool, default=False
-            Something else draws from torch's global generator too.
-
-        Returns
-        -------
-        generator : Generator
-            To draw from.
-        context : context manager
-            In which torch's global generator is seeded, where anything draws from it.
-        """
-        draws = self.corruption is not None and self.corruption.uses_global_generator
-        context = local_torch_seed(seed) if draws or seeded else nullcontext()
-        return make_generator(seed, device), context

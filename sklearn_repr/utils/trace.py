@@ -2,7 +2,7 @@
 
 Torch tells which operations it executes, those of the backward pass included. In their
 order they are a program that computes the same from other numbers, without modules,
-graphs and Python's control flow around them; see :mod:`sklearn_repr.engine.program`.
+graphs and Python's control flow around them; see :mod:`sklearn_repr.utils.program`.
 """
 
 from __future__ import annotations
