@@ -23,7 +23,7 @@ def curves(monkeypatch, by_hand, **options):
     [
         {},
         {"linear_skip": False, "init": None},
-        {"beta": 4.0, "warm_up": 2},
+        {"beta": 4.0, "kl_warm_up": 2},
         {"decoder_variance": 0.3},
         {"layer_norm": True},
         {"hidden_layer_sizes": ()},

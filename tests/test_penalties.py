@@ -9,7 +9,7 @@ from torch import nn
 
 from sklearn_repr import AutoencoderTransformer, DenoisingAutoencoder
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.estimators._parts import PENALTIES
+from sklearn_repr.estimators.autoencoder import PENALTIES
 from sklearn_repr.modules import principal_subspace
 from sklearn_repr.modules.code import TopK
 from sklearn_repr.modules.factory import ArchitectureOptions, make_autoencoder

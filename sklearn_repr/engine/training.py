@@ -40,7 +40,8 @@ class TrainingSettings:
     overfitted. `good_start` says that the start is a solution of its own, such as PCA.
     Under `learning_rate` "one_cycle" training runs its course, for the last steps are the
     ones that settle. `label` names the estimator on the progress bar. `chunk_size` is how
-    many rows the module sees at a time, None for a whole batch.
+    many rows the module sees at a time, None for a whole batch. `gradient_clip` is the
+    largest norm of the gradient of all weights together, None for any.
     """
 
     optimizer: str | Callable[..., Any]
@@ -59,6 +60,7 @@ class TrainingSettings:
     hold_out: bool = True
     good_start: bool = False
     learning_rate: str = "constant"
+    gradient_clip: float | None = None
     label: str = ""
     mixed: bool = False
     chunk_size: int | None = None

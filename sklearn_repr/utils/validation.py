@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from math import prod
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import _get_feature_names, validate_data
 
+from sklearn_repr._contracts import LevelOrRange, Table
 from sklearn_repr.utils.mapped import forget
 
 __all__ = [
     "check_cells",
+    "check_compared",
     "check_input_shape",
     "check_latent",
+    "check_layer_sizes",
+    "check_share",
     "column_label",
     "parts_of",
     "validate_partner",
@@ -324,10 +329,99 @@ def check_input_shape(
         )
     shape: tuple[Any, ...] = tuple(input_shape)
     whole = all(isinstance(n, Integral) and int(n) >= 1 for n in shape)
-    if not whole or len(shape) not in (2, 3) or prod(shape) != n_features:
+    if not whole or len(shape) not in (2, 3) or math.prod(shape) != n_features:
         raise ValueError(
             f"input_shape={shape} does not fit rows of {n_features} columns: it must be"
             " (channels, height, width) or (channels, length) whose product is"
             f" {n_features}."
         )
     return tuple(int(n) for n in shape)
+
+
+def check_layer_sizes(hidden_layer_sizes: ArrayLike) -> str | tuple[int, ...]:
+    """Check the parameter `hidden_layer_sizes`.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int or str
+        One width, several, or "auto".
+
+    Returns
+    -------
+    sizes : tuple of int or str
+        The widths, or "auto" as it was.
+
+    Raises
+    ------
+    ValueError
+        If a width is no positive integer.
+
+    Examples
+    --------
+    >>> from sklearn_repr.utils.validation import check_layer_sizes
+    >>> check_layer_sizes(8)
+    (8,)
+    """
+    if isinstance(hidden_layer_sizes, str):
+        return hidden_layer_sizes
+    sizes = np.atleast_1d(np.asarray(hidden_layer_sizes, dtype=object)).tolist()
+    for size in sizes:
+        if type(size) is bool or not isinstance(size, Integral) or size < 1:
+            raise ValueError(
+                "hidden_layer_sizes must be 'auto' or hold positive integers, got"
+                f" {hidden_layer_sizes!r}."
+            )
+    return tuple(sizes)
+
+
+def check_share(name: str, share: Any) -> LevelOrRange:
+    """Check a parameter that is a share below 1, or a range of shares.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter, for the message.
+    share : float or sequence of two
+        The share, or its range.
+
+    Returns
+    -------
+    share : float or (float, float)
+        A range only where its ends differ.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> from sklearn_repr.utils.validation import check_share
+    >>> check_share("mask_ratio", [0.5, 0.5])
+    0.5
+    """
+    pair = isinstance(share, tuple | list)
+    ends: tuple[Any, ...] = tuple(share) if pair else (share, share)
+    numbers = all(isinstance(end, Real) and math.isfinite(end) for end in ends)
+    if len(ends) != 2 or not numbers or not 0 <= ends[0] <= ends[1] < 1:
+        raise ValueError(
+            f"{name} must be a share in [0, 1) or a range (low, high) of such;"
+            f" got {share!r}."
+        )
+    return float(ends[0]) if ends[0] == ends[1] else ends
+
+
+def check_compared(X: Table) -> Table:
+    """Return `X`, whose rows a score compares with each other, if it has two.
+
+    Raises
+    ------
+    ValueError
+        If it has one row.
+    """
+    if X.shape[0] < 2:
+        raise ValueError(
+            "score needs at least 2 rows, for each is compared with the others; got"
+            " n_samples = 1."
+        )
+    return X
