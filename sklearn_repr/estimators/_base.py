@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -32,6 +32,7 @@ from sklearn_repr.engine.training import OPTIMIZERS
 from sklearn_repr.modules import ACTIVATIONS
 from sklearn_repr.modules.factory import ArchitectureOptions
 from sklearn_repr.objectives import Objective
+from sklearn_repr.utils import constraints
 from sklearn_repr.utils.devices import resolve_device, single_thread
 from sklearn_repr.utils.randomness import Seeds, local_torch_seed
 from sklearn_repr.utils.state import restored_on_failure
@@ -42,26 +43,13 @@ from sklearn_repr.utils.validation import (
     validate_table,
 )
 
-__all__ = [
-    "COUNT",
-    "LAYERS",
-    "NOT_NEGATIVE",
-    "POSITIVE",
-    "SCALINGS",
-    "BaseRepresentation",
-    "epoch_curves",
-]
+__all__ = ["LAYERS", "BaseRepresentation", "epoch_curves"]
 
-# constraints that many parameters have
-COUNT = Interval(Integral, 1, None, closed="left")
-POSITIVE = Interval(Real, 0, None, closed="neither")
-NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
-SCALINGS = {"standard", "robust", "quantile"}
-# and those of estimators whose network is made of layers, dense or convolutional
+# constraints for estimators whose network is made of layers, dense or convolutional
 LAYERS: Constraints = {
     "architecture": [StrOptions({"mlp", "conv"}), callable],
-    "kernel_size": [COUNT],
-    "stride": [COUNT],
+    "kernel_size": [constraints.COUNT],
+    "stride": [constraints.COUNT],
     "layer_norm": ["boolean"],
 }
 # schedules of the learning rate that are laid out over all epochs
@@ -100,23 +88,23 @@ class BaseRepresentation(
     """
 
     _parameter_constraints: ClassVar[Constraints] = {
-        "n_components": [COUNT],
-        "scaling": [StrOptions(SCALINGS), None],
+        "n_components": [constraints.COUNT],
+        "scaling": [StrOptions(constraints.SCALINGS), None],
         "input_shape": ["array-like", None],
-        "hidden_layer_sizes": [StrOptions({"auto"}), "array-like", COUNT],
+        "hidden_layer_sizes": [constraints.AUTO, "array-like", constraints.COUNT],
         "activation": [StrOptions(set(ACTIVATIONS))],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "alpha": [NOT_NEGATIVE],
+        "dropout": [constraints.SHARE_BELOW_1],
+        "alpha": [constraints.NOT_NEGATIVE],
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
         "learning_rate": [StrOptions({"constant", "one_cycle", "cosine", "plateau"})],
-        "learning_rate_init": [POSITIVE],
-        "gradient_clip": [POSITIVE, None],
-        "batch_size": [StrOptions({"auto"}), COUNT],
-        "max_iter": [COUNT],
+        "learning_rate_init": [constraints.POSITIVE],
+        "gradient_clip": [constraints.POSITIVE, None],
+        "batch_size": [constraints.AUTO, constraints.COUNT],
+        "max_iter": [constraints.COUNT],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [COUNT],
-        "tol": [NOT_NEGATIVE],
+        "n_iter_no_change": [constraints.COUNT],
+        "tol": [constraints.NOT_NEGATIVE],
         "warm_start": ["boolean"],
         "callbacks": [list, tuple, None],
         "device": [str],

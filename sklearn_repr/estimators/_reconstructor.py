@@ -15,11 +15,9 @@ from torch import Tensor, nn
 
 from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table
 from sklearn_repr.engine import TrainingSettings, infer
-from sklearn_repr.estimators._base import (
-    COUNT,
-    BaseRepresentation,
-)
+from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.modules.linear import PrincipalSubspace
+from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import wrap_table
 from sklearn_repr.utils.scores import explained_share
 from sklearn_repr.utils.validation import check_latent, column_label, parts_of
@@ -40,9 +38,9 @@ class BaseReconstructor(BaseRepresentation):
     _parameter_constraints: ClassVar[Constraints] = {
         **BaseRepresentation._parameter_constraints,
         "n_components": [
-            COUNT,
+            constraints.COUNT,
             Interval(RealNotInt, 0, 1, closed="neither"),
-            StrOptions({"auto"}),
+            constraints.AUTO,
         ],
         "linear_skip": ["boolean"],
         "init": [StrOptions({"pca"}), None],

@@ -25,94 +25,25 @@ from sklearn_repr._contracts import (
 )
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.engine import RepresentationNet, infer
-from sklearn_repr.estimators._base import (
-    LAYERS,
-    NOT_NEGATIVE,
-    POSITIVE,
-)
+from sklearn_repr.estimators._base import LAYERS
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.modules import make_autoencoder, principal_subspace
 from sklearn_repr.modules.code import make_code
 from sklearn_repr.modules.rotation import rotate_code
-from sklearn_repr.objectives import (
-    LOSSES,
-    ActivityL1,
-    Composite,
-    Contraction,
-    Decorrelation,
-    KLSparsity,
-    Objective,
-    OrthogonalDecoder,
-    Reconstruction,
-    WeightL1,
+from sklearn_repr.objectives import LOSSES, Composite, Objective, Reconstruction
+from sklearn_repr.objectives.penalties import (
+    PENALTIES,
+    SPARSE,
+    make_penalties,
+    penalty_weights,
 )
 from sklearn_repr.objectives.reconstruction import BINARY
+from sklearn_repr.utils import constraints
 
-__all__ = ["PENALTIES", "AutoencoderTransformer", "penalty_weights"]
+__all__ = ["AutoencoderTransformer"]
 
-PENALTIES: dict[str, Callable[[float], Objective] | None] = {
-    "l1": lambda target: WeightL1(),
-    "activity_l1": lambda target: ActivityL1(),
-    "kl_sparsity": KLSparsity,
-    "topk": None,  # a property of the code, not a term
-    "contractive": lambda target: Contraction(),
-    "orthogonal": lambda target: OrthogonalDecoder(),
-    "decorrelation": lambda target: Decorrelation(),
-}
-# what these ask of single units or weights, a rotation of the code would undo
-SPARSE = {"l1", "activity_l1", "kl_sparsity", "topk"}
 # Rows whose codes decide how the code is rotated
 ROWS_TO_ROTATE_BY = 10_000
-
-
-def penalty_weights(
-    penalty: str | Sequence[str] | None, weight: ArrayLike
-) -> dict[str, float]:
-    """Resolve the parameters `penalty` and `penalty_weight`.
-
-    Parameters
-    ----------
-    penalty : str, sequence of str or None
-        Names in `PENALTIES`.
-    weight : float or sequence of float
-        One for all, or one each.
-
-    Returns
-    -------
-    weights : dict of str to float
-        Weight by name, in the order given.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown or stands twice, or the numbers of names and weights differ.
-
-    Examples
-    --------
-    >>> from sklearn_repr.estimators.autoencoder import penalty_weights
-    >>> penalty_weights(["l1", "contractive"], 0.1)
-    {'l1': 0.1, 'contractive': 0.1}
-    """
-    names = [penalty] if isinstance(penalty, str) else list(penalty or ())
-    for name in names:
-        if not isinstance(name, str) or name not in PENALTIES:
-            raise ValueError(
-                f"penalty must hold names in {set(PENALTIES)}; got {name!r}."
-            )
-    try:
-        weights = np.atleast_1d(np.asarray(weight, dtype=float)).ravel().tolist()
-    except (TypeError, ValueError):
-        raise ValueError(f"penalty_weight must hold numbers; got {weight!r}.") from None
-    if len(weights) == 1:
-        weights *= len(names)
-    if len(weights) != len(names) or len(set(names)) < len(names):
-        raise ValueError(
-            "penalty_weight must be one number or one for each penalty, and no penalty"
-            f" may stand twice; got penalty={penalty!r} and penalty_weight={weight!r}."
-        )
-    if any(not w >= 0 for w in weights):
-        raise ValueError(f"penalty_weight must not be negative; got {weight!r}.")
-    return dict(zip(names, weights, strict=True))
 
 
 class AutoencoderTransformer(BaseReconstructor):
@@ -290,9 +221,9 @@ class AutoencoderTransformer(BaseReconstructor):
         **LAYERS,
         "tied_weights": ["boolean"],
         "loss": [StrOptions(set(LOSSES)), callable],
-        "loss_scale": [POSITIVE, StrOptions({"auto"})],
+        "loss_scale": [constraints.POSITIVE, constraints.AUTO],
         "penalty": [StrOptions(set(PENALTIES)), list, tuple, None],
-        "penalty_weight": [NOT_NEGATIVE, "array-like"],
+        "penalty_weight": [constraints.NOT_NEGATIVE, "array-like"],
         "sparsity_target": [Interval(Real, 0, 1, closed="neither")],
     }
     _shaping: ClassVar[tuple[str, ...]] = (*BaseReconstructor._shaping, "tied_weights")
@@ -428,8 +359,7 @@ class AutoencoderTransformer(BaseReconstructor):
             self.loss, scale=self.loss_scale, blocks=codec.blocks_
         )
         weights = self._penalties()
-        makers = (PENALTIES[name] for name in weights)
-        terms = [make(self.sparsity_target) for make in makers if make is not None]
+        terms = make_penalties(weights, self.sparsity_target)
         return Composite([reconstruction, *terms], weights) if terms else reconstruction
 
     def _after_training(self, net: RepresentationNet, rows: Batch) -> None:

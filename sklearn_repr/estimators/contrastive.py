@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -32,28 +31,20 @@ from sklearn_repr.corruptions import (
     SEQUENCE_CORRUPTIONS,
     Corruption,
     Pairs,
-    TwoViews,
     make_views,
 )
 from sklearn_repr.corruptions.positives import PAIRS, make_pairs
-from sklearn_repr.corruptions.views import warn_of_same_views
+from sklearn_repr.corruptions.views import TwoViews, warn_of_same_views
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, evaluate
 from sklearn_repr.engine.batches import batch_sizes
 from sklearn_repr.engine.quality import QUALITY_PREFIX
-from sklearn_repr.estimators._base import (
-    COUNT,
-    LAYERS,
-    NOT_NEGATIVE,
-    POSITIVE,
-    SCALINGS,
-    BaseRepresentation,
-    epoch_curves,
-)
+from sklearn_repr.estimators._base import LAYERS, BaseRepresentation, epoch_curves
 from sklearn_repr.modules import make_contrastive_network
 from sklearn_repr.modules.readout import unit_length
 from sklearn_repr.objectives import Composite, Objective, Reconstruction
 from sklearn_repr.objectives.between_views import OBJECTIVES, make_view_objective
+from sklearn_repr.utils import constraints
 from sklearn_repr.utils.labels import encode_labels
 from sklearn_repr.utils.randomness import local_torch_seed
 from sklearn_repr.utils.validation import check_compared
@@ -313,23 +304,23 @@ class ContrastiveEmbedder(BaseRepresentation):
         **LAYERS,
         "readout": [StrOptions({"auto", "layers", "last"})],
         "normalize": ["boolean"],
-        "scaling": [StrOptions(SCALINGS | {"value_and_rank"}), None],
-        "projection_dim": [COUNT],
+        "scaling": [StrOptions(constraints.SCALINGS | {"value_and_rank"}), None],
+        "projection_dim": [constraints.COUNT],
         "predictor": ["boolean"],
-        "target_momentum": [Interval(Real, 0, 1, closed="both")],
+        "target_momentum": [constraints.SHARE],
         "objective": [StrOptions(set(OBJECTIVES)), Objective],
-        "temperature": [POSITIVE],
+        "temperature": [constraints.POSITIVE],
         "learn_temperature": ["boolean"],
-        "reconstruction_weight": [NOT_NEGATIVE],
+        "reconstruction_weight": [constraints.NOT_NEGATIVE],
         "pairs": [StrOptions({"auto", *PAIRS})],
-        "n_neighbors": [COUNT],
+        "n_neighbors": [constraints.COUNT],
         "views": [StrOptions(VIEWS), callable, list, tuple],
-        "corruption_level": [NOT_NEGATIVE, StrOptions({"auto"}), list, tuple],
-        "latent_mixup": [Interval(Real, 0, 1, closed="both")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 2, None, closed="left")],
-        "chunk_size": [COUNT, None],
-        "max_iter": [COUNT, None],
-        "max_steps": [COUNT, StrOptions({"auto"}), None],
+        "corruption_level": [constraints.NOT_NEGATIVE, constraints.AUTO, list, tuple],
+        "latent_mixup": [constraints.SHARE],
+        "batch_size": [constraints.AUTO, constraints.TWO_OR_MORE],
+        "chunk_size": [constraints.COUNT, None],
+        "max_iter": [constraints.COUNT, None],
+        "max_steps": [constraints.COUNT, constraints.AUTO, None],
     }
     _shaping = (*BaseRepresentation._shaping, "readout", "projection_dim", "predictor")
     # a row alone has nothing to be contrasted with
@@ -554,9 +545,8 @@ class ContrastiveEmbedder(BaseRepresentation):
         return {**super()._shape_params(), **extra}
 
     def _needs_labels(self) -> bool:
-        named = isinstance(self.objective, str) and self.objective == "supcon"
         given = isinstance(self.objective, Objective) and self.objective.needs_labels
-        return named or given or self.pairs == "label"
+        return self.objective == "supcon" or given or self.pairs == "label"
 
     def _encode_labels(self, y: Labels, n_rows: int) -> Tensor | None:
         if not self._needs_labels():

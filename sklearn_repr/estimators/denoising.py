@@ -27,11 +27,8 @@ from sklearn_repr.corruptions import (
     Corruption,
     make_corruption,
 )
-from sklearn_repr.estimators._base import (
-    COUNT,
-    NOT_NEGATIVE,
-)
 from sklearn_repr.estimators.autoencoder import AutoencoderTransformer
+from sklearn_repr.utils import constraints
 
 __all__ = ["DenoisingAutoencoder"]
 
@@ -219,8 +216,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             StrOptions({*CORRUPTIONS, *IMAGE_CORRUPTIONS, *SEQUENCE_CORRUPTIONS}),
             callable,
         ],
-        "corruption_level": [NOT_NEGATIVE, tuple, list],
-        "n_corruptions": [COUNT],
+        "corruption_level": [constraints.NOT_NEGATIVE, tuple, list],
+        "n_corruptions": [constraints.COUNT],
     }
 
     def __init__(

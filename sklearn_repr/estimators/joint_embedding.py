@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -30,12 +29,13 @@ from sklearn_repr.data import NumericCodec
 from sklearn_repr.engine import RepresentationNet, evaluate
 from sklearn_repr.engine.batches import batch_sizes
 from sklearn_repr.engine.quality import effective_rank
-from sklearn_repr.estimators._base import SCALINGS, BaseRepresentation
+from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.exceptions import CollapseWarning
 from sklearn_repr.modules import ACTIVATIONS
 from sklearn_repr.modules.jepa import JointEmbeddingNetwork, make_joint_embedding_network
 from sklearn_repr.objectives import JointEmbedding, Objective
 from sklearn_repr.objectives.joint_embedding import EMBEDDING_LOSSES
+from sklearn_repr.utils import constraints
 from sklearn_repr.utils.patches import patch_grid, patch_numbers
 from sklearn_repr.utils.randomness import local_torch_seed
 from sklearn_repr.utils.validation import check_share
@@ -265,12 +265,12 @@ class JointEmbeddingPredictor(BaseRepresentation):
 
     _parameter_constraints: ClassVar[Constraints] = {
         **BaseRepresentation._parameter_constraints,
-        "scaling": [StrOptions(SCALINGS | {"value_and_rank"}), None],
-        "patch_size": [Interval(Integral, 1, None, closed="left")],
-        "target_momentum": [Interval(Real, 0, 1, closed="both")],
+        "scaling": [StrOptions(constraints.SCALINGS | {"value_and_rank"}), None],
+        "patch_size": [constraints.COUNT],
+        "target_momentum": [constraints.SHARE],
         "loss": [StrOptions(set(EMBEDDING_LOSSES))],
-        "variance_weight": [Interval(Real, 0, None, closed="left")],
-        "mask_ratio": [Interval(Real, 0, 1, closed="left"), tuple, list],
+        "variance_weight": [constraints.NOT_NEGATIVE],
+        "mask_ratio": [constraints.SHARE_BELOW_1, tuple, list],
         "masking": [StrOptions({"random", "block"})],
     }
     _shaping = (*BaseRepresentation._shaping, "patch_size")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Real
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -28,16 +27,13 @@ from sklearn_repr._contracts import (
 )
 from sklearn_repr.corruptions import Corruption, HiddenCells
 from sklearn_repr.data import NumericCodec
-from sklearn_repr.estimators._base import (
-    COUNT,
-    POSITIVE,
-)
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.modules import principal_subspace
 from sklearn_repr.modules.factors import best_width, fit_factors
 from sklearn_repr.modules.masked import make_masked_network, path_width
 from sklearn_repr.objectives import Objective, Reconstruction
 from sklearn_repr.objectives.losses import RESIDUAL_LOSSES
+from sklearn_repr.utils import constraints
 from sklearn_repr.utils.patches import patch_numbers
 from sklearn_repr.utils.randomness import make_generator
 from sklearn_repr.utils.validation import check_share
@@ -214,11 +210,11 @@ class MaskedAutoencoder(BaseReconstructor):
     _parameter_constraints: ClassVar[Constraints] = {
         **BaseReconstructor._parameter_constraints,
         "architecture": [StrOptions({"mlp", "transformer"})],
-        "patch_size": [COUNT],
+        "patch_size": [constraints.COUNT],
         "layer_norm": ["boolean"],
         "loss": [StrOptions(set(RESIDUAL_LOSSES)), callable],
-        "loss_scale": [POSITIVE, StrOptions({"auto"})],
-        "mask_ratio": [Interval(Real, 0, 1, closed="left"), tuple, list],
+        "loss_scale": [constraints.POSITIVE, constraints.AUTO],
+        "mask_ratio": [constraints.SHARE_BELOW_1, tuple, list],
     }
     _shaping: ClassVar[tuple[str, ...]] = (*BaseReconstructor._shaping, "patch_size")
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import Tags, check_consistent_length
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
@@ -36,6 +35,7 @@ from sklearn_repr.modules.paired import (
     start_at_canonical_maps,
 )
 from sklearn_repr.objectives import Objective, SymmetricInfoNCE
+from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import wrap_table
 from sklearn_repr.utils.randomness import Seeds
 from sklearn_repr.utils.retrieval import top_match_share
@@ -222,7 +222,7 @@ class PairedEmbedder(BaseRepresentation):
         "y_architecture": [StrOptions({"mlp", "conv"}), callable, None],
         "y_input_shape": ["array-like", None],
         "init": [StrOptions({"cca"}), None],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 2, None, closed="left")],
+        "batch_size": [constraints.AUTO, constraints.TWO_OR_MORE],
     }
     _shaping = (*BaseRepresentation._shaping, "y_architecture", "y_input_shape", "init")
     # a pair alone has nothing to be contrasted with

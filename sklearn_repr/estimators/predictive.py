@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any, ClassVar
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
@@ -26,6 +25,7 @@ from sklearn_repr.engine import RepresentationNet, evaluate
 from sklearn_repr.estimators._base import LAYERS, BaseRepresentation
 from sklearn_repr.modules.predictive import make_predictive_network
 from sklearn_repr.objectives import Objective, PredictiveInfoNCE
+from sklearn_repr.utils import constraints
 from sklearn_repr.utils.validation import check_compared
 
 __all__ = ["ContrastivePredictiveCoder"]
@@ -187,11 +187,11 @@ class ContrastivePredictiveCoder(BaseRepresentation):
         "architecture": [StrOptions({"conv"}), callable],
         "readout": [StrOptions({"context", "context_mean", "encoder_mean"})],
         "prediction_steps": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
+            constraints.AUTO,
+            constraints.COUNT,
         ],
         "negatives": [StrOptions({"rows", "times", "both"})],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 2, None, closed="left")],
+        "batch_size": [constraints.AUTO, constraints.TWO_OR_MORE],
     }
 
     _shaping = (*BaseRepresentation._shaping, "prediction_steps")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import warnings
+from collections.abc import Iterable
+from functools import partial
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -27,11 +28,7 @@ from sklearn_repr._contracts import (
 )
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.engine import RepresentationNet
-from sklearn_repr.estimators._base import (
-    LAYERS,
-    NOT_NEGATIVE,
-    POSITIVE,
-)
+from sklearn_repr.estimators._base import LAYERS
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.exceptions import CollapseWarning
 from sklearn_repr.modules.factory import make_variational_network
@@ -39,10 +36,11 @@ from sklearn_repr.modules.linear import principal_subspace
 from sklearn_repr.modules.variational import VariationalNetwork
 from sklearn_repr.objectives import ELBO, Objective, TotalCorrelation
 from sklearn_repr.objectives.variational import (
+    density_bound,
     gaussian_kl,
     log_likelihood,
-    log_normal,
 )
+from sklearn_repr.utils import constraints
 from sklearn_repr.utils.devices import single_thread
 from sklearn_repr.utils.draws import matched_draws, row_shifts, shifted_normal
 from sklearn_repr.utils.randomness import Seeds, make_generator
@@ -60,46 +58,6 @@ ROWS_TO_MEASURE = 10_000
 def log_likelihood_of_code(module: VariationalNetwork, x: Tensor, z: Tensor) -> Tensor:
     """Return log p(x|z) of each row, shape (n,)."""
     return log_likelihood(module.decoder(z), x, module.log_noise, module.bernoulli)
-
-
-def density_bound(
-    module: VariationalNetwork, x: Tensor, points: Tensor, *, weighted: bool
-) -> Tensor:
-    """Bound log p(x) of each row from below, by draws of z at `points`.
-
-    Parameters
-    ----------
-    module : VariationalNetwork
-        Trained.
-    x : Tensor of shape (n, n_encoded)
-        Rows.
-    points : Tensor of shape (n_draws, n_components)
-        Standard normal draws shared by all rows; if `weighted`, points of the unit cube,
-        which every row shifts by a hash of its own.
-    weighted : bool
-        Whether the bound is the importance-weighted one.
-
-    Returns
-    -------
-    bound : Tensor of shape (n,)
-        In nats.
-    """
-    mean, log_variance = module.encoder(x)
-    deviation = (0.5 * log_variance).exp()
-    shifts = row_shifts(x, points.shape[1]) if weighted else None
-    parts = []
-    for point in points.to(x.device):
-        draw = point if shifts is None else shifted_normal(point, shifts)
-        z = mean + deviation * draw.to(x)
-        part = log_likelihood_of_code(module, x, z)
-        if weighted:
-            prior = log_normal(z, 0.0, 0.0)
-            part = part + (prior - log_normal(z, mean, log_variance)).sum(dim=1)
-        parts.append(part)
-    if weighted:
-        return torch.stack(parts).logsumexp(dim=0) - math.log(len(points))
-    expected = torch.stack(parts).mean(dim=0)
-    return expected - gaussian_kl(mean, log_variance).sum(dim=1)
 
 
 class VariationalAutoencoder(BaseReconstructor):
@@ -261,11 +219,11 @@ class VariationalAutoencoder(BaseReconstructor):
         **LAYERS,
         "architecture": [StrOptions({"mlp", "conv"})],
         "likelihood": [StrOptions({"gaussian", "bernoulli"})],
-        "decoder_variance": [StrOptions({"learned"}), POSITIVE],
+        "decoder_variance": [StrOptions({"learned"}), constraints.POSITIVE],
         "objective": [StrOptions({"elbo", "beta_tcvae"})],
-        "beta": [NOT_NEGATIVE],
+        "beta": [constraints.NOT_NEGATIVE],
         "kl_warm_up": [Interval(Integral, 0, None, closed="left")],
-        "free_bits": [NOT_NEGATIVE],
+        "free_bits": [constraints.NOT_NEGATIVE],
     }
     _shaping: ClassVar[tuple[str, ...]] = (
         *BaseReconstructor._shaping,
@@ -456,7 +414,6 @@ class VariationalAutoencoder(BaseReconstructor):
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
         self._check_scored(rows)
-        weighted = n_samples is not None
         if n_samples is None:
             points = matched_draws(ELBO_DRAWS, self.n_components_)
         else:
@@ -466,7 +423,16 @@ class VariationalAutoencoder(BaseReconstructor):
             points = sobol.draw(int(n_samples), dtype=torch.float64)
 
         def bound(module: VariationalNetwork, x: Tensor) -> Tensor:
-            return density_bound(module, x, points, weighted=weighted)
+            draws: Iterable[Tensor] = points.to(x)
+            if n_samples is not None:
+                # every row shifts the points by a hash of its own
+                shifts = row_shifts(x, self.n_components_)
+                draws = (shifted_normal(p, shifts).to(x) for p in points.to(x.device))
+            likelihood = partial(log_likelihood_of_code, module, x)
+            mean, log_variance = module.encoder(x)
+            return density_bound(
+                likelihood, mean, log_variance, draws, weighted=n_samples is not None
+            )
 
         bounds = self._infer(bound, rows, module=self.net_.module_, dtype=np.float64)
         # log p of rows in their own units: scaling multiplied the density
