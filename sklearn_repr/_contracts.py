@@ -187,6 +187,8 @@ Table: TypeAlias = Any
 Labels: TypeAlias = Any
 # float32 or float64, whichever the input was
 Array: TypeAlias = NDArray[Any]
+# of columns; None where they have none
+Names: TypeAlias = Sequence[str] | NDArray[np.str_] | None
 RandomState: TypeAlias = int | np.random.RandomState | None
 # what `_parameter_constraints` says of each parameter
 Constraints: TypeAlias = dict[str, list[Any]]

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils._param_validation import StrOptions
@@ -21,6 +20,7 @@ from sklearn_repr._contracts import (
     Constraints,
     InputShape,
     LayerSizes,
+    Names,
     Optimizer,
     RandomState,
     Table,
@@ -230,7 +230,7 @@ class PairedEmbedder(BaseRepresentation):
 
     _codec: Any  # a PairCodec
     n_y_features_in_: int
-    y_feature_names_in_: NDArray[np.object_]
+    y_feature_names_in_: Names
 
     def __init__(
         self,

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import _get_feature_names, validate_data
 
-from sklearn_repr._contracts import LevelOrRange, Table
+from sklearn_repr._contracts import LevelOrRange, Names, Table
 from sklearn_repr.utils.mapped import forget
 
 __all__ = [
@@ -33,19 +34,19 @@ __all__ = [
 CELLS = 2**18
 
 
-def column_label(names: Any, index: int) -> str:
+def column_label(names: Names, index: int) -> str:
     """Name a column in a message: by its name where it has one, else by position."""
     return f"{names[index]!r}" if names is not None else f"number {index}"
 
 
 def validate_table(
-    estimator: Any,
-    X: Any,
+    estimator: BaseEstimator,
+    X: Table,
     *,
     reset: bool,
     largest: float | None,
     ensure_min_samples: int = 1,
-) -> Any:
+) -> Table:
     """Validate a numeric table as scikit-learn does, then look at its values.
 
     Parameters
@@ -87,7 +88,7 @@ def validate_table(
     return X
 
 
-def check_cells(estimator: Any, X: Any, largest: float) -> None:
+def check_cells(estimator: BaseEstimator, X: Table, largest: float) -> None:
     """Look at the values of a table; the second half of :func:`validate_table`.
 
     Parameters
@@ -110,13 +111,13 @@ def check_cells(estimator: Any, X: Any, largest: float) -> None:
 
 
 def validate_partner(
-    y: Any,
+    y: Table,
     *,
     who: str,
     largest: float,
     n_columns: int | None = None,
-    names: Any = None,
-) -> tuple[Any, Any]:
+    names: Names = None,
+) -> tuple[Table, Names]:
     """Validate the other table of rows that come in pairs.
 
     Parameters
@@ -173,7 +174,7 @@ def validate_partner(
 
 
 def _check_cells(
-    X: Any, input_name: str, largest: float, names: Any, who: str, may_miss: bool
+    X: Table, input_name: str, largest: float, names: Names, who: str, may_miss: bool
 ) -> None:
     start = 0
     for part in parts_of(X):
@@ -184,7 +185,7 @@ def _check_cells(
         start += part.shape[0]
 
 
-def parts_of(X: Any, cells: int = CELLS) -> Iterator[Any]:
+def parts_of(X: Table, cells: int = CELLS) -> Iterator[Table]:
     """Cut a table into consecutive parts; of mapped files one is resident at a time.
 
     Parameters
@@ -213,7 +214,7 @@ def parts_of(X: Any, cells: int = CELLS) -> Iterator[Any]:
         forget(part)
 
 
-def _is_within(X: Any, largest: float, may_miss: bool) -> bool:
+def _is_within(X: Table, largest: float, may_miss: bool) -> bool:
     cells = X.data if sparse.issparse(X) else X
     if not cells.size:
         return True
@@ -231,11 +232,11 @@ def _is_within(X: Any, largest: float, may_miss: bool) -> bool:
 
 
 def _describe_bad_cell(
-    X: Any,
+    X: Table,
     start: int,
     input_name: str,
     largest: float,
-    names: Any,
+    names: Names,
     who: str,
     may_miss: bool,
 ) -> str:
@@ -263,7 +264,7 @@ def _describe_bad_cell(
     )
 
 
-def check_latent(Z: Any, n_components: int, who: str) -> Any:
+def check_latent(Z: Table, n_components: int, who: str) -> Table:
     """Validate codes given to inverse_transform.
 
     Parameters
