@@ -62,8 +62,7 @@ class BaseRepresentation(
     """Fit a network without labels and transform rows to its embedding.
 
     A subclass names its parameters, documents itself and fills hooks. They run in the
-    order of this table; none depends on another having run. The first four change
-    nothing but what is named here.
+    order of this table, and none depends on another having run.
 
     ============================= ========================== ===========================
     hook                          when `fit` calls it        returns
@@ -84,7 +83,11 @@ class BaseRepresentation(
     `_after_training(net, rows)`  the net is trained         None; sets attributes
     ============================= ========================== ===========================
 
-    A parameter that a subclass does not have is read by `_option` with a default.
+    It may also answer otherwise: `_auto_batch_size`, what ``batch_size="auto"`` is;
+    `_draws_globally`, whether training needs torch's global generator;
+    `_leaves_rows_unchanged`, whether the module only reads rows; `_shape_params`, what a
+    warm start must find as it was; `_fit_codec` and `_column_names`. A parameter that it
+    does not have is read by `_option` with a default.
     """
 
     _parameter_constraints: ClassVar[Constraints] = {

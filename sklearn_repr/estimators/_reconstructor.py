@@ -66,7 +66,7 @@ class BaseReconstructor(BaseRepresentation):
         has_path = linear or (self.linear_skip and not callable(self.architecture))
         return replace(
             super()._training_settings(n_rows),
-            # linear maps overfit no more than their start does: judge them by all rows
+            # linear maps overfit no more than their start: all rows decide when to stop
             hold_out=not linear,
             good_start=bool(has_path and self._starts_at_pca()),
         )
@@ -76,7 +76,7 @@ class BaseReconstructor(BaseRepresentation):
         return self.architecture == "mlp" and self._architecture_options().hidden(1) == ()
 
     def _starts_at_pca(self) -> bool:
-        """Tell linear maps that start at a solution: probabilities have none."""
+        """Tell linear maps that start at a solution; for probabilities there is none."""
         return self.init == "pca" and self._wants_unit_interval() is None
 
     def _width_is_given(self) -> bool:

@@ -84,7 +84,7 @@ class ContrastiveEmbedder(BaseRepresentation):
     readout : {"auto", "layers", "last"}, default="auto"
         What `transform` returns. "layers" is made of the square roots of all hidden
         layers, each with the same total variance: their principal components, not
-        whitened but turned so that all have the same variance. "last" is the encoder's
+        whitened but rotated so that all have the same variance. "last" is the encoder's
         output. "auto" is "layers" for "mlp" and "last" elsewhere.
     normalize : bool, default=True
         Scale embeddings to unit length in `transform`.

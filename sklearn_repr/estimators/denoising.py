@@ -169,10 +169,10 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         Width of the code.
     explained_variance_ratio_ : ndarray of shape (n_components_,)
         Share of the variance of the scaled rows that each component explains linearly,
-        decreasing. The code is turned after training, without a change to what it
+        decreasing. The code is rotated after training, without a change to what it
         rebuilds, so that its components are uncorrelated and in this order; for a linear
         network they are PCA's. Missing for an own `architecture` and for sparse codes and
-        weights, which a turn would undo.
+        weights, which a rotation would undo.
     loss_curve_ : list of float
         Training loss per epoch.
     validation_curve_ : list of float or None

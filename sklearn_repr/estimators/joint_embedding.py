@@ -100,7 +100,7 @@ class JointEmbeddingPredictor(BaseRepresentation):
 
     `transform` joins the row, the tokens that :math:`\bar\phi` makes of all of it, and
     its code: three blocks of equal total variance, of which it returns the first
-    principal components, not whitened but turned so that all have the same variance.
+    principal components, not whitened but rotated so that all have the same variance.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ class JointEmbeddingPredictor(BaseRepresentation):
 
     Notes
     -----
-    The loss is no judge of the embedding, for a collapsed one is the easiest to predict.
+    The loss does not measure the embedding: a collapsed one is the easiest to predict.
     So it neither ends training nor chooses weights: with `early_stopping` held-out rows
     only give a curve to look at.
 

@@ -185,7 +185,7 @@ class MaskedAutoencoder(BaseReconstructor):
     See Also
     --------
     DenoisingAutoencoder : Undoes corruption that it is not told of.
-    sklearn.impute.IterativeImputer : Fills missing cells by regressions in turn.
+    sklearn.impute.IterativeImputer : Fills missing cells by regressions of columns.
 
     References
     ----------

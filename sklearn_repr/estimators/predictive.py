@@ -37,7 +37,7 @@ SCORE_BATCH = 256
 class ContrastivePredictiveCoder(BaseRepresentation):
     r"""Embedding of sequences from which their own future can be told from others.
 
-    Contrastive predictive coding: strided convolutions turn the sequence of a row into
+    Contrastive predictive coding: strided convolutions map the sequence of a row to
     frames :math:`z_t`, a gated recurrent unit sums up those so far in a context
     :math:`c_t`, and a linear map of the context predicts each of the next frames, so that
     the true one can be told from negatives:

@@ -367,7 +367,7 @@ def check_layer_sizes(hidden_layer_sizes: ArrayLike) -> str | tuple[int, ...]:
         return hidden_layer_sizes
     sizes = np.atleast_1d(np.asarray(hidden_layer_sizes, dtype=object)).tolist()
     for size in sizes:
-        if type(size) is bool or not isinstance(size, Integral) or size < 1:
+        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
             raise ValueError(
                 "hidden_layer_sizes must be 'auto' or hold positive integers, got"
                 f" {hidden_layer_sizes!r}."
