@@ -45,7 +45,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "block-0.54": {"masking": "block", "mask_ratio": 0.54},  # I-JEPA's shares
     "random-0.54": {"mask_ratio": 0.54},
     "value_and_rank": {"scaling": "value_and_rank"},
-    "momentum-0.99": {"momentum": 0.99},
+    "momentum-0.99": {"target_momentum": 0.99},
     "wide": {"hidden_layer_sizes": (64, 64)},
     "one-block": {"hidden_layer_sizes": (32,)},
     "three-blocks": {"hidden_layer_sizes": (32, 32, 32)},

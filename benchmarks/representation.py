@@ -55,8 +55,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "neighbors-10": {"n_neighbors": 10},
     "batch-256": {"batch_size": 256},
     "steps-400": {"max_steps": 400},
-    "epochs-50": {"max_iter": 50},
-    "epochs-200": {"max_iter": 200},
+    "epochs-50": {"max_iter": 50, "max_steps": 800},
+    "epochs-200": {"max_iter": 200, "max_steps": 800},
     "width-64": {"n_components": 64},
     "width-256": {"n_components": 256},
     "scarf": {  # SCARF with the last layer

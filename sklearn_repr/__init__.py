@@ -7,7 +7,20 @@ first use, so that importing the package stays cheap and does not import torch.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what __getattr__ loads, for those who do not run it
+    from sklearn_repr import inspection
+    from sklearn_repr.estimators.autoencoder import AutoencoderTransformer
+    from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
+    from sklearn_repr.estimators.denoising import DenoisingAutoencoder
+    from sklearn_repr.estimators.joint_embedding import JointEmbeddingPredictor
+    from sklearn_repr.estimators.masked import MaskedAutoencoder
+    from sklearn_repr.estimators.outlier_detector import ReconstructionOutlierDetector
+    from sklearn_repr.estimators.paired import PairedEmbedder
+    from sklearn_repr.estimators.predictive import ContrastivePredictiveCoder
+    from sklearn_repr.estimators.variational import VariationalAutoencoder
+    from sklearn_repr.exceptions import CollapseWarning, NonFiniteLossError
 
 __version__ = "0.1.0"
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 
@@ -175,3 +177,30 @@ class Outputs:
     log_variance: Tensor | None = None
     log_noise: Tensor | None = None
     log_scale: Tensor | None = None
+
+
+# -- scikit-learn's untyped edges: what users pass in, and get back ----------------------
+
+# array-like, DataFrame or sparse matrix of shape (n_samples, n_columns)
+Table: TypeAlias = Any
+# array-like of shape (n_samples,), or None
+Labels: TypeAlias = Any
+# float32 or float64, whichever the input was
+Array: TypeAlias = NDArray[Any]
+# of columns; None where they have none
+Names: TypeAlias = Sequence[str] | NDArray[np.str_] | None
+RandomState: TypeAlias = int | np.random.RandomState | None
+# what `_parameter_constraints` says of each parameter
+Constraints: TypeAlias = dict[str, list[Any]]
+# the name of an architecture, or what builds a user's own
+Architecture: TypeAlias = str | Callable[..., Any]
+# the name of an optimiser, a torch class, or a function of parameter groups and `lr`
+Optimizer: TypeAlias = str | Callable[..., torch.optim.Optimizer]
+# skorch callbacks, or pairs (name, callback)
+Callbacks: TypeAlias = Sequence[Any] | None
+# "auto", one width, or array-like of widths
+LayerSizes: TypeAlias = ArrayLike
+# channels, then height and width, or length
+InputShape: TypeAlias = Sequence[int] | None
+# a share or strength, or a range to draw it from
+LevelOrRange: TypeAlias = float | tuple[float, float]

@@ -22,11 +22,11 @@ from sklearn_repr._contracts import Batch
 from sklearn_repr.engine.net import RepresentationNet
 from sklearn_repr.engine.quality import EmbeddingQuality
 from sklearn_repr.engine.step import choose_step
-from sklearn_repr.estimators._contrastive import OBJECTIVES
 from sklearn_repr.exceptions import CollapseWarning, NonFiniteLossError
 from sklearn_repr.inspection import alignment, effective_rank, uniformity
 from sklearn_repr.modules import ContrastiveNetwork, SelfPredictiveNetwork, make_mlp
 from sklearn_repr.objectives import BarlowTwins, NTXent, VICReg
+from sklearn_repr.objectives.between_views import OBJECTIVES
 from sklearn_repr.utils.labels import encode_labels
 from sklearn_repr.utils.randomness import Seeds
 

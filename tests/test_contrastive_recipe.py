@@ -43,14 +43,20 @@ def test_a_constant_learning_rate_stays(X):
 
 
 def test_the_cycle_is_run_whatever_the_loss_does(X):
-    estimator = fast(ContrastiveEmbedder(n_iter_no_change=1, tol=1e3, random_state=0))
-    assert estimator.fit(X).n_iter_ == 8
-    assert estimator.set_params(learning_rate="constant").fit(X).n_iter_ < 8
+    # noise this strong leaves nothing to learn: patience would end it after 2 epochs
+    settings = {"views": ["gaussian"], "corruption_level": 1e3, "max_iter": 30}
+    estimator = fast(ContrastiveEmbedder(early_stopping=True)).set_params(**settings)
+    assert estimator.fit(X).n_iter_ == 30
+    estimator.set_params(learning_rate="constant", n_iter_no_change=1, tol=1e3)
+    assert estimator.fit(X).n_iter_ < 5
 
 
 @pytest.mark.parametrize(
     ("max_iter", "max_steps", "epochs"),
-    [(50, 60, 20), (50, 61, 21), (15, 60, 15), (50, 3, 5), (4, 3, 4), (12, None, 12)],
+    [
+        *[(50, 60, 20), (50, 61, 21), (15, 60, 15), (50, 3, 5), (4, 3, 4)],
+        *[(12, None, 12), (None, 60, 20), (None, None, 100), (None, "auto", 100)],
+    ],
 )
 def test_steps_are_counted_in_whole_epochs(max_iter, max_steps, epochs, X):
     # 133 rows are three batches
@@ -61,6 +67,13 @@ def test_steps_are_counted_in_whole_epochs(max_iter, max_steps, epochs, X):
     if max_steps == 60:
         # no more epochs than rows
         assert estimator.fit(X[:12]).n_iter_ == 12
+
+
+def test_a_number_of_epochs_that_is_given_is_the_number_trained(X):
+    # 66 steps an epoch: 800 steps would be 13 epochs
+    estimator = ContrastiveEmbedder(2, hidden_layer_sizes=(4,), batch_size=2)
+    assert estimator.fit(X).n_iter_ == 13
+    assert estimator.set_params(max_iter=20).fit(X).n_iter_ == 20
 
 
 def test_both_terms_reach_the_encoder(X):

@@ -226,7 +226,7 @@ def test_a_collapse_is_warned_of_and_the_defaults_do_not():
     X, _ = planted(True)
     forced = JointEmbeddingPredictor(
         max_iter=20,
-        momentum=0.0,
+        target_momentum=0.0,
         learning_rate="constant",
         learning_rate_init=0.1,
         random_state=0,

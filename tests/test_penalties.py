@@ -9,7 +9,6 @@ from torch import nn
 
 from sklearn_repr import AutoencoderTransformer, DenoisingAutoencoder
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.estimators._parts import PENALTIES
 from sklearn_repr.modules import principal_subspace
 from sklearn_repr.modules.code import TopK
 from sklearn_repr.modules.factory import ArchitectureOptions, make_autoencoder
@@ -24,6 +23,7 @@ from sklearn_repr.objectives import (
     WeightL1,
 )
 from sklearn_repr.objectives.contraction import jacobian_norm_estimate
+from sklearn_repr.objectives.penalties import PENALTIES
 
 
 def autoencoder(hidden=(6,), k=3, **settings):

@@ -135,14 +135,14 @@ def test_the_future_never_leaks_into_frames_and_contexts(
 ):
     torch.manual_seed(0)
     options = ArchitectureOptions(hidden_layer_sizes=sizes, **settings)
-    network, n_frames = make_predictive_network(
+    network = make_predictive_network(
         "conv", (2, length), 6, options, n_steps="auto", output="context"
     )
     strides = [2] * (2 if sizes == "auto" else len(sizes))
     if sizes == "auto" and length == 9:
         strides = [2, 1]  # a second stride would leave 3 frames
     ends = frame_ends(length, strides)
-    assert len(ends) == n_frames
+    assert len(ends) == network.n_frames
     with torch.set_grad_enabled(training):
         x = torch.randn(3, 2 * length)
         frames = network.frames(x)
@@ -227,8 +227,8 @@ def test_lags_between_channels_are_found_with_any_negatives(negatives, least):
 def test_outputs_are_summaries_of_one_training(output):
     X, _ = planted(100, 20)
     settings = {"max_iter": 2, "scaling": None, "random_state": 0, "dtype": "float64"}
-    coder = ContrastivePredictiveCoder(6, output=output, **settings).fit(X)
-    other = ContrastivePredictiveCoder(6, output="context", **settings).fit(X)
+    coder = ContrastivePredictiveCoder(6, readout=output, **settings).fit(X)
+    other = ContrastivePredictiveCoder(6, readout="context", **settings).fit(X)
     assert coder.loss_curve_ == other.loss_curve_
     network = other.net_.module_
     with torch.no_grad():

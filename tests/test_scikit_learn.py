@@ -34,7 +34,7 @@ OTHER_SETTINGS = [
     ContrastiveEmbedder(3, views="gaussian", layer_norm=True, batch_size=5, max_iter=5),
     ContrastiveEmbedder(2, objective="supcon", normalize=True, max_iter=3),
     ContrastiveEmbedder(
-        2, objective="vicreg", pairs="neighbors", batch_size=1, max_iter=1
+        2, objective="vicreg", pairs="neighbors", batch_size=2, max_iter=1
     ),
     ContrastiveEmbedder(2, objective="barlow_twins", pairs="time", max_iter=3),
     ContrastiveEmbedder(2, objective="byol", chunk_size=3, max_iter=3),

@@ -201,7 +201,7 @@ def test_fixed_variance_and_bernoulli_columns():
         rng.random((300, 10)) < 1 / (1 + np.exp(-3 * z * np.linspace(-1, 1, 10)))
     ) * 1.0
     vae = VariationalAutoencoder(
-        1, decoder="bernoulli", scaling=None, max_iter=100, random_state=0
+        1, likelihood="bernoulli", scaling=None, max_iter=100, random_state=0
     ).fit(bits)
     assert vae.loss_curve_[-1] < 0.95 * vae.loss_curve_[0]
     rebuilt = vae.reconstruct(bits)
@@ -209,8 +209,8 @@ def test_fixed_variance_and_bernoulli_columns():
     assert set(np.unique(vae.sample(50, random_state=0))) == {0.0, 1.0}
     assert abs(np.corrcoef(vae.transform(bits)[:, 0], z[:, 0])[0, 1]) > 0.7
     assert (vae.score_samples(bits) <= 0).all()
-    with pytest.raises(ValueError, match="decoder='bernoulli' needs values in"):
-        VariationalAutoencoder(1, decoder="bernoulli").fit(bits)
+    with pytest.raises(ValueError, match="likelihood='bernoulli' needs values in"):
+        VariationalAutoencoder(1, likelihood="bernoulli").fit(bits)
     fixed = VariationalAutoencoder(1, decoder_variance=0.25, max_iter=2).fit(bits)
     assert float(fixed.net_.module_.log_noise) == pytest.approx(math.log(0.25))
 
@@ -234,7 +234,7 @@ def test_beta_makes_components_say_less(rows):
 
 def test_beta_tcvae_trains_and_records_its_parts(rows):
     vae = VariationalAutoencoder(
-        3, objective="beta_tcvae", beta=4.0, warm_up=3, max_iter=15, random_state=0
+        3, objective="beta_tcvae", beta=4.0, kl_warm_up=3, max_iter=15, random_state=0
     ).fit(rows)
     for part in ("mutual_information", "total_correlation", "dimension_kl"):
         assert len(vae.loss_terms_[f"train_{part}"]) == vae.n_iter_
@@ -255,7 +255,7 @@ def test_beta_tcvae_is_trained_with_early_stopping():
 def test_patience_waits_for_the_warm_up(X, early_stopping):
     vae = VariationalAutoencoder(
         2,
-        warm_up=30,
+        kl_warm_up=30,
         init=None,
         early_stopping=early_stopping,
         max_iter=60,
@@ -289,7 +289,7 @@ def test_moments_in_frames_and_changed_settings(X):
 def test_impossible_rows_of_bernoulli_columns_are_refused():
     bits = (np.random.default_rng(0).random((80, 5)) < 0.5) * 1.0
     vae = VariationalAutoencoder(
-        1, decoder="bernoulli", scaling=None, max_iter=2, random_state=0
+        1, likelihood="bernoulli", scaling=None, max_iter=2, random_state=0
     ).fit(bits)
     for method in (vae.score_samples, vae.reconstruction_error):
         with pytest.raises(ValueError, match=r"needs values in \[0, 1\]"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from functools import reduce
 
@@ -10,8 +12,10 @@ from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Corrupted
 from sklearn_repr.corruptions._base import Corruption
+from sklearn_repr.corruptions.masking import ColumnSubset
+from sklearn_repr.corruptions.swap import MarginalSwap
 
-__all__ = ["Composed", "Copies", "TwoViews"]
+__all__ = ["Composed", "Copies", "TwoViews", "warn_of_same_views"]
 
 
 class Composed(Corruption):
@@ -121,3 +125,19 @@ class TwoViews(Copies):
 
     def __init__(self, corruption: Corruption):
         super().__init__(corruption, n_copies=2)
+
+
+def warn_of_same_views(views: Corruption, width: int) -> None:
+    """Warn if a share of `width` columns, rounded down, is less than one cell."""
+    only = views.corruption if isinstance(views, TwoViews) else None
+    if not isinstance(only, MarginalSwap | ColumnSubset):
+        return
+    level = only.level
+    if not isinstance(level, tuple) and level * width + 1e-6 < 1:
+        warnings.warn(
+            f"corruption_level={level} of {width} columns is less than one cell: both"
+            " views of a row are the same. Raise it to at least"
+            f" {math.ceil(100 / width) / 100:g}.",
+            UserWarning,
+            stacklevel=4,
+        )

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from sklearn_repr._contracts import Batch
+from sklearn_repr._contracts import Array, Batch, Table
 from sklearn_repr.utils.mapped import forget, is_mapped
 from sklearn_repr.utils.validation import parts_of
 
@@ -25,7 +24,7 @@ KEPT = 2**30
 FEWEST_ROWS = 1024
 
 
-def encode_table(codec: Any, X: Any) -> Any:
+def encode_table(codec: Any, X: Table) -> Any:
     """Encode a table, as a whole or as it is needed.
 
     Parameters
@@ -55,12 +54,12 @@ def encode_table(codec: Any, X: Any) -> Any:
 class _Encoder:
     """Encodes rows anew whenever they are read."""
 
-    def __init__(self, codec: Any, X: Any):
+    def __init__(self, codec: Any, X: Table):
         self.codec = codec
         self.X = X
         self.dtype = codec.dtype
 
-    def read(self, index: list[Any], out: NDArray[Any]) -> None:
+    def read(self, index: list[Any], out: Array) -> None:
         position = 0
         for rows in index:
             for part in parts_of(self.X[rows]):
@@ -74,11 +73,11 @@ class _Encoder:
 class _Kept:
     """Rows that were encoded once."""
 
-    def __init__(self, encoded: NDArray[Any]):
+    def __init__(self, encoded: Array):
         self.encoded = encoded
         self.dtype = encoded.dtype
 
-    def read(self, index: list[Any], out: NDArray[Any]) -> None:
+    def read(self, index: list[Any], out: Array) -> None:
         position = 0
         for rows in index:
             part = self.encoded[rows]
@@ -141,7 +140,7 @@ class RowBlocks:
         moved.device = torch.device(device)
         return moved
 
-    def _only(self, blocks: NDArray[Any]) -> RowBlocks:
+    def _only(self, blocks: Array) -> RowBlocks:
         some = RowBlocks(self.source, self.table_rows, self.width)
         some.device, some.labels, some.blocks = self.device, self.labels, blocks
         return some
@@ -155,7 +154,7 @@ class RowBlocks:
         train, valid = np.sort(order[count:]), np.sort(order[:count])
         return self._only(self.blocks[train]), self._only(self.blocks[valid])
 
-    def _pools(self, blocks: NDArray[Any]) -> list[NDArray[Any]]:
+    def _pools(self, blocks: Array) -> list[Array]:
         count = -(-len(blocks) * self.block_rows // self.pool_rows)
         return np.array_split(blocks, count)
 

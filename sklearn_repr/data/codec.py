@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,7 +9,7 @@ from scipy import sparse
 from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardScaler
 from torch import Tensor
 
-from sklearn_repr._contracts import Batch, Block
+from sklearn_repr._contracts import Array, Batch, Block, Names, Table
 from sklearn_repr.data.ranks import RankBlend
 from sklearn_repr.utils.mapped import forget
 from sklearn_repr.utils.validation import column_label, parts_of
@@ -89,7 +87,7 @@ class NumericCodec:
         self.seed = seed
         self.input_name = input_name
 
-    def fit(self, X: Any, names: Any = None) -> NumericCodec:
+    def fit(self, X: Table, names: Names = None) -> NumericCodec:
         """Learn location and scale of every column.
 
         Parameters
@@ -158,7 +156,7 @@ class NumericCodec:
         self.single_ = self._in_single_precision()
         return self
 
-    def _some(self, X: Any) -> Any:
+    def _some(self, X: Table) -> Table:
         """Return the rows that quantiles are taken from: one of each stretch of X."""
         n_rows, count = X.shape[0], max(FEWEST_ROWS, CELLS_FOR_QUANTILES // X.shape[1])
         if n_rows <= count:
@@ -171,7 +169,7 @@ class NumericCodec:
             forget(X[index[0] : index[-1] + 1])
         return np.concatenate(parts)
 
-    def scale(self, X: Any, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    def scale(self, X: Table, out: Array | None = None) -> Array:
         """Encode rows as a NumPy array; row by row the same, whatever comes with it.
 
         Parameters
@@ -201,7 +199,7 @@ class NumericCodec:
             self.refuse_infinite(encoded, X)
         return encoded
 
-    def convert(self, X: Any, out: NDArray[Any]) -> NDArray[Any]:
+    def convert(self, X: Table, out: Array) -> Array:
         """Encode rows without a look at the result; see :meth:`scale`."""
         X = _dense(X)
         if self.scaling is None:
@@ -225,7 +223,7 @@ class NumericCodec:
                 np.copyto(out, scaled, casting="same_kind")
         return out
 
-    def refuse_infinite(self, encoded: NDArray[Any], X: Any) -> None:
+    def refuse_infinite(self, encoded: Array, X: Table) -> None:
         """Raise if an encoded value is beyond the dtype; missing cells may be there."""
         if np.isinf(encoded).any():
             row, column = np.argwhere(np.isinf(encoded))[0]
@@ -257,21 +255,21 @@ class NumericCodec:
             torch.from_numpy(self.scale_.astype(np.float32)),
         )
 
-    def is_identity(self, X: Any) -> bool:
+    def is_identity(self, X: Table) -> bool:
         """Tell whether rows of `X` are encoded as they are, and can be lent to torch."""
         if self.scaling is not None or not isinstance(X, np.ndarray):
             return False
         flags = X.flags
         return X.dtype == self.dtype and flags.c_contiguous and flags.writeable
 
-    def keeps_bad_cells(self, X: Any) -> bool:
+    def keeps_bad_cells(self, X: Table) -> bool:
         """Tell whether rows of `X` with cells that are not finite cannot look harmless.
 
         Nobody needs to look at them before they are encoded, then.
         """
         return isinstance(X, np.ndarray) and X.dtype == self.dtype and self.curve_ is None
 
-    def encode(self, X: Any) -> Batch:
+    def encode(self, X: Table) -> Batch:
         """Encode rows as tensors.
 
         Parameters
@@ -289,7 +287,7 @@ class NumericCodec:
         missing = values.isnan()
         return Batch(values, ~missing if missing.any() else None)
 
-    def decode(self, encoded: Any) -> NDArray[np.float64]:
+    def decode(self, encoded: Table) -> NDArray[np.float64]:
         """Turn encoded rows back into original units.
 
         Parameters
@@ -310,10 +308,10 @@ class NumericCodec:
         return X
 
 
-def _doubles(X: Any) -> NDArray[np.float64]:
+def _doubles(X: Table) -> NDArray[np.float64]:
     # one memory layout, for sums depend on the order of their terms
     return np.ascontiguousarray(_dense(X), dtype=np.float64)
 
 
-def _dense(X: Any) -> NDArray[Any]:
+def _dense(X: Table) -> Array:
     return np.asarray(X.toarray() if sparse.issparse(X) else X)

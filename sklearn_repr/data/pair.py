@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from sklearn_repr._contracts import Batch, Block
+from sklearn_repr._contracts import Array, Batch, Block, Table
 from sklearn_repr.data.codec import NumericCodec
 from sklearn_repr.utils.mapped import forget
 
@@ -23,15 +21,15 @@ class Pair:
     It has the shape of both side by side, and rows of it are a pair.
     """
 
-    X: Any
-    y: Any
+    X: Table
+    y: Table
 
     @property
     def shape(self) -> tuple[int, int]:
         """Number of rows, and of columns of both."""
         return self.X.shape[0], self.X.shape[1] + self.y.shape[1]
 
-    def __getitem__(self, rows: Any) -> Pair:
+    def __getitem__(self, rows: Table) -> Pair:
         return Pair(self.X[rows], self.y[rows])
 
 
@@ -65,7 +63,7 @@ class PairCodec:
         self.blocks_: tuple[Block, ...] = (*first.blocks_, *moved)
         self.n_encoded_ = start + width
 
-    def scale(self, pair: Pair, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    def scale(self, pair: Pair, out: Array | None = None) -> Array:
         """Encode both sides, next to each other, as a NumPy array.
 
         Parameters

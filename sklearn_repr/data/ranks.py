@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
+
+from sklearn_repr._contracts import Array
 
 __all__ = ["RankBlend"]
 
@@ -50,11 +50,11 @@ class RankBlend:
     array([-0.97, -0.51, -0.05,  1.54])
     """
 
-    def __init__(self, center: NDArray[Any], scale: NDArray[Any]):
+    def __init__(self, center: Array, scale: Array):
         self.center = center
         self.scale = scale
 
-    def fit(self, X: NDArray[Any]) -> RankBlend:
+    def fit(self, X: Array) -> RankBlend:
         """Learn the ranks of every column.
 
         Parameters
@@ -70,7 +70,7 @@ class RankBlend:
         self.knots_ = [_standard_ranks(column[~np.isnan(column)]) for column in X.T]
         return self
 
-    def transform(self, X: NDArray[Any]) -> NDArray[np.float64]:
+    def transform(self, X: Array) -> NDArray[np.float64]:
         """Encode rows.
 
         Parameters
@@ -88,7 +88,7 @@ class RankBlend:
             encoded[:, j] += np.interp(X[:, j], values, ranks)
         return encoded / 2
 
-    def inverse_transform(self, encoded: NDArray[Any]) -> NDArray[np.float64]:
+    def inverse_transform(self, encoded: Array) -> NDArray[np.float64]:
         """Return the values whose encodings these are.
 
         Parameters
@@ -112,7 +112,7 @@ class RankBlend:
 
 
 def _standard_ranks(
-    column: NDArray[Any],
+    column: Array,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return distinct values, and their mean ranks with mean 0 and variance 1."""
     values, counts = np.unique(column, return_counts=True)

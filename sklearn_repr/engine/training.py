@@ -37,6 +37,8 @@ class TrainingSettings:
     Under `learning_rate` "one_cycle" and "cosine" training lasts all its epochs, for the
     last steps are the ones that settle. `label` names the estimator on the progress bar.
     `chunk_size` is how many rows the module sees at a time, None for a whole batch.
+    `gradient_clip` is the largest norm of the gradient of all weights together, None for
+    any.
     """
 
     optimizer: str | Callable[..., Any]

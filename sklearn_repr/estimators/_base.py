@@ -2,46 +2,58 @@
 
 from __future__ import annotations
 
-import threading
+import inspect
 from collections.abc import Callable
 from dataclasses import fields
-from functools import cache
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
 )
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sklearn_repr._contracts import Batch
+from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table
 from sklearn_repr.corruptions import Corruption, Pairs
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.data.blocks import encode_table
+from sklearn_repr.data.chunks import chunk_encoder
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer, train
 from sklearn_repr.engine.optimizer import OPTIMIZERS
 from sklearn_repr.modules import ACTIVATIONS
 from sklearn_repr.modules.factory import ArchitectureOptions
 from sklearn_repr.objectives import Objective
+from sklearn_repr.utils import constraints
 from sklearn_repr.utils.devices import resolve_device, single_thread
 from sklearn_repr.utils.randomness import Seeds, local_torch_seed
 from sklearn_repr.utils.state import restored_on_failure
-from sklearn_repr.utils.validation import check_cells, validate_table
+from sklearn_repr.utils.validation import (
+    check_cells,
+    check_input_shape,
+    check_layer_sizes,
+    validate_table,
+)
 
-__all__ = ["BaseRepresentation"]
+__all__ = ["LAYERS", "BaseRepresentation", "epoch_curves"]
 
-# how the net's history calls the terms of a loss
-TERM_PREFIXES = ("train_term_", "valid_term_")
-# encoded values beyond this are as far out as a float32 network can tell
-FAR_OUT = 1e15
+# constraints for estimators whose network is made of layers, dense or convolutional
+LAYERS: Constraints = {
+    "architecture": [StrOptions({"mlp", "conv"}), callable],
+    "kernel_size": [constraints.COUNT],
+    "stride": [constraints.COUNT],
+    "layer_norm": ["boolean"],
+}
+# schedules of the learning rate that are laid out over all epochs
+FIXED_LENGTH = ("one_cycle", "cosine")
 
 
 class BaseRepresentation(
@@ -49,33 +61,53 @@ class BaseRepresentation(
 ):
     """Fit a network without labels and transform rows to its embedding.
 
-    A subclass fills three hooks, `_build_corruption`, `_build_module` and
-    `_build_objective`, names its parameters and documents itself.
+    A subclass names its parameters, documents itself and fills hooks. They run in the
+    order of this table, and none depends on another having run.
+
+    ============================= ========================== ===========================
+    hook                          when `fit` calls it        returns
+    ============================= ========================== ===========================
+    `_validate_training(X, y)`    first                      the table to encode
+    `_after_encoding(rows, y)`    rows are encoded           None; refuses rows, warns,
+                                                             sets ``rows.labels``
+    `_training_settings(n_rows)`  before rows are held out   TrainingSettings
+    `_build_module(rows,          rows are held out          the module, which may start
+    held_out)`                                               from `rows`; sets
+                                                             ``n_components_``
+    `_build_objective(codec,      the module is built        the objective
+    module)`
+    `_build_corruption()`         before training            what happens to rows before
+                                                             the encoder, or None
+    `_build_pairs()`              before training            where the second of two
+                                                             views comes from, or None
+    `_after_training(net, rows)`  the net is trained         None; sets attributes
+    ============================= ========================== ===========================
+
+    It may also answer otherwise: `_auto_batch_size`, what ``batch_size="auto"`` is;
+    `_draws_globally`, whether training needs torch's global generator;
+    `_leaves_rows_unchanged`, whether the module only reads rows; `_shape_params`, what a
+    warm start must find as it was; `_fit_codec` and `_column_names`. A parameter that it
+    does not have is read by `_option` with a default.
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "architecture": [StrOptions({"mlp", "conv"}), callable],
+    _parameter_constraints: ClassVar[Constraints] = {
+        "n_components": [constraints.COUNT],
+        "scaling": [StrOptions(constraints.SCALINGS), None],
         "input_shape": ["array-like", None],
-        "kernel_size": [Interval(Integral, 1, None, closed="left")],
-        "stride": [Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": [
-            StrOptions({"auto"}),
-            "array-like",
-            Interval(Integral, 1, None, closed="left"),
-        ],
+        "hidden_layer_sizes": [constraints.AUTO, "array-like", constraints.COUNT],
         "activation": [StrOptions(set(ACTIVATIONS))],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "layer_norm": ["boolean"],
-        "scaling": [StrOptions({"standard", "robust", "quantile"}), None],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "dropout": [constraints.SHARE_BELOW_1],
+        "alpha": [constraints.NOT_NEGATIVE],
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "one_cycle", "cosine", "plateau"})],
+        "learning_rate_init": [constraints.POSITIVE],
+        "gradient_clip": [constraints.POSITIVE, None],
+        "batch_size": [constraints.AUTO, constraints.COUNT],
+        "max_iter": [constraints.COUNT],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_iter_no_change": [constraints.COUNT],
+        "tol": [constraints.NOT_NEGATIVE],
         "warm_start": ["boolean"],
         "callbacks": [list, tuple, None],
         "device": [str],
@@ -86,73 +118,76 @@ class BaseRepresentation(
 
     _codec: NumericCodec
     net_: RepresentationNet
-    n_iter_: int
-    loss_curve_: list[float]
-    loss_terms_: dict[str, list[float]]
-    validation_curve_: list[float] | None
     n_components_: int
+    loss_curve_: list[float]
+    validation_curve_: list[float] | None
+    loss_terms_: dict[str, list[float]]
 
-    # parameters that a warm start must find unchanged, besides scaling and dtype
+    # parameters that a warm start must find unchanged
     _shaping: ClassVar[tuple[str, ...]] = (
-        "n_components",
-        "architecture",
-        "input_shape",
-        "kernel_size",
-        "stride",
-        "hidden_layer_sizes",
-        "activation",
-        "layer_norm",
+        *("n_components", "scaling", "architecture", "input_shape", "kernel_size"),
+        *("stride", "hidden_layer_sizes", "activation", "layer_norm", "dtype"),
     )
-
     # fewer rows than this cannot make up a batch that the objective learns from
     _min_rows = 1
     # whether measures of the embedding are recorded: needs two views, or pairs
     _watches_embedding = False
 
+    def _option(self, name: str, default: Any = None) -> Any:
+        """Return a parameter, or a default where the estimator has no such parameter."""
+        return getattr(self, name, default)
+
     # -- hooks -----------------------------------------------------------------------
 
+    def _validate_training(self, X: Table, y: Labels, *, reset: bool) -> Table:
+        return self._validate(X, reset=reset)
+
+    def _after_encoding(self, rows: Batch, y: Labels) -> None:
+        pass
+
+    def _training_settings(self, n_rows: int) -> TrainingSettings:
+        batch_size = self.batch_size
+        if batch_size == "auto":
+            batch_size = self._auto_batch_size(n_rows)
+        return TrainingSettings(
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate,
+            learning_rate_init=self.learning_rate_init,
+            gradient_clip=self.gradient_clip,
+            batch_size=batch_size,
+            max_iter=self.max_iter,
+            early_stopping=self.early_stopping,
+            validation_fraction=self.validation_fraction,
+            n_iter_no_change=self.n_iter_no_change,
+            tol=self.tol,
+            alpha=self.alpha,
+            callbacks=self.callbacks,
+            device=resolve_device(self.device),
+            verbose=int(self.verbose),
+            min_rows=self._min_rows,
+            label=type(self).__name__,
+            mixed=self.dtype == "bfloat16",
+        )
+
+    def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
+        raise NotImplementedError
+
+    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+        raise NotImplementedError
+
     def _build_corruption(self) -> Corruption | None:
-        """Return what happens to rows before the encoder, None for nothing."""
         return None
 
     def _build_pairs(self) -> Pairs | None:
-        """Return where the second of two views comes from, None for the same row."""
         return None
 
-    def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
-        """Return a module that may start from `rows`; set nothing but n_components_."""
-        raise NotImplementedError
-
-    def _build_objective(self, codec: NumericCodec) -> Objective:
-        """Return the objective; the codec says which columns form a block."""
-        raise NotImplementedError
-
-    def _auto_batch_size(self, n_rows: int) -> int:
-        """Resolve ``batch_size="auto"``: some 20 batches, each of 32 to 256 rows."""
-        return int(min(256, max(32, 2 ** (n_rows // 20).bit_length())))
-
-    def _validate_training(self, X: Any, y: Any, *, reset: bool) -> Any:
-        """Return what the codec is to encode."""
-        return self._validate(X, reset=reset)
-
-    def _column_names(self) -> Any:
-        """Return the names of encoded columns, None if they have none."""
-        return getattr(self, "feature_names_in_", None)
-
-    def _encode_labels(self, y: Any, n_rows: int) -> Tensor | None:
-        """Return the class index of every row (-1: unknown), None if `y` is not used."""
-        return None
-
-    def _check_rows(self, rows: Batch) -> None:
-        """Refuse encoded rows that the objective cannot work with."""
-
-    def _finish(self, net: RepresentationNet, rows: Batch) -> None:
-        """Polish the trained module and set attributes that depend on it."""
+    def _after_training(self, net: RepresentationNet, rows: Batch) -> None:
+        pass
 
     # -- fit -------------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Table, y: Labels = None) -> Self:
         """Learn the representation.
 
         Parameters
@@ -168,23 +203,26 @@ class BaseRepresentation(
             The fitted estimator.
         """
         with restored_on_failure(self), torch.inference_mode(False):
-            continuing = self.warm_start and hasattr(self, "net_")
+            self._check_schedule()
+            continuing = self._continues()
             if continuing:
                 self._check_unchanged()
             X = self._validate_training(X, y, reset=not continuing)
             seeds = Seeds(self.random_state)
             codec = self._codec if continuing else self._fit_codec(X, seeds)
             rows = encode_table(codec, X)
-            rows.labels = self._encode_labels(y, len(rows))
-            self._check_rows(rows)
+            self._after_encoding(rows, y)
             settings = self._training_settings(len(rows))
             pairs = self._build_pairs()
             split = settings.split(rows, seeds, numbered=pairs is not None)
-            earlier = self.net_ if continuing else None
+            # held-out rows must not shape the start that they are compared with
+            with single_thread(), local_torch_seed(seeds["module"]):
+                module = self._build_module(split.train, split.held_out)
+            if continuing:
+                module.load_state_dict(self.net_.module_.state_dict())
             net = train(
-                # held-out rows must not shape the start that they are to judge
-                self._start_module(split.train, split.held_out, seeds, earlier),
-                self._build_objective(codec),
+                module,
+                self._build_objective(codec, module),
                 split,
                 corruption=self._build_corruption(),
                 settings=settings,
@@ -196,14 +234,17 @@ class BaseRepresentation(
             )
             self._codec = codec
             self._fitted_params = self._shape_params()
-            self._record(net, earlier)
+            self._record(net, continuing)
             with single_thread():
-                self._finish(net, rows)
+                self._after_training(net, rows)
         return self
 
+    def _continues(self) -> bool:
+        """Tell a warm start that goes on from an earlier fit."""
+        return bool(self.warm_start and hasattr(self, "net_"))
+
     def _shape_params(self) -> dict[str, Any]:
-        names = ("scaling", "dtype", *self._shaping)
-        return {name: getattr(self, name) for name in names}
+        return {name: self._option(name) for name in self._shaping}
 
     def _check_unchanged(self) -> None:
         """Raise if a warm start cannot continue with today's parameters."""
@@ -215,16 +256,42 @@ class BaseRepresentation(
                     f" and is {now[name]!r} now. Undo the change or set warm_start=False."
                 )
 
+    def _check_schedule(self) -> None:
+        """Refuse settings of patience where training runs all its epochs."""
+        if self.learning_rate not in FIXED_LENGTH:
+            return
+        for name in ("n_iter_no_change", "tol"):
+            default = inspect.signature(type(self)).parameters[name].default
+            if getattr(self, name) != default:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} has no effect with learning_rate="
+                    f"{self.learning_rate!r}, under which training runs all its epochs:"
+                    f" leave it at {default!r}, or set learning_rate='constant'."
+                )
+
+    def _auto_batch_size(self, n_rows: int) -> int:
+        """Resolve ``batch_size="auto"``: some 20 batches, each of 32 to 256 rows."""
+        return int(min(256, max(32, 2 ** (n_rows // 20).bit_length())))
+
+    def _column_names(self) -> Any:
+        """Return the names of encoded columns, None if they have none."""
+        return getattr(self, "feature_names_in_", None)
+
+    def _row_shape(self) -> tuple[int, ...] | None:
+        """Return `input_shape`, checked against the table; None where there is none."""
+        shape = self.input_shape
+        return None if shape is None else check_input_shape(shape, self.n_features_in_)
+
     def _draws_globally(self) -> bool:
-        """Tell whether code that is not ours, or dropout, may draw random numbers."""
-        own = (self.architecture, self.optimizer, getattr(self, "loss", None))
-        return bool(self.dropout or self.callbacks or any(map(callable, own)))
+        """Tell whether dropout, or code that is not ours, may draw random numbers."""
+        foreign = map(callable, map(self._option, ("architecture", "optimizer", "loss")))
+        return bool(self.dropout or self.callbacks or any(foreign))
 
-    def _lends_rows(self) -> bool:
-        """Tell whether modules only read rows: a user's might write to them."""
-        return getattr(self, "architecture", "mlp") == "mlp"
+    def _leaves_rows_unchanged(self) -> bool:
+        """Tell modules that only read rows: a user's might write to them."""
+        return bool(self._option("architecture", "mlp") == "mlp")
 
-    def _validate(self, X: Any, *, reset: bool, infers: bool = False) -> Any:
+    def _validate(self, X: Table, *, reset: bool, infers: bool = False) -> Table:
         """Return the table; one that `infers` may be looked at by :meth:`_infer`."""
         X = validate_table(
             self,
@@ -237,10 +304,10 @@ class BaseRepresentation(
             self._check_cells(X, self._weight_dtype() if reset else self._codec.dtype)
         return X
 
-    def _check_cells(self, X: Any, dtype: Any) -> None:
+    def _check_cells(self, X: Table, dtype: DTypeLike) -> None:
         check_cells(self, X, float(np.finfo(dtype).max))
 
-    def _fit_codec(self, X: Any, seeds: Seeds) -> NumericCodec:
+    def _fit_codec(self, X: Table, seeds: Seeds) -> NumericCodec:
         names = getattr(self, "feature_names_in_", None)
         dtype = self._weight_dtype()
         return NumericCodec(self.scaling, dtype, seeds["scaling"]).fit(X, names)
@@ -248,83 +315,42 @@ class BaseRepresentation(
     def _weight_dtype(self) -> str:
         return "float32" if self.dtype == "bfloat16" else self.dtype
 
-    def _start_module(
-        self,
-        rows: Batch,
-        held_out: Batch | None,
-        seeds: Seeds,
-        earlier: RepresentationNet | None,
-    ) -> nn.Module:
-        with single_thread(), local_torch_seed(seeds["module"]):
-            module = self._build_module(rows, held_out)
-        if earlier is None:
-            return module
-        module.load_state_dict(earlier.module_.state_dict())
-        return module
-
     def _architecture_options(self) -> ArchitectureOptions:
-        sizes = self.hidden_layer_sizes
-        if not isinstance(sizes, str):
-            sizes = tuple(np.atleast_1d(np.asarray(sizes, dtype=object)).tolist())
-            for size in sizes:
-                if type(size) is bool or not isinstance(size, Integral) or size < 1:
-                    raise ValueError(
-                        "hidden_layer_sizes must be 'auto' or hold positive integers,"
-                        f" got {self.hidden_layer_sizes!r}."
-                    )
         given = {
-            field.name: getattr(self, field.name)
+            field.name: self._option(field.name, field.default)
             for field in fields(ArchitectureOptions)
-            if hasattr(self, field.name)
         }
-        return ArchitectureOptions(**{**given, "hidden_layer_sizes": sizes})
+        given["hidden_layer_sizes"] = check_layer_sizes(self.hidden_layer_sizes)
+        return ArchitectureOptions(**given)
 
-    def _training_settings(self, n_rows: int) -> TrainingSettings:
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            batch_size = self._auto_batch_size(n_rows)
-        return TrainingSettings(
-            optimizer=self.optimizer,
-            learning_rate_init=self.learning_rate_init,
-            batch_size=max(batch_size, self._min_rows),
-            max_iter=self.max_iter,
-            early_stopping=self.early_stopping,
-            validation_fraction=self.validation_fraction,
-            n_iter_no_change=self.n_iter_no_change,
-            tol=self.tol,
-            alpha=self.alpha,
-            callbacks=self.callbacks,
-            device=resolve_device(self.device),
-            verbose=int(self.verbose),
-            min_rows=self._min_rows,
-            label=type(self).__name__,
-            mixed=self.dtype == "bfloat16",
-        )
-
-    def _record(self, net: RepresentationNet, earlier: RepresentationNet | None) -> None:
-        """Turn the net's history into fitted attributes."""
-        keys = ("train_loss", "valid_loss")
-        curves: dict[str, list[float]] = {}
-        for row in net.history:
-            for key, value in row.items():
-                if key in keys or key.startswith(TERM_PREFIXES):
-                    name = key.replace("_term_", "_", 1)
-                    curves.setdefault(name, []).append(value)
-        if earlier is not None:
-            before = {"train_loss": self.loss_curve_, **self.loss_terms_}
-            before["valid_loss"] = self.validation_curve_ or []
-            for key in curves:
-                curves[key] = before.get(key, []) + curves[key]
+    def _record(self, net: RepresentationNet, continuing: bool) -> None:
+        """Set attributes from the net's history, which continues that of a warm start."""
+        loss = self.loss_curve_ if continuing else []
+        validation = (self.validation_curve_ or []) if continuing else []
+        terms = self.loss_terms_ if continuing else {}
+        curves = epoch_curves(net, "")
+        patience = dict(net.callbacks_)["engine_patience"]
+        chosen = "valid_loss" in curves and net.criterion_.judges
         self.net_ = net
-        self.loss_curve_ = curves.pop("train_loss", [])
-        self.validation_curve_ = curves.pop("valid_loss", None)
+        self.loss_curve_ = loss + curves.get("train_loss", [])
+        self.validation_curve_ = None
+        if "valid_loss" in curves:
+            self.validation_curve_ = validation + curves["valid_loss"]
         self.n_iter_ = len(self.loss_curve_)
-        self.best_loss_ = dict(net.callbacks_)["engine_patience"].best_loss_
-        self.loss_terms_ = dict(sorted(curves.items()))
+        if not chosen:
+            self.best_epoch_ = self.n_iter_
+        elif patience.best_epoch_ or not continuing:
+            self.best_epoch_ = len(loss) + patience.best_epoch_
+        self.best_loss_ = patience.best_loss_
+        self.loss_terms_ = {
+            name: terms.get(name, []) + curves[key]
+            for key in sorted(curves)
+            if (name := key.replace("_term_", "_", 1)) != key
+        }
 
     # -- use -------------------------------------------------------------------------
 
-    def transform(self, X: Any) -> NDArray[Any]:
+    def transform(self, X: Table) -> Array:
         """Map rows to their embedding.
 
         Parameters
@@ -344,51 +370,42 @@ class BaseRepresentation(
     def _infer(
         self,
         function: Callable[..., Tensor],
-        X: Any,
+        X: Table,
         *,
         module: nn.Module | None = None,
-        finish: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
-        dtype: Any = None,
+        finish: Callable[[Array], Array] | None = None,
+        dtype: DTypeLike | None = None,
         codec: NumericCodec | None = None,
-    ) -> NDArray[Any]:
+    ) -> Array:
         """Apply a function to encoded rows; see :func:`~sklearn_repr.engine.infer`."""
-        codec, own = codec or self._codec, threading.local()
-        as_they_are = self._lends_rows() and codec.is_identity(X)
-        look = cache(lambda: self._check_cells(X, codec.dtype))
-
-        def encode(rows: Any) -> Tensor:
-            if as_they_are:
-                encoded = rows
-            else:
-                # fresh memory for every chunk would cost as much as scaling it
-                if not hasattr(own, "memory"):
-                    own.memory = np.empty(rows.shape, codec.dtype)
-                encoded = codec.convert(rows, own.memory[: rows.shape[0]])
-            values = torch.from_numpy(encoded)
-            # one look at all cells is cheaper than writing them
-            cells = values.view(-1)
-            if not float(cells.dot(cells)) < FAR_OUT**2:
-                look()
-                codec.refuse_infinite(encoded, rows)
-                values = values.clamp(-FAR_OUT, FAR_OUT)
-            return values
-
-        return infer(
-            function,
-            encode,
+        codec = codec or self._codec
+        encode = chunk_encoder(
+            codec,
             X,
-            torch.device(self.net_.device),
-            module=module,
-            finish=finish,
-            dtype=dtype,
+            read_only=self._leaves_rows_unchanged(),
+            check=lambda: self._check_cells(X, codec.dtype),
+        )
+        device = torch.device(self.net_.device)
+        return infer(
+            function, encode, X, device, module=module, finish=finish, dtype=dtype
         )
 
     @property
     def _n_features_out(self) -> int:
         return int(self.n_components_)
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def epoch_curves(net: RepresentationNet, prefix: str) -> dict[str, list[float]]:
+    """Return what a net's history holds for every epoch, by names without `prefix`."""
+    curves: dict[str, list[float]] = {}
+    for row in net.history:
+        for key, value in row.items():
+            if key.startswith(prefix) and not isinstance(value, list):
+                curves.setdefault(key.removeprefix(prefix), []).append(value)
+    return curves

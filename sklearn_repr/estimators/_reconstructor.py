@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -12,14 +13,14 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sklearn_repr._contracts import Batch
-from sklearn_repr.engine import infer
+from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table
+from sklearn_repr.engine import TrainingSettings, infer
 from sklearn_repr.estimators._base import BaseRepresentation
-from sklearn_repr.estimators._parts import refuse_outside_unit_interval
 from sklearn_repr.modules.linear import PrincipalSubspace
+from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import wrap_table
 from sklearn_repr.utils.scores import explained_share
-from sklearn_repr.utils.validation import check_latent, parts_of
+from sklearn_repr.utils.validation import check_latent, column_label, parts_of
 
 __all__ = ["BaseReconstructor"]
 
@@ -28,17 +29,18 @@ AUTO_SHARE = 0.9
 
 
 class BaseReconstructor(BaseRepresentation):
-    """An encoder with a way back; see :class:`BaseRepresentation`.
+    """An encoder with a way back; see :class:`BaseRepresentation` for its hooks.
 
-    A subclass also fills `_row_error`.
+    Beside those a subclass says by `_row_error` how badly a row is rebuilt, and by
+    `_wants_unit_interval` which setting, if any, needs scaled values in [0, 1].
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[Constraints] = {
         **BaseRepresentation._parameter_constraints,
         "n_components": [
-            Interval(Integral, 1, None, closed="left"),
+            constraints.COUNT,
             Interval(RealNotInt, 0, 1, closed="neither"),
-            StrOptions({"auto"}),
+            constraints.AUTO,
         ],
         "linear_skip": ["boolean"],
         "init": [StrOptions({"pca"}), None],
@@ -49,32 +51,49 @@ class BaseReconstructor(BaseRepresentation):
         """Return how badly `module` rebuilds each encoded row, shape (n,)."""
         raise NotImplementedError
 
-    def _is_linear(self) -> bool:
-        """Tell networks without hidden layers."""
-        return self.architecture == "mlp" and self._architecture_options().hidden(1) == ()
-
     def _wants_unit_interval(self) -> str | None:
         """Name the setting by which scaled values must lie in [0, 1], if any does."""
         return None
 
-    def _check_rows(self, rows: Batch) -> None:
+    def _after_encoding(self, rows: Batch, y: Labels) -> None:
         setting = self._wants_unit_interval()
         if setting is not None:
             names = getattr(self, "feature_names_in_", None)
             refuse_outside_unit_interval(rows, names, setting)
 
+    def _training_settings(self, n_rows: int) -> TrainingSettings:
+        linear = self._is_linear()
+        has_path = linear or (self.linear_skip and not callable(self.architecture))
+        return replace(
+            super()._training_settings(n_rows),
+            # linear maps overfit no more than their start: all rows decide when to stop
+            hold_out=not linear,
+            good_start=bool(has_path and self._starts_at_pca()),
+        )
+
+    def _is_linear(self) -> bool:
+        """Tell networks without hidden layers."""
+        return self.architecture == "mlp" and self._architecture_options().hidden(1) == ()
+
+    def _starts_at_pca(self) -> bool:
+        """Tell linear maps that start at a solution; for probabilities there is none."""
+        return self.init == "pca" and self._wants_unit_interval() is None
+
+    def _width_is_given(self) -> bool:
+        return isinstance(self.n_components, Integral)
+
     def _resolve_components(
         self, subspace: PrincipalSubspace | None, held_out: Batch | None
     ) -> None:
         """Set n_components_; a share needs a subspace."""
-        if isinstance(self.n_components, Integral):
+        if self._width_is_given():
             self.n_components_ = int(self.n_components)
-        elif subspace is not None and not (self.warm_start and hasattr(self, "net_")):
+        elif subspace is not None and not self._continues():
             share = AUTO_SHARE if self.n_components == "auto" else self.n_components
-            judged_by = None if held_out is None else held_out.sample().values
-            self.n_components_ = subspace.count_for_share(float(share), judged_by)
+            compared_on = None if held_out is None else held_out.sample().values
+            self.n_components_ = subspace.count_for_share(float(share), compared_on)
 
-    def inverse_transform(self, Z: Any) -> Any:
+    def inverse_transform(self, Z: Table) -> Table:
         """Map codes back to rows in original units.
 
         Parameters
@@ -100,7 +119,7 @@ class BaseReconstructor(BaseRepresentation):
         )
         return self._wrapped(decoded, Z)
 
-    def reconstruct(self, X: Any) -> Any:
+    def reconstruct(self, X: Table) -> Table:
         """Encode and decode rows.
 
         Parameters
@@ -118,7 +137,7 @@ class BaseReconstructor(BaseRepresentation):
         rows = self._validate(X, reset=False)
         return self._wrapped(self._rebuild(rows), X)
 
-    def _rebuild(self, rows: Any) -> NDArray[Any]:
+    def _rebuild(self, rows: Table) -> Array:
         """Return what validated rows are rebuilt to, in original units."""
 
         def rebuild(module: Any, x: Tensor) -> Tensor:
@@ -132,7 +151,7 @@ class BaseReconstructor(BaseRepresentation):
             dtype=rows.dtype,
         )
 
-    def reconstruction_error(self, X: Any) -> NDArray[np.float64]:
+    def reconstruction_error(self, X: Table) -> NDArray[np.float64]:
         """Measure how badly each row reconstructs.
 
         Parameters
@@ -151,7 +170,7 @@ class BaseReconstructor(BaseRepresentation):
         self._check_scored(X)
         return self._infer(self._row_error, X, module=self.net_.module_, dtype=np.float64)
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Table, y: Labels = None) -> float:
         """Return the R² of the reconstruction.
 
         Parameters
@@ -172,11 +191,27 @@ class BaseReconstructor(BaseRepresentation):
         rows = self._validate(X, reset=False)
         return explained_share(rows, self.reconstruct(X))
 
-    def _check_scored(self, X: Any) -> None:
+    def _check_scored(self, X: Table) -> None:
         """Refuse rows that the loss is not defined for, a part of them at a time."""
         if self._wants_unit_interval():
             for part in parts_of(X):
-                self._check_rows(self._codec.encode(part))
+                self._after_encoding(self._codec.encode(part), None)
 
-    def _wrapped(self, X: NDArray[Any], original: Any) -> Any:
+    def _wrapped(self, X: Array, original: Table) -> Table:
         return wrap_table(X, self, original, getattr(self, "feature_names_in_", None))
+
+
+def refuse_outside_unit_interval(rows: Batch, names: Table, setting: str) -> None:
+    """Raise unless all encoded values lie in [0, 1]."""
+    ends = [torch.stack(pool.values.aminmax(dim=0)) for pool in rows.pools(None)]
+    lowest = torch.stack(ends).amin(dim=0)[0]
+    highest = torch.stack(ends).amax(dim=0)[1]
+    bad = ((lowest < 0) | (highest > 1)).nonzero()
+    if len(bad):
+        column = int(bad[0])
+        raise ValueError(
+            f"{setting} needs values in [0, 1]; column"
+            f" {column_label(names, column)} goes from {float(lowest[column]):g} to"
+            f" {float(highest[column]):g} after scaling. Set scaling=None and bring the"
+            " columns to [0, 1]."
+        )

@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import warnings
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import ClassVar
 
-from torch import Tensor
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor, nn
 
-from sklearn_repr.estimators._autoencoder import BaseAutoencoder
+from sklearn_repr._contracts import (
+    Architecture,
+    Batch,
+    Callbacks,
+    Constraints,
+    InputShape,
+    LayerSizes,
+    Optimizer,
+    RandomState,
+)
+from sklearn_repr.data import NumericCodec
+from sklearn_repr.engine import RepresentationNet, infer
+from sklearn_repr.estimators._base import LAYERS
+from sklearn_repr.estimators._reconstructor import BaseReconstructor
+from sklearn_repr.modules import make_autoencoder, principal_subspace
+from sklearn_repr.modules.code import make_code
+from sklearn_repr.modules.rotation import rotate_code
+from sklearn_repr.objectives import LOSSES, Composite, Objective, Reconstruction
+from sklearn_repr.objectives.penalties import (
+    PENALTIES,
+    SPARSE,
+    make_penalties,
+    penalty_weights,
+)
+from sklearn_repr.objectives.reconstruction import BINARY
+from sklearn_repr.utils import constraints
 
 __all__ = ["AutoencoderTransformer"]
 
+# Rows whose codes decide how the code is rotated
+ROWS_TO_ROTATE_BY = 10_000
 
-class AutoencoderTransformer(BaseAutoencoder):
+
+class AutoencoderTransformer(BaseReconstructor):
     r"""Dimension reduction by an autoencoder.
 
     Learns an encoder φ and a decoder ψ that minimise
@@ -86,8 +120,17 @@ class AutoencoderTransformer(BaseAutoencoder):
         penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
         A torch optimizer class, or a function of parameter groups and `lr`.
+    learning_rate : {"constant", "one_cycle", "cosine", "plateau"}, default="constant"
+        How the learning rate moves. "one_cycle" starts at a 25th of `learning_rate_init`,
+        reaches it after 30% of all steps and falls to next to nothing, by half cosines;
+        "cosine" falls from it to next to nothing by half a cosine. Training then runs all
+        its epochs, whatever the loss does, so that `n_iter_no_change` and `tol` must be
+        left as they are. "plateau" lowers it when the loss no longer improves.
     learning_rate_init : float, default=0.001
         Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
+    gradient_clip : float or None, default=None
+        Largest norm of the gradient of all weights together; a longer gradient is scaled
+        down to it. None leaves gradients as they are.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" grows with the table, from 32 to 256.
     max_iter : int, default=200
@@ -126,10 +169,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         Width of the code.
     explained_variance_ratio_ : ndarray of shape (n_components_,)
         Share of the variance of the scaled rows that each component explains linearly,
-        decreasing. The code is turned after training, without a change to what it
+        decreasing. The code is rotated after training, without a change to what it
         rebuilds, so that its components are uncorrelated and in this order; for a linear
         network they are PCA's. Missing for an own `architecture` and for sparse codes and
-        weights, which a turn would undo.
+        weights, which a rotation would undo.
     loss_curve_ : list of float
         Training loss per epoch.
     validation_curve_ : list of float or None
@@ -138,6 +181,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         Every term of the loss per epoch, unweighted: "train_reconstruction", ...
     best_loss_ : float
         Lowest monitored loss, the start included where rows were held out.
+    best_epoch_ : int
+        Epoch whose weights were kept, 0 for the start; without held-out rows to compare
+        epochs by, the last.
     n_iter_ : int
         Epochs trained.
     n_features_in_ : int
@@ -170,16 +216,30 @@ class AutoencoderTransformer(BaseAutoencoder):
     True
     """
 
+    _parameter_constraints: ClassVar[Constraints] = {
+        **BaseReconstructor._parameter_constraints,
+        **LAYERS,
+        "tied_weights": ["boolean"],
+        "loss": [StrOptions(set(LOSSES)), callable],
+        "loss_scale": [constraints.POSITIVE, constraints.AUTO],
+        "penalty": [StrOptions(set(PENALTIES)), list, tuple, None],
+        "penalty_weight": [constraints.NOT_NEGATIVE, "array-like"],
+        "sparsity_target": [Interval(Real, 0, 1, closed="neither")],
+    }
+    _shaping: ClassVar[tuple[str, ...]] = (*BaseReconstructor._shaping, "tied_weights")
+
+    explained_variance_ratio_: NDArray[np.float64]
+
     def __init__(
         self,
         n_components: int | float | str = "auto",
         *,
         scaling: str | None = "standard",
-        architecture: str | Callable[..., Any] = "mlp",
-        input_shape: Any = None,
+        architecture: Architecture = "mlp",
+        input_shape: InputShape = None,
         kernel_size: int = 3,
         stride: int = 2,
-        hidden_layer_sizes: Any = "auto",
+        hidden_layer_sizes: LayerSizes = "auto",
         activation: str = "silu",
         dropout: float = 0.0,
         layer_norm: bool = False,
@@ -188,12 +248,14 @@ class AutoencoderTransformer(BaseAutoencoder):
         init: str | None = "pca",
         loss: str | Callable[[Tensor], Tensor] = "squared_error",
         loss_scale: float | str = 1.0,
-        penalty: Any = None,
-        penalty_weight: Any = 0.001,
+        penalty: str | Sequence[str] | None = None,
+        penalty_weight: ArrayLike = 0.001,
         sparsity_target: float = 0.05,
         alpha: float = 0.0,
-        optimizer: str | Callable[..., Any] = "adam",
+        optimizer: Optimizer = "adam",
+        learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
+        gradient_clip: float | None = None,
         batch_size: int | str = "auto",
         max_iter: int = 200,
         early_stopping: bool = True,
@@ -201,10 +263,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
         warm_start: bool = False,
-        callbacks: list[Any] | None = None,
+        callbacks: Callbacks = None,
         device: str = "auto",
         dtype: str = "float32",
-        random_state: Any = None,
+        random_state: RandomState = None,
         verbose: int = 0,
     ):
         self.n_components = n_components
@@ -227,7 +289,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.sparsity_target = sparsity_target
         self.alpha = alpha
         self.optimizer = optimizer
+        self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
+        self.gradient_clip = gradient_clip
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.early_stopping = early_stopping
@@ -240,3 +304,88 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.dtype = dtype
         self.random_state = random_state
         self.verbose = verbose
+
+    def _penalties(self) -> dict[str, float]:
+        return penalty_weights(self.penalty, self.penalty_weight)
+
+    def _wants_unit_interval(self) -> str | None:
+        return f"loss={BINARY!r}" if self.loss == BINARY else None
+
+    def _starts_at_pca(self) -> bool:
+        # rates have no linear start either
+        return super()._starts_at_pca() and "kl_sparsity" not in self._penalties()
+
+    def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
+        # no eigenvectors for init=None and a plain number: they cost d³
+        by_share = not self._width_is_given()
+        starts_at_pca, subspace = self._starts_at_pca(), None
+        if starts_at_pca or by_share:
+            exact = by_share or self._is_linear()
+            wanted = None if exact else int(self.n_components)
+            subspace = principal_subspace(rows.values, wanted)
+        self._resolve_components(subspace, held_out)
+        width = rows.values.shape[1]
+        self._warn_if_overcomplete(width, self.n_components_)
+        return make_autoencoder(
+            self.architecture,
+            width,
+            self.n_components_,
+            self._architecture_options(),
+            linear_skip=self.linear_skip,
+            tied_weights=self.tied_weights,
+            code=make_code(self._penalties(), self.sparsity_target, self.n_components_),
+            link=nn.Sigmoid() if self.loss == BINARY else None,
+            subspace=subspace if starts_at_pca else None,
+            dtype=rows.values.dtype,
+        )
+
+    def _warn_if_overcomplete(self, width: int, n_components: int) -> None:
+        regularised = any(self._penalties().values()) or self.alpha or self.dropout
+        chosen = self._width_is_given()
+        if regularised or not chosen or n_components < width:
+            return
+        if self._build_corruption() is None:
+            warnings.warn(
+                f"The code is as wide as the table or wider (n_components="
+                f"{n_components}, {width} columns) and nothing keeps it from"
+                " copying its input. Lower n_components, set penalty or alpha, or use"
+                " DenoisingAutoencoder.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+        reconstruction = Reconstruction(
+            self.loss, scale=self.loss_scale, blocks=codec.blocks_
+        )
+        weights = self._penalties()
+        terms = make_penalties(weights, self.sparsity_target)
+        return Composite([reconstruction, *terms], weights) if terms else reconstruction
+
+    def _after_training(self, net: RepresentationNet, rows: Batch) -> None:
+        """Rotate the code to its principal axes, which changes no reconstruction."""
+        if hasattr(self, "explained_variance_ratio_"):
+            del self.explained_variance_ratio_
+        if callable(self.architecture) or SPARSE & set(self._penalties()):
+            return
+        module = net.module_
+        values = rows.some(ROWS_TO_ROTATE_BY).values
+        codes = infer(module.encode, torch.from_numpy, values.cpu().numpy(), net.device)
+        centred = values.to(net.device).double()
+        centred -= centred.mean(dim=0)
+        variance = rotate_code(
+            module,
+            centred,
+            torch.from_numpy(codes).to(net.device),
+            keep_lengths="contractive" in self._penalties(),
+        )
+        total = float(torch.linalg.vector_norm(centred)) ** 2 / len(centred)
+        shares = variance.cpu().numpy()
+        self.explained_variance_ratio_ = shares / total if total else 0 * shares
+
+    def _row_error(self, module: nn.Module, x: Tensor) -> Tensor:
+        objective = self.net_.criterion_
+        if isinstance(objective, Composite):
+            objective = objective.objectives[0]
+        terms: dict[str, Tensor] = objective.terms(module(x), Batch(x))
+        return terms["reconstruction"]

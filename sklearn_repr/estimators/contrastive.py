@@ -2,29 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from numbers import Integral, Real
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
 
+from sklearn_repr._contracts import (
+    Architecture,
+    Array,
+    Batch,
+    Callbacks,
+    Constraints,
+    InputShape,
+    Labels,
+    LayerSizes,
+    LevelOrRange,
+    Optimizer,
+    RandomState,
+    Table,
+)
 from sklearn_repr.corruptions import (
     CORRUPTIONS,
     IMAGE_CORRUPTIONS,
     SEQUENCE_CORRUPTIONS,
+    Corruption,
+    Pairs,
+    make_views,
 )
-from sklearn_repr.estimators._base import BaseRepresentation
-from sklearn_repr.estimators._contrastive import (
-    OBJECTIVES,
-    PAIRS,
-    BaseContrastiveEmbedder,
-)
-from sklearn_repr.objectives import Objective
+from sklearn_repr.corruptions.positives import PAIRS, make_pairs
+from sklearn_repr.corruptions.views import TwoViews, warn_of_same_views
+from sklearn_repr.data import NumericCodec
+from sklearn_repr.data.batches import batch_sizes
+from sklearn_repr.engine import RepresentationNet, TrainingSettings, evaluate
+from sklearn_repr.engine.quality import QUALITY_PREFIX
+from sklearn_repr.estimators._base import LAYERS, BaseRepresentation, epoch_curves
+from sklearn_repr.modules import make_contrastive_network
+from sklearn_repr.modules.readout import unit_length
+from sklearn_repr.objectives import Composite, Objective, Reconstruction
+from sklearn_repr.objectives.between_views import OBJECTIVES, make_view_objective
+from sklearn_repr.utils import constraints
+from sklearn_repr.utils.labels import encode_labels
+from sklearn_repr.utils.randomness import local_torch_seed
+from sklearn_repr.utils.validation import check_compared
 
 __all__ = ["ContrastiveEmbedder"]
 
+VIEWS = {*CORRUPTIONS, *IMAGE_CORRUPTIONS, *SEQUENCE_CORRUPTIONS}
+# Rows that are compared with each other in score, whatever the training batch was
+SCORE_BATCH = 256
+# Rows from which the readout takes its axes
+ROWS_TO_READ = 10_000
+# the encoder of tables
+HIDDEN_UNITS = (256, 256, 256)
+# the budget where `max_iter` is None, and the fewest epochs of a limited number of steps
+MOST_EPOCHS = 100
+MOST_STEPS = 800
+FEWEST_EPOCHS = 5
 
-class ContrastiveEmbedder(BaseContrastiveEmbedder):
+
+class ContrastiveEmbedder(BaseRepresentation):
     r"""Embedding in which two views of a row agree and rows stay apart.
 
     A row and its positive, which is itself or a row near it, are corrupted, an encoder
@@ -44,7 +84,7 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
     readout : {"auto", "layers", "last"}, default="auto"
         What `transform` returns. "layers" is made of the square roots of all hidden
         layers, each with the same total variance: their principal components, not
-        whitened but turned so that all have the same variance. "last" is the encoder's
+        whitened but rotated so that all have the same variance. "last" is the encoder's
         output. "auto" is "layers" for "mlp" and "last" elsewhere.
     normalize : bool, default=True
         Scale embeddings to unit length in `transform`.
@@ -80,8 +120,9 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         Give "byol" and "simsiam" a second head, which predicts the target from the
         projection. Without it they collapse.
     target_momentum : float, default=0.99
-        "byol" predicts what a moving average of the network makes of the other view; this
-        is its momentum, which rises to 1 over `max_iter` epochs by half a cosine.
+        Where targets are made by a moving average of the network's weights, as in BYOL
+        and JEPA, its momentum. It rises from this to 1 over all epochs, by half a cosine;
+        0 copies the weights at first.
     objective : str or Objective, default="nt_xent"
         What is asked of views. Other rows repel: "nt_xent" (SimCLR, InfoNCE), "supcon"
         (all rows of the same class attract; needs y), "triplet" (semi-hard negatives),
@@ -134,24 +175,29 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adamw"
         A torch optimizer class, or a function of parameter groups and `lr`.
-    learning_rate : {"constant", "one_cycle"}, default="one_cycle"
-        "one_cycle" starts at a 25th of `learning_rate_init`, reaches it after 30% of all
-        steps and falls to next to nothing, by half cosines; training then runs all its
-        epochs, whatever the loss does. "constant" is for schedulers among `callbacks`.
+    learning_rate : {"constant", "one_cycle", "cosine", "plateau"}, default="one_cycle"
+        How the learning rate moves. "one_cycle" starts at a 25th of `learning_rate_init`,
+        reaches it after 30% of all steps and falls to next to nothing, by half cosines;
+        "cosine" falls from it to next to nothing by half a cosine. Training then runs all
+        its epochs, whatever the loss does, so that `n_iter_no_change` and `tol` must be
+        left as they are. "plateau" lowers it when the loss no longer improves.
     learning_rate_init : float, default=0.003
         Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
+    gradient_clip : float or None, default=None
+        Largest norm of the gradient of all weights together; a longer gradient is scaled
+        down to it. None leaves gradients as they are.
     batch_size : int or "auto", default="auto"
         Rows per step, at least 2; each is compared with the others. "auto" is 128.
     chunk_size : int or None, default=None
         Views that are in memory at a time, for batches larger than memory allows; the
         gradient is the same (GradCache), at the price of one more forward pass. None
         means all of a batch.
-    max_iter : int, default=100
-        Most epochs to train.
-    max_steps : int or None, default=800
+    max_iter : int or None, default=None
+        Most epochs to train. None is 100, or fewer by `max_steps`.
+    max_steps : int, "auto" or None, default="auto"
         Most steps to train, rounded up to whole epochs. Of these there are, where
-        `max_iter` allows, at least five, and no more than rows. None leaves it to
-        `max_iter`.
+        `max_iter` allows, at least five, and no more than rows. "auto" is 800 where
+        `max_iter` is None, and no limit where it is given; None is no limit.
     early_stopping : bool, default=False
         Hold out a random share of the rows, stop when the loss on them no longer
         improves, and keep the weights that were best. Without it, or with too few rows
@@ -192,6 +238,9 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         Every term of the loss per epoch, unweighted: "train_nt_xent", ...
     best_loss_ : float
         Lowest monitored loss, the start included where rows were held out.
+    best_epoch_ : int
+        Epoch whose weights were kept, 0 for the start; without held-out rows to compare
+        epochs by, the last.
     embedding_curves_ : dict of str to list of float
         Measures per epoch, on at most 256 training rows: "alignment" of views,
         "uniformity", "effective_rank" and "spread" (0 to 1) of the embedding, and
@@ -250,41 +299,33 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
     (150, 8)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[Constraints] = {
         **BaseRepresentation._parameter_constraints,
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        **LAYERS,
         "readout": [StrOptions({"auto", "layers", "last"})],
         "normalize": ["boolean"],
-        "scaling": [
-            StrOptions({"standard", "robust", "quantile", "value_and_rank"}),
-            None,
-        ],
-        "projection_dim": [Interval(Integral, 1, None, closed="left")],
+        "scaling": [StrOptions(constraints.SCALINGS | {"value_and_rank"}), None],
+        "projection_dim": [constraints.COUNT],
         "predictor": ["boolean"],
-        "target_momentum": [Interval(Real, 0, 1, closed="both")],
+        "target_momentum": [constraints.SHARE],
         "objective": [StrOptions(set(OBJECTIVES)), Objective],
-        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "temperature": [constraints.POSITIVE],
         "learn_temperature": ["boolean"],
-        "reconstruction_weight": [Interval(Real, 0, None, closed="left")],
-        "pairs": [StrOptions({"auto", "row", *PAIRS})],
-        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
-        "views": [
-            StrOptions({*CORRUPTIONS, *IMAGE_CORRUPTIONS, *SEQUENCE_CORRUPTIONS}),
-            callable,
-            list,
-            tuple,
-        ],
-        "corruption_level": [
-            Interval(Real, 0, None, closed="left"),
-            StrOptions({"auto"}),
-            list,
-            tuple,
-        ],
-        "latent_mixup": [Interval(Real, 0, 1, closed="both")],
-        "learning_rate": [StrOptions({"constant", "one_cycle"})],
-        "chunk_size": [Interval(Integral, 1, None, closed="left"), None],
-        "max_steps": [Interval(Integral, 1, None, closed="left"), None],
+        "reconstruction_weight": [constraints.NOT_NEGATIVE],
+        "pairs": [StrOptions({"auto", *PAIRS})],
+        "n_neighbors": [constraints.COUNT],
+        "views": [StrOptions(VIEWS), callable, list, tuple],
+        "corruption_level": [constraints.NOT_NEGATIVE, constraints.AUTO, list, tuple],
+        "latent_mixup": [constraints.SHARE],
+        "batch_size": [constraints.AUTO, constraints.TWO_OR_MORE],
+        "chunk_size": [constraints.COUNT, None],
+        "max_iter": [constraints.COUNT, None],
+        "max_steps": [constraints.COUNT, constraints.AUTO, None],
     }
+    _shaping = (*BaseRepresentation._shaping, "readout", "projection_dim", "predictor")
+    # a row alone has nothing to be contrasted with
+    _min_rows = 2
+    _watches_embedding = True
 
     def __init__(
         self,
@@ -293,11 +334,11 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         readout: str = "auto",
         normalize: bool = True,
         scaling: str | None = "value_and_rank",
-        architecture: str | Callable[..., Any] = "mlp",
-        input_shape: Any = None,
+        architecture: Architecture = "mlp",
+        input_shape: InputShape = None,
         kernel_size: int = 3,
         stride: int = 2,
-        hidden_layer_sizes: Any = "auto",
+        hidden_layer_sizes: LayerSizes = "auto",
         activation: str = "relu",
         dropout: float = 0.0,
         layer_norm: bool = True,
@@ -310,26 +351,27 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         reconstruction_weight: float = 1.0,
         pairs: str = "auto",
         n_neighbors: int = 5,
-        views: Any = "swap",
-        corruption_level: Any = "auto",
+        views: str | Callable[..., Any] | Sequence[Any] = "swap",
+        corruption_level: LevelOrRange | str = "auto",
         latent_mixup: float = 0.0,
         alpha: float = 0.0,
-        optimizer: str | Callable[..., Any] = "adamw",
+        optimizer: Optimizer = "adamw",
         learning_rate: str = "one_cycle",
         learning_rate_init: float = 0.003,
+        gradient_clip: float | None = None,
         batch_size: int | str = "auto",
         chunk_size: int | None = None,
-        max_iter: int = 100,
-        max_steps: int | None = 800,
+        max_iter: int | None = None,
+        max_steps: int | str | None = "auto",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
         warm_start: bool = False,
-        callbacks: list[Any] | None = None,
+        callbacks: Callbacks = None,
         device: str = "auto",
         dtype: str = "float32",
-        random_state: Any = None,
+        random_state: RandomState = None,
         verbose: int = 0,
     ):
         self.n_components = n_components
@@ -360,6 +402,7 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
+        self.gradient_clip = gradient_clip
         self.batch_size = batch_size
         self.chunk_size = chunk_size
         self.max_iter = max_iter
@@ -374,3 +417,192 @@ class ContrastiveEmbedder(BaseContrastiveEmbedder):
         self.dtype = dtype
         self.random_state = random_state
         self.verbose = verbose
+
+    # -- hooks -----------------------------------------------------------------------
+
+    def _after_encoding(self, rows: Batch, y: Labels) -> None:
+        rows.labels = self._encode_labels(y, len(rows))
+        warn_of_same_views(self._build_corruption(), rows.values.shape[1])
+
+    def _training_settings(self, n_rows: int) -> TrainingSettings:
+        settings = super()._training_settings(n_rows)
+        epochs = MOST_EPOCHS if self.max_iter is None else self.max_iter
+        most_steps = self.max_steps
+        if isinstance(most_steps, str):
+            most_steps = MOST_STEPS if self.max_iter is None else None
+        if most_steps is not None:
+            held_out = self.early_stopping * self.validation_fraction
+            trained = n_rows - int(held_out * n_rows)
+            steps = len(batch_sizes(trained, settings.batch_size))
+            wanted = min(-(-most_steps // steps), n_rows)
+            epochs = min(epochs, max(wanted, FEWEST_EPOCHS))
+        return replace(settings, max_iter=epochs, chunk_size=self.chunk_size)
+
+    def _auto_batch_size(self, n_rows: int) -> int:
+        return 128
+
+    def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
+        self.n_components_ = int(self.n_components)
+        options = self._architecture_options()
+        if self.architecture == "mlp" and isinstance(options.hidden_layer_sizes, str):
+            options = replace(options, hidden_layer_sizes=HIDDEN_UNITS)
+        objective = self._make_objective()
+        n_rows = len(rows) + (0 if held_out is None else len(held_out))
+        settings = self._training_settings(n_rows)
+        n_batches = len(batch_sizes(len(rows), settings.batch_size))
+        return make_contrastive_network(
+            self.architecture,
+            rows.values.shape[1],
+            self.n_components_,
+            options,
+            projection_dim=int(self.projection_dim),
+            reconstructs=self.reconstruction_weight > 0,
+            all_layers=self._reads_layers(),
+            latent_mixup=self.latent_mixup,
+            batch_norm=objective.batch_norm_heads,
+            predicts=objective.needs_prediction,
+            has_predictor=self.predictor,
+            momentum=self.target_momentum if objective.needs_target else None,
+            n_steps=settings.max_iter * n_batches,
+        )
+
+    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+        objective = self._make_objective()
+        if self.reconstruction_weight > 0:
+            weight = self.reconstruction_weight / codec.n_encoded_
+            objective = Composite(
+                [objective, Reconstruction(blocks=codec.blocks_)],
+                {**objective.weights, "reconstruction": weight},
+            )
+        if objective.needs_labels and self._pairing() not in ("row", "label"):
+            raise ValueError(
+                f"objective={self.objective!r} takes all rows of a class for positives:"
+                f" choose pairs='row' or 'label', not {self.pairs!r}."
+            )
+        if self._continues() and list(objective.parameters()):
+            state = self.net_.criterion_.state_dict()
+            if state.keys() == objective.state_dict().keys():
+                objective.load_state_dict(state)
+        return objective
+
+    def _build_corruption(self) -> Corruption:
+        shape = self._row_shape()
+        views = make_views(self.views, self.corruption_level, input_shape=shape)
+        # pairs bring two rows for each, of which every one is corrupted once
+        return TwoViews(views) if self._pairing() == "row" else views
+
+    def _build_pairs(self) -> Pairs | None:
+        return make_pairs(self._pairing(), self.n_neighbors)
+
+    def _after_training(self, net: RepresentationNet, rows: Batch) -> None:
+        before = self._option("embedding_curves_", {}) if self.warm_start else {}
+        self.embedding_curves_ = {
+            name: before.get(name, []) + curve
+            for name, curve in epoch_curves(net, QUALITY_PREFIX).items()
+        }
+        if net.module_.readout is not None:
+            some = rows.some(ROWS_TO_READ).values.to(net.device)
+            # a few axes of very many are approximated by random projections
+            with local_torch_seed(0):
+                net.module_.readout.fit(net.module_.layers_of(some))
+        # unfitted: they hold no rows
+        self._views, self._pairs = self._build_corruption(), self._build_pairs()
+
+    # -- what parameters stand for ---------------------------------------------------
+
+    def _draws_globally(self) -> bool:
+        return self.latent_mixup > 0 or super()._draws_globally()
+
+    def _pairing(self) -> str:
+        """Resolve ``pairs="auto"``."""
+        if self.pairs != "auto":
+            return self.pairs
+        table = self.architecture == "mlp" and not self._needs_labels()
+        return "neighbors" if table else "row"
+
+    def _reads_layers(self) -> bool:
+        """Resolve ``readout="auto"``."""
+        table = self.architecture == "mlp"
+        if self.readout == "layers" and not table:
+            raise ValueError(
+                "readout='layers' needs architecture='mlp', whose layers are known; got"
+                f" architecture={self.architecture!r}. Set readout='last'."
+            )
+        return table and self.readout != "last"
+
+    def _make_objective(self) -> Objective:
+        return make_view_objective(
+            self.objective, self.temperature, self.learn_temperature
+        )
+
+    def _shape_params(self) -> dict[str, Any]:
+        objective = self._make_objective()
+        kind = "one without a head of its own"
+        if objective.needs_prediction or objective.batch_norm_heads:
+            kind = type(objective).__name__
+        rebuilds = self.reconstruction_weight > 0
+        extra = {"objective": kind, "reconstruction_weight > 0": rebuilds}
+        return {**super()._shape_params(), **extra}
+
+    def _needs_labels(self) -> bool:
+        given = isinstance(self.objective, Objective) and self.objective.needs_labels
+        return self.objective == "supcon" or given or self.pairs == "label"
+
+    def _encode_labels(self, y: Labels, n_rows: int) -> Tensor | None:
+        if not self._needs_labels():
+            return None
+        pairs = "pairs='label'" if self.pairs == "label" else None
+        return encode_labels(y, n_rows, pairs or f"objective={self.objective!r}")
+
+    # -- use -------------------------------------------------------------------------
+
+    def transform(self, X: Table) -> Array:
+        """Map rows to their embedding.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components_)
+            The embedding; float32 if `X` is float32, else float64.
+        """
+        check_is_fitted(self)
+        if not self.normalize:
+            return super().transform(X)
+        X = self._validate(X, reset=False)
+        encode = self.net_.module_.encode
+
+        def unit(x: Tensor) -> Tensor:
+            return unit_length(encode(x))
+
+        return self._infer(unit, X).astype(X.dtype, copy=False)
+
+    def score(self, X: Table, y: Labels = None) -> float:
+        """Return the negative loss on fixed views of the rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            At least two rows; the same rows always get the same score.
+        y : array-like of shape (n_samples,) or None, default=None
+            Labels, where `objective` or `pairs` needs them.
+
+        Returns
+        -------
+        score : float
+            Negative mean of the loss over batches of 256 rows. Compare it on the same
+            rows, between models that share `objective`, `pairs`, `views`,
+            `corruption_level` and `temperature`: they set the difficulty of the task.
+        """
+        check_is_fitted(self)
+        rows = self._codec.encode(check_compared(self._validate(X, reset=False)))
+        rows.labels = self._encode_labels(y, len(rows))
+        return -evaluate(self.net_, rows, self._views, SCORE_BATCH, self._pairs)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self._needs_labels()
+        return tags

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from numbers import Integral, Real
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from numpy.typing import ArrayLike
+from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
 
+from sklearn_repr._contracts import (
+    Architecture,
+    Callbacks,
+    Constraints,
+    InputShape,
+    LayerSizes,
+    LevelOrRange,
+    Optimizer,
+    RandomState,
+)
 from sklearn_repr.corruptions import (
     CORRUPTIONS,
     IMAGE_CORRUPTIONS,
@@ -18,7 +28,7 @@ from sklearn_repr.corruptions import (
     make_corruption,
 )
 from sklearn_repr.estimators.autoencoder import AutoencoderTransformer
-from sklearn_repr.utils.validation import check_input_shape
+from sklearn_repr.utils import constraints
 
 __all__ = ["DenoisingAutoencoder"]
 
@@ -110,8 +120,17 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
         A torch optimizer class, or a function of parameter groups and `lr`.
+    learning_rate : {"constant", "one_cycle", "cosine", "plateau"}, default="constant"
+        How the learning rate moves. "one_cycle" starts at a 25th of `learning_rate_init`,
+        reaches it after 30% of all steps and falls to next to nothing, by half cosines;
+        "cosine" falls from it to next to nothing by half a cosine. Training then runs all
+        its epochs, whatever the loss does, so that `n_iter_no_change` and `tol` must be
+        left as they are. "plateau" lowers it when the loss no longer improves.
     learning_rate_init : float, default=0.001
         Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
+    gradient_clip : float or None, default=None
+        Largest norm of the gradient of all weights together; a longer gradient is scaled
+        down to it. None leaves gradients as they are.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" grows with the table, from 32 to 256.
     max_iter : int, default=200
@@ -150,10 +169,10 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         Width of the code.
     explained_variance_ratio_ : ndarray of shape (n_components_,)
         Share of the variance of the scaled rows that each component explains linearly,
-        decreasing. The code is turned after training, without a change to what it
+        decreasing. The code is rotated after training, without a change to what it
         rebuilds, so that its components are uncorrelated and in this order; for a linear
         network they are PCA's. Missing for an own `architecture` and for sparse codes and
-        weights, which a turn would undo.
+        weights, which a rotation would undo.
     loss_curve_ : list of float
         Training loss per epoch.
     validation_curve_ : list of float or None
@@ -162,6 +181,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         Every term of the loss per epoch, unweighted: "train_reconstruction", ...
     best_loss_ : float
         Lowest monitored loss, the start included where rows were held out.
+    best_epoch_ : int
+        Epoch whose weights were kept, 0 for the start; without held-out rows to compare
+        epochs by, the last.
     n_iter_ : int
         Epochs trained.
     n_features_in_ : int
@@ -188,14 +210,14 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     (150, 2)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[Constraints] = {
         **AutoencoderTransformer._parameter_constraints,
         "corruption": [
             StrOptions({*CORRUPTIONS, *IMAGE_CORRUPTIONS, *SEQUENCE_CORRUPTIONS}),
             callable,
         ],
-        "corruption_level": [Interval(Real, 0, None, closed="left"), tuple, list],
-        "n_corruptions": [Interval(Integral, 1, None, closed="left")],
+        "corruption_level": [constraints.NOT_NEGATIVE, tuple, list],
+        "n_corruptions": [constraints.COUNT],
     }
 
     def __init__(
@@ -203,11 +225,11 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         n_components: int | float | str = "auto",
         *,
         scaling: str | None = "standard",
-        architecture: str | Callable[..., Any] = "mlp",
-        input_shape: Any = None,
+        architecture: Architecture = "mlp",
+        input_shape: InputShape = None,
         kernel_size: int = 3,
         stride: int = 2,
-        hidden_layer_sizes: Any = "auto",
+        hidden_layer_sizes: LayerSizes = "auto",
         activation: str = "silu",
         dropout: float = 0.0,
         layer_norm: bool = False,
@@ -216,15 +238,17 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         init: str | None = "pca",
         loss: str | Callable[[Tensor], Tensor] = "squared_error",
         loss_scale: float | str = 1.0,
-        penalty: Any = None,
-        penalty_weight: Any = 0.001,
+        penalty: str | Sequence[str] | None = None,
+        penalty_weight: ArrayLike = 0.001,
         sparsity_target: float = 0.05,
         corruption: str | Callable[[Tensor], Tensor] = "gaussian",
-        corruption_level: float | tuple[float, float] = 0.3,
+        corruption_level: LevelOrRange = 0.3,
         n_corruptions: int = 1,
         alpha: float = 0.0,
-        optimizer: str | Callable[..., Any] = "adam",
+        optimizer: Optimizer = "adam",
+        learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
+        gradient_clip: float | None = None,
         batch_size: int | str = "auto",
         max_iter: int = 200,
         early_stopping: bool = True,
@@ -232,10 +256,10 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
         warm_start: bool = False,
-        callbacks: list[Any] | None = None,
+        callbacks: Callbacks = None,
         device: str = "auto",
         dtype: str = "float32",
-        random_state: Any = None,
+        random_state: RandomState = None,
         verbose: int = 0,
     ):
         super().__init__(
@@ -259,7 +283,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
             sparsity_target=sparsity_target,
             alpha=alpha,
             optimizer=optimizer,
+            learning_rate=learning_rate,
             learning_rate_init=learning_rate_init,
+            gradient_clip=gradient_clip,
             batch_size=batch_size,
             max_iter=max_iter,
             early_stopping=early_stopping,
@@ -278,12 +304,8 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         self.n_corruptions = n_corruptions
 
     def _build_corruption(self) -> Corruption:
-        shape = self.input_shape
-        if shape is not None:
-            shape = check_input_shape(shape, self.n_features_in_)
         corruption = make_corruption(
-            self.corruption, self.corruption_level, input_shape=shape
+            self.corruption, self.corruption_level, input_shape=self._row_shape()
         )
-        if self.n_corruptions == 1:
-            return corruption
-        return Copies(corruption, self.n_corruptions)
+        one = self.n_corruptions == 1
+        return corruption if one else Copies(corruption, self.n_corruptions)

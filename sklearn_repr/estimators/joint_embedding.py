@@ -2,15 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import warnings
+from typing import ClassVar
 
-from sklearn_repr.estimators._joint_embedding import BaseJointEmbedding
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from sklearn_repr._contracts import (
+    Batch,
+    Callbacks,
+    Constraints,
+    InputShape,
+    Labels,
+    LayerSizes,
+    LevelOrRange,
+    Optimizer,
+    RandomState,
+    Table,
+)
+from sklearn_repr.corruptions import Corruption, HiddenBeside
+from sklearn_repr.data import NumericCodec
+from sklearn_repr.data.batches import batch_sizes
+from sklearn_repr.engine import RepresentationNet, evaluate
+from sklearn_repr.estimators._base import BaseRepresentation
+from sklearn_repr.exceptions import CollapseWarning
+from sklearn_repr.modules import ACTIVATIONS
+from sklearn_repr.modules.jepa import JointEmbeddingNetwork, make_joint_embedding_network
+from sklearn_repr.objectives import JointEmbedding, Objective
+from sklearn_repr.objectives.joint_embedding import EMBEDDING_LOSSES
+from sklearn_repr.utils import constraints
+from sklearn_repr.utils.patches import patch_grid, patch_numbers
+from sklearn_repr.utils.randomness import local_torch_seed
+from sklearn_repr.utils.spread import effective_rank
+from sklearn_repr.utils.validation import check_share
 
 __all__ = ["JointEmbeddingPredictor"]
 
+# Rows from which the readout takes its axes, and by which collapse is noticed
+ROWS_TO_READ = 4096
+ROWS_TO_WATCH = 256
+# Rows per batch in score, whatever the training batch was
+SCORE_BATCH = 256
+# Collapsed are tokens of which less than this share varies from row to row, and of which
+# more did at the start; or whose directions in use, beyond the first, fell below
+VARYING = 0.01
+RANK_KEPT = 0.1
+# "auto" widths of the blocks of attention
+AUTO_WIDTHS = (32, 32)
 
-class JointEmbeddingPredictor(BaseJointEmbedding):
+
+def token_measures(network: JointEmbeddingNetwork, rows: Batch) -> Tensor:
+    """Return the share of the tokens that varies from row to row, and effective rank."""
+    training = network.training
+    network.eval()
+    _, *learned = network.layers_of(rows.some(ROWS_TO_WATCH).values)
+    tokens = torch.cat(learned, dim=1).double()
+    network.train(training)
+    size = tokens.square().sum(dim=1).mean()
+    share = tokens.var(dim=0, correction=0).sum() / size.clamp(min=1e-300)
+    return torch.stack([share, effective_rank(tokens.to(rows.values.dtype))])
+
+
+def warn_if_collapsed(before: list[float], after: list[float]) -> None:
+    if after[0] < VARYING < before[0] / 2:
+        finding = f"only {after[0]:.2g} of their size varies from row to row"
+    elif max(after[1] - 1, 0) < RANK_KEPT * max(before[1] - 1, 0):
+        finding = f"they vary along {after[1]:.3g} directions, of {before[1]:.3g} before"
+    else:
+        return
+    warnings.warn(
+        f"The representation collapsed: embeddings of all rows are nearly the same;"
+        f" {finding}. Raise target_momentum (0.999) or variance_weight, lower"
+        " learning_rate_init or max_iter.",
+        CollapseWarning,
+        stacklevel=2,
+    )
+
+
+class JointEmbeddingPredictor(BaseRepresentation):
     r"""Embedding learned by predicting the embeddings of what is hidden.
 
     JEPA on rows: a row is cut into patches (columns of a table, squares of an image,
@@ -27,7 +100,7 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
 
     `transform` joins the row, the tokens that :math:`\bar\phi` makes of all of it, and
     its code: three blocks of equal total variance, of which it returns the first
-    principal components, not whitened but turned so that all have the same variance.
+    principal components, not whitened but rotated so that all have the same variance.
 
     Parameters
     ----------
@@ -52,12 +125,12 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
         "leaky_relu", "elu", "gelu" or "silu".
     dropout : float, default=0.0
         Probability in [0, 1) of dropping a hidden unit in training.
+    target_momentum : float, default=0.999
+        Where targets are made by a moving average of the network's weights, as in BYOL
+        and JEPA, its momentum. It rises from this to 1 over all epochs, by half a cosine;
+        0 copies the weights at first.
     loss : {"smooth_l1", "squared_error"}, default="smooth_l1"
         ρ per entry: smooth L1, as in I-JEPA's code, or the square, as in its paper.
-    momentum : float, default=0.999
-        The target is a moving average of the transformer's weights. Its momentum rises
-        from this to 1 over `max_iter` epochs by half a cosine; 0 copies the weights at
-        first.
     variance_weight : float, default=0.0
         Weight of a guard against collapse: how far the columns of the code fall short of
         unit standard deviation in a batch, as in VICReg.
@@ -76,12 +149,17 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
         penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
         A torch optimizer class, or a function of parameter groups and `lr`.
-    learning_rate : {"constant", "one_cycle"}, default="one_cycle"
-        "one_cycle" starts at a 25th of `learning_rate_init`, reaches it after 30% of all
-        steps and falls to next to nothing, by half cosines; training then runs all its
-        epochs, whatever the loss does. "constant" is for schedulers among `callbacks`.
+    learning_rate : {"constant", "one_cycle", "cosine", "plateau"}, default="one_cycle"
+        How the learning rate moves. "one_cycle" starts at a 25th of `learning_rate_init`,
+        reaches it after 30% of all steps and falls to next to nothing, by half cosines;
+        "cosine" falls from it to next to nothing by half a cosine. Training then runs all
+        its epochs, whatever the loss does, so that `n_iter_no_change` and `tol` must be
+        left as they are. "plateau" lowers it when the loss no longer improves.
     learning_rate_init : float, default=0.003
         Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
+    gradient_clip : float or None, default=None
+        Largest norm of the gradient of all weights together; a longer gradient is scaled
+        down to it. None leaves gradients as they are.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" grows with the table, from 64 to 256.
     max_iter : int, default=50
@@ -126,6 +204,9 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
         Every term of the loss per epoch, unweighted: "train_prediction", ...
     best_loss_ : float
         Lowest training loss.
+    best_epoch_ : int
+        Epoch whose weights were kept, 0 for the start; without held-out rows to compare
+        epochs by, the last.
     n_iter_ : int
         Epochs trained.
     n_features_in_ : int
@@ -146,7 +227,7 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
 
     Notes
     -----
-    The loss is no judge of the embedding, for a collapsed one is the easiest to predict.
+    The loss does not measure the embedding: a collapsed one is the easiest to predict.
     So it neither ends training nor chooses weights: with `early_stopping` held-out rows
     only give a curve to look at.
 
@@ -182,25 +263,38 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
     (150, 8)
     """
 
+    _parameter_constraints: ClassVar[Constraints] = {
+        **BaseRepresentation._parameter_constraints,
+        "scaling": [StrOptions(constraints.SCALINGS | {"value_and_rank"}), None],
+        "patch_size": [constraints.COUNT],
+        "target_momentum": [constraints.SHARE],
+        "loss": [StrOptions(set(EMBEDDING_LOSSES))],
+        "variance_weight": [constraints.NOT_NEGATIVE],
+        "mask_ratio": [constraints.SHARE_BELOW_1, tuple, list],
+        "masking": [StrOptions({"random", "block"})],
+    }
+    _shaping = (*BaseRepresentation._shaping, "patch_size")
+
     def __init__(
         self,
         n_components: int = 128,
         *,
         scaling: str | None = "standard",
-        input_shape: Any = None,
+        input_shape: InputShape = None,
         patch_size: int = 4,
-        hidden_layer_sizes: Any = "auto",
+        hidden_layer_sizes: LayerSizes = "auto",
         activation: str = "silu",
         dropout: float = 0.0,
+        target_momentum: float = 0.999,
         loss: str = "smooth_l1",
-        momentum: float = 0.999,
         variance_weight: float = 0.0,
-        mask_ratio: float | tuple[float, float] = (0.2, 0.6),
+        mask_ratio: LevelOrRange = (0.2, 0.6),
         masking: str = "random",
         alpha: float = 0.0,
-        optimizer: str | Callable[..., Any] = "adam",
+        optimizer: Optimizer = "adam",
         learning_rate: str = "one_cycle",
         learning_rate_init: float = 0.003,
+        gradient_clip: float | None = None,
         batch_size: int | str = "auto",
         max_iter: int = 50,
         early_stopping: bool = False,
@@ -208,10 +302,10 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
         warm_start: bool = False,
-        callbacks: list[Any] | None = None,
+        callbacks: Callbacks = None,
         device: str = "auto",
         dtype: str = "float32",
-        random_state: Any = None,
+        random_state: RandomState = None,
         verbose: int = 0,
     ):
         self.n_components = n_components
@@ -221,8 +315,8 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.dropout = dropout
+        self.target_momentum = target_momentum
         self.loss = loss
-        self.momentum = momentum
         self.variance_weight = variance_weight
         self.mask_ratio = mask_ratio
         self.masking = masking
@@ -230,6 +324,7 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
+        self.gradient_clip = gradient_clip
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.early_stopping = early_stopping
@@ -242,3 +337,76 @@ class JointEmbeddingPredictor(BaseJointEmbedding):
         self.dtype = dtype
         self.random_state = random_state
         self.verbose = verbose
+
+    def _auto_batch_size(self, n_rows: int) -> int:
+        # targets are standardised over the rows of a batch
+        return max(64, super()._auto_batch_size(n_rows))
+
+    def _patches(self) -> NDArray[np.int64]:
+        """Return the number of the patch that every column belongs to."""
+        columns = self.n_features_in_
+        return patch_numbers(columns, self._row_shape(), int(self.patch_size))
+
+    def _build_corruption(self) -> Corruption:
+        shape, grid = self._row_shape(), None
+        if self.masking == "block" and shape is not None:
+            grid = patch_grid(shape, int(self.patch_size))
+        level = check_share("mask_ratio", self.mask_ratio)
+        return HiddenBeside(level, self._patches(), grid)
+
+    def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
+        self.n_components_ = int(self.n_components)
+        sizes = self._architecture_options().hidden_layer_sizes
+        widths = AUTO_WIDTHS if isinstance(sizes, str) else tuple(sizes)
+        if len(set(widths)) != 1 or int(widths[0]) % 16:
+            raise ValueError(
+                "hidden_layer_sizes must be 'auto' or one or more equal widths, a"
+                f" multiple of 16, one for every block of attention; got {sizes!r}."
+            )
+        batch_size = self._training_settings(len(rows)).batch_size
+        network = make_joint_embedding_network(
+            self._patches(),
+            self.n_components_,
+            width=int(widths[0]),
+            depth=len(widths),
+            activation=ACTIVATIONS[self.activation],
+            dropout=self.dropout,
+            momentum=float(self.target_momentum),
+            n_steps=self.max_iter * len(batch_sizes(len(rows), batch_size)),
+        ).to(rows.values.dtype)
+        network.at_start.copy_(token_measures(network, rows))
+        return network
+
+    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+        return JointEmbedding(self.loss, float(self.variance_weight))
+
+    def _after_training(self, net: RepresentationNet, rows: Batch) -> None:
+        module: JointEmbeddingNetwork = net.module_
+        rows = rows.to(net.device)
+        some = rows.some(ROWS_TO_READ).values
+        # a few axes of very many are approximated by random projections
+        with torch.no_grad(), local_torch_seed(0):
+            module.readout.fit(module.layers_of(some))
+        self._hide = self._build_corruption()  # it holds no rows
+        warn_if_collapsed(module.at_start.tolist(), token_measures(module, rows).tolist())
+
+    def score(self, X: Table, y: Labels = None) -> float:
+        """Return the negative loss on fixed masks of the rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            Rows; the same rows always get the same score.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+            Negative mean of the loss. Targets are each model's own, and those of a
+            collapsed model are the easiest to predict: it says how predictable the
+            embedding is, not how good. Choose between models by a probe.
+        """
+        check_is_fitted(self)
+        rows = self._codec.encode(self._validate(X, reset=False))
+        return -evaluate(self.net_, rows, self._hide, SCORE_BATCH)

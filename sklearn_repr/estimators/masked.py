@@ -3,16 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import ClassVar
 
-from torch import Tensor
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
 
-from sklearn_repr.estimators._masked import BaseMasked
+from sklearn_repr._contracts import (
+    Batch,
+    Callbacks,
+    Constraints,
+    InputShape,
+    LayerSizes,
+    LevelOrRange,
+    Optimizer,
+    RandomState,
+    Table,
+)
+from sklearn_repr.corruptions import Corruption, HiddenCells
+from sklearn_repr.data import NumericCodec
+from sklearn_repr.estimators._reconstructor import BaseReconstructor
+from sklearn_repr.modules import principal_subspace
+from sklearn_repr.modules.factors import best_width, fit_factors
+from sklearn_repr.modules.masked import make_masked_network, path_width
+from sklearn_repr.objectives import Objective, Reconstruction
+from sklearn_repr.objectives.losses import RESIDUAL_LOSSES
+from sklearn_repr.utils import constraints
+from sklearn_repr.utils.patches import patch_numbers
+from sklearn_repr.utils.randomness import make_generator
+from sklearn_repr.utils.validation import check_share
 
 __all__ = ["MaskedAutoencoder"]
 
+# Rows that the start is fitted to, and by which "auto" chooses the width of the code
+ROWS_TO_START_FROM = 4096
+ROWS_TO_CHOOSE_BY = 1024
+# "auto" tries codes up to this width
+WIDEST_AUTO = 64
 
-class MaskedAutoencoder(BaseMasked):
+
+class MaskedAutoencoder(BaseReconstructor):
     r"""Representation and imputation by an autoencoder that predicts hidden cells.
 
     Learns an encoder φ and a decoder ψ that minimise
@@ -82,8 +117,17 @@ class MaskedAutoencoder(BaseMasked):
         penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
         A torch optimizer class, or a function of parameter groups and `lr`.
+    learning_rate : {"constant", "one_cycle", "cosine", "plateau"}, default="constant"
+        How the learning rate moves. "one_cycle" starts at a 25th of `learning_rate_init`,
+        reaches it after 30% of all steps and falls to next to nothing, by half cosines;
+        "cosine" falls from it to next to nothing by half a cosine. Training then runs all
+        its epochs, whatever the loss does, so that `n_iter_no_change` and `tol` must be
+        left as they are. "plateau" lowers it when the loss no longer improves.
     learning_rate_init : float, default=0.001
         Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
+    gradient_clip : float or None, default=None
+        Largest norm of the gradient of all weights together; a longer gradient is scaled
+        down to it. None leaves gradients as they are.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" grows with the table, from 32 to 256.
     max_iter : int, default=200
@@ -128,6 +172,9 @@ class MaskedAutoencoder(BaseMasked):
         Every term of the loss per epoch, unweighted: "train_reconstruction", ...
     best_loss_ : float
         Lowest monitored loss, the start included where rows were held out.
+    best_epoch_ : int
+        Epoch whose weights were kept, 0 for the start; without held-out rows to compare
+        epochs by, the last.
     n_iter_ : int
         Epochs trained.
     n_features_in_ : int
@@ -138,7 +185,7 @@ class MaskedAutoencoder(BaseMasked):
     See Also
     --------
     DenoisingAutoencoder : Undoes corruption that it is not told of.
-    sklearn.impute.IterativeImputer : Fills missing cells by regressions in turn.
+    sklearn.impute.IterativeImputer : Fills missing cells by regressions of columns.
 
     References
     ----------
@@ -160,15 +207,26 @@ class MaskedAutoencoder(BaseMasked):
     False
     """
 
+    _parameter_constraints: ClassVar[Constraints] = {
+        **BaseReconstructor._parameter_constraints,
+        "architecture": [StrOptions({"mlp", "transformer"})],
+        "patch_size": [constraints.COUNT],
+        "layer_norm": ["boolean"],
+        "loss": [StrOptions(set(RESIDUAL_LOSSES)), callable],
+        "loss_scale": [constraints.POSITIVE, constraints.AUTO],
+        "mask_ratio": [constraints.SHARE_BELOW_1, tuple, list],
+    }
+    _shaping: ClassVar[tuple[str, ...]] = (*BaseReconstructor._shaping, "patch_size")
+
     def __init__(
         self,
         n_components: int | float | str = "auto",
         *,
         scaling: str | None = "standard",
         architecture: str = "mlp",
-        input_shape: Any = None,
+        input_shape: InputShape = None,
         patch_size: int = 4,
-        hidden_layer_sizes: Any = "auto",
+        hidden_layer_sizes: LayerSizes = "auto",
         activation: str = "silu",
         dropout: float = 0.0,
         layer_norm: bool = False,
@@ -176,10 +234,12 @@ class MaskedAutoencoder(BaseMasked):
         init: str | None = "pca",
         loss: str | Callable[[Tensor], Tensor] = "squared_error",
         loss_scale: float | str = 1.0,
-        mask_ratio: float | tuple[float, float] = (0.0, 0.5),
+        mask_ratio: LevelOrRange = (0.0, 0.5),
         alpha: float = 0.0,
-        optimizer: str | Callable[..., Any] = "adam",
+        optimizer: Optimizer = "adam",
+        learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
+        gradient_clip: float | None = None,
         batch_size: int | str = "auto",
         max_iter: int = 200,
         early_stopping: bool = True,
@@ -187,10 +247,10 @@ class MaskedAutoencoder(BaseMasked):
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
         warm_start: bool = False,
-        callbacks: list[Any] | None = None,
+        callbacks: Callbacks = None,
         device: str = "auto",
         dtype: str = "float32",
-        random_state: Any = None,
+        random_state: RandomState = None,
         verbose: int = 0,
     ):
         self.n_components = n_components
@@ -209,7 +269,9 @@ class MaskedAutoencoder(BaseMasked):
         self.mask_ratio = mask_ratio
         self.alpha = alpha
         self.optimizer = optimizer
+        self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
+        self.gradient_clip = gradient_clip
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.early_stopping = early_stopping
@@ -222,3 +284,90 @@ class MaskedAutoencoder(BaseMasked):
         self.dtype = dtype
         self.random_state = random_state
         self.verbose = verbose
+
+    def _patches(self) -> NDArray[np.int64]:
+        """Return the number of the patch that every column belongs to."""
+        columns = self.n_features_in_
+        return patch_numbers(columns, self._row_shape(), int(self.patch_size))
+
+    def _build_corruption(self) -> Corruption:
+        return HiddenCells(check_share("mask_ratio", self.mask_ratio), self._patches())
+
+    def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
+        self._resolve_width(rows, held_out)
+        model = None
+        if self.init == "pca":
+            width = path_width(rows.values.shape[1], self.n_components_)
+            model = fit_factors(rows.some(ROWS_TO_START_FROM).values, width)
+        return make_masked_network(
+            self.architecture,
+            self._patches(),
+            self.n_components_,
+            self._architecture_options(),
+            linear_skip=self.linear_skip,
+            model=model,
+            dtype=rows.values.dtype,
+        )
+
+    def _resolve_width(self, rows: Batch, held_out: Batch | None) -> None:
+        """Set n_components_."""
+        if self._width_is_given() or self._continues():
+            self._resolve_components(None, held_out)
+        elif self.n_components == "auto":
+            self.n_components_ = self._predictive_width(rows, held_out or rows)
+        else:
+            # missing cells as column means: what scaled rows are centred on
+            known = rows.sample().values.nan_to_num()
+            others = held_out and Batch(held_out.sample().values.nan_to_num())
+            self._resolve_components(principal_subspace(known), others)
+
+    def _predictive_width(self, rows: Batch, others: Batch) -> int:
+        """Return with how many factors of `rows` hidden cells of `others` are found."""
+        n, d = rows.values.shape
+        others = others.some(ROWS_TO_CHOOSE_BY)
+        # few rows are hidden in many ways, so that the draw does not decide
+        n_copies = -(-ROWS_TO_CHOOSE_BY // len(others))
+        others = others.take(torch.arange(len(others)).repeat(n_copies))
+        inputs, mask = self._build_corruption()(others.values, make_generator(0))
+        compared = torch.as_tensor(mask)
+        if others.observed is not None:
+            compared = compared & others.observed
+        widest = max(1, min(d - 1, n // 2, WIDEST_AUTO))
+        some = rows.some(ROWS_TO_CHOOSE_BY).values
+        return best_width(some, inputs, others.values.double(), compared, widest)
+
+    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+        return Reconstruction(
+            self.loss, scale=self.loss_scale, blocks=codec.blocks_, masked_only=True
+        )
+
+    def _row_error(self, module: nn.Module, x: Tensor) -> Tensor:
+        objective: Objective = self.net_.criterion_
+        target = Batch(x, ~x.isnan())
+        return objective.terms(module(x), target)["reconstruction"]
+
+    def impute(self, X: Table) -> Table:
+        """Fill missing cells by what the other cells of their row say.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            Rows, NaN where a cell is missing.
+
+        Returns
+        -------
+        X : ndarray or DataFrame of shape (n_samples, n_features_in_)
+            The rows, whose missing cells hold their reconstruction in original units
+            and whose observed cells are as they were; a DataFrame if ``set_output`` asks
+            for one.
+        """
+        check_is_fitted(self)
+        rows = self._validate(X, reset=False)
+        rebuilt = self._rebuild(rows)
+        cells = rows.toarray() if sparse.issparse(rows) else rows
+        return self._wrapped(np.where(np.isnan(cells), rebuilt, cells), X)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from numbers import Integral
 from typing import Any, ClassVar
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sklearn_repr._contracts import Batch
+from sklearn_repr._contracts import (
+    Architecture,
+    Batch,
+    Callbacks,
+    Constraints,
+    InputShape,
+    Labels,
+    LayerSizes,
+    Optimizer,
+    RandomState,
+    Table,
+)
 from sklearn_repr.data import NumericCodec
-from sklearn_repr.engine import evaluate
-from sklearn_repr.estimators._base import BaseRepresentation
+from sklearn_repr.engine import RepresentationNet, evaluate
+from sklearn_repr.estimators._base import LAYERS, BaseRepresentation
 from sklearn_repr.modules.predictive import make_predictive_network
 from sklearn_repr.objectives import Objective, PredictiveInfoNCE
-from sklearn_repr.utils.validation import check_input_shape
+from sklearn_repr.utils import constraints
+from sklearn_repr.utils.validation import check_compared
 
 __all__ = ["ContrastivePredictiveCoder"]
 
@@ -27,7 +37,7 @@ SCORE_BATCH = 256
 class ContrastivePredictiveCoder(BaseRepresentation):
     r"""Embedding of sequences from which their own future can be told from others.
 
-    Contrastive predictive coding: strided convolutions turn the sequence of a row into
+    Contrastive predictive coding: strided convolutions map the sequence of a row to
     frames :math:`z_t`, a gated recurrent unit sums up those so far in a context
     :math:`c_t`, and a linear map of the context predicts each of the next frames, so that
     the true one can be told from negatives:
@@ -42,6 +52,9 @@ class ContrastivePredictiveCoder(BaseRepresentation):
     ----------
     n_components : int, default=64
         Width of frames, contexts and so of the embedding.
+    readout : {"context", "context_mean", "encoder_mean"}, default="context_mean"
+        What `transform` returns: the last context, the mean of all contexts, or the mean
+        frame.
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable, through scikit-learn's scaler of that name.
     architecture : "conv" or callable, default="conv"
@@ -67,9 +80,6 @@ class ContrastivePredictiveCoder(BaseRepresentation):
         Probability in [0, 1) of dropping a hidden unit in training.
     layer_norm : bool, default=False
         Normalise hidden layers before their activation.
-    output : {"context", "context_mean", "encoder_mean"}, default="context_mean"
-        What `transform` returns: the last context, the mean of all contexts, or the mean
-        frame.
     prediction_steps : int or "auto", default="auto"
         How many frames ahead to predict, fewer than there are. "auto" is half of the
         frames, but at most 4; of a sequence of one frame, which has no future, the
@@ -83,8 +93,17 @@ class ContrastivePredictiveCoder(BaseRepresentation):
         penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
         A torch optimizer class, or a function of parameter groups and `lr`.
+    learning_rate : {"constant", "one_cycle", "cosine", "plateau"}, default="constant"
+        How the learning rate moves. "one_cycle" starts at a 25th of `learning_rate_init`,
+        reaches it after 30% of all steps and falls to next to nothing, by half cosines;
+        "cosine" falls from it to next to nothing by half a cosine. Training then runs all
+        its epochs, whatever the loss does, so that `n_iter_no_change` and `tol` must be
+        left as they are. "plateau" lowers it when the loss no longer improves.
     learning_rate_init : float, default=0.001
         Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
+    gradient_clip : float or None, default=None
+        Largest norm of the gradient of all weights together; a longer gradient is scaled
+        down to it. None leaves gradients as they are.
     batch_size : int or "auto", default="auto"
         Rows per step, at least 2; each is compared with the others. "auto" grows with the
         table, from 32 to 256.
@@ -131,6 +150,9 @@ class ContrastivePredictiveCoder(BaseRepresentation):
         Every term of the loss per epoch: "train_info_nce_1", one step ahead, ...
     best_loss_ : float
         Lowest monitored loss, the start included where rows were held out.
+    best_epoch_ : int
+        Epoch whose weights were kept, 0 for the start; without held-out rows to compare
+        epochs by, the last.
     n_iter_ : int
         Epochs trained.
     n_features_in_ : int
@@ -159,22 +181,20 @@ class ContrastivePredictiveCoder(BaseRepresentation):
     (50, 8)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[Constraints] = {
         **BaseRepresentation._parameter_constraints,
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        **LAYERS,
         "architecture": [StrOptions({"conv"}), callable],
-        "output": [StrOptions({"context", "context_mean", "encoder_mean"})],
+        "readout": [StrOptions({"context", "context_mean", "encoder_mean"})],
         "prediction_steps": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
+            constraints.AUTO,
+            constraints.COUNT,
         ],
         "negatives": [StrOptions({"rows", "times", "both"})],
+        "batch_size": [constraints.AUTO, constraints.TWO_OR_MORE],
     }
 
-    _shaping: ClassVar[tuple[str, ...]] = (
-        *BaseRepresentation._shaping,
-        "prediction_steps",
-    )
+    _shaping = (*BaseRepresentation._shaping, "prediction_steps")
     # a row alone has nothing to be contrasted with
     _min_rows = 2
 
@@ -182,21 +202,23 @@ class ContrastivePredictiveCoder(BaseRepresentation):
         self,
         n_components: int = 64,
         *,
+        readout: str = "context_mean",
         scaling: str | None = "standard",
-        architecture: str | Callable[..., Any] = "conv",
-        input_shape: Any = None,
+        architecture: Architecture = "conv",
+        input_shape: InputShape = None,
         kernel_size: int = 3,
         stride: int = 2,
-        hidden_layer_sizes: Any = "auto",
+        hidden_layer_sizes: LayerSizes = "auto",
         activation: str = "silu",
         dropout: float = 0.0,
         layer_norm: bool = False,
-        output: str = "context_mean",
         prediction_steps: int | str = "auto",
         negatives: str = "rows",
         alpha: float = 0.0,
-        optimizer: str | Callable[..., Any] = "adam",
+        optimizer: Optimizer = "adam",
+        learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
+        gradient_clip: float | None = None,
         batch_size: int | str = "auto",
         max_iter: int = 200,
         early_stopping: bool = True,
@@ -204,13 +226,14 @@ class ContrastivePredictiveCoder(BaseRepresentation):
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
         warm_start: bool = False,
-        callbacks: list[Any] | None = None,
+        callbacks: Callbacks = None,
         device: str = "auto",
         dtype: str = "float32",
-        random_state: Any = None,
+        random_state: RandomState = None,
         verbose: int = 0,
     ):
         self.n_components = n_components
+        self.readout = readout
         self.scaling = scaling
         self.architecture = architecture
         self.input_shape = input_shape
@@ -220,12 +243,13 @@ class ContrastivePredictiveCoder(BaseRepresentation):
         self.activation = activation
         self.dropout = dropout
         self.layer_norm = layer_norm
-        self.output = output
         self.prediction_steps = prediction_steps
         self.negatives = negatives
         self.alpha = alpha
         self.optimizer = optimizer
+        self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
+        self.gradient_clip = gradient_clip
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.early_stopping = early_stopping
@@ -241,39 +265,39 @@ class ContrastivePredictiveCoder(BaseRepresentation):
 
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
         self.n_components_ = int(self.n_components)
-        network, self.n_frames_ = make_predictive_network(
+        network = make_predictive_network(
             self.architecture,
-            self._sequence_shape(rows.values.shape[1]),
+            self._sequence_shape(),
             self.n_components_,
             self._architecture_options(),
             n_steps=self.prediction_steps,
-            output=self.output,
+            output=self.readout,
         )
-        if self.n_frames_ == 1 and self.negatives == "times":
+        if network.n_frames == 1 and self.negatives == "times":
             raise ValueError(
                 "negatives='times' needs at least 2 frames, but a row has 1. Choose"
                 " negatives='rows' or a smaller stride."
             )
-        self._n_steps = network.predictor.out_features // self.n_components_
         return network
 
-    def _sequence_shape(self, width: int) -> tuple[int, ...]:
+    def _sequence_shape(self) -> tuple[int, ...]:
         """Resolve `input_shape`; a table is taken for sequences of one channel."""
-        if self.input_shape is None:
-            return (1, width)
-        shape = check_input_shape(self.input_shape, width)
+        shape = self._row_shape() or (1, self.n_features_in_)
         if len(shape) != 2:
             raise ValueError(
                 f"input_shape={shape} is an image's: a sequence has (channels, length)."
             )
         return shape
 
-    def _build_objective(self, codec: NumericCodec) -> Objective:
+    def _build_objective(self, codec: NumericCodec, module: Any) -> Objective:
         # a single frame has no future: the context is asked for the frame itself
-        first = 1 if self.n_frames_ > 1 else 0
-        return PredictiveInfoNCE(self._n_steps, first, self.negatives)
+        first = 1 if module.n_frames > 1 else 0
+        return PredictiveInfoNCE(module.n_steps, first, self.negatives)
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def _after_training(self, net: RepresentationNet, rows: Batch) -> None:
+        self.n_frames_ = net.module_.n_frames
+
+    def score(self, X: Table, y: Labels = None) -> float:
         """Return the negative loss on the rows.
 
         Parameters
@@ -291,10 +315,5 @@ class ContrastivePredictiveCoder(BaseRepresentation):
             of frames: they set the difficulty of the task.
         """
         check_is_fitted(self)
-        X = self._validate(X, reset=False)
-        if X.shape[0] < 2:
-            raise ValueError(
-                "score needs at least 2 rows, for each is compared with the others; got"
-                " n_samples = 1."
-            )
-        return -evaluate(self.net_, self._codec.encode(X), None, SCORE_BATCH)
+        rows = self._codec.encode(check_compared(self._validate(X, reset=False)))
+        return -evaluate(self.net_, rows, None, SCORE_BATCH)

@@ -2,14 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from collections.abc import Iterable
+from functools import partial
+from numbers import Integral
+from typing import Any, ClassVar
 
-from sklearn_repr.estimators._variational import BaseVariational
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import check_scalar
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from sklearn_repr._contracts import (
+    Batch,
+    Callbacks,
+    Constraints,
+    InputShape,
+    LayerSizes,
+    Optimizer,
+    RandomState,
+    Table,
+)
+from sklearn_repr.data import NumericCodec
+from sklearn_repr.engine import RepresentationNet
+from sklearn_repr.estimators._base import LAYERS
+from sklearn_repr.estimators._reconstructor import BaseReconstructor
+from sklearn_repr.exceptions import CollapseWarning
+from sklearn_repr.modules.factory import make_variational_network
+from sklearn_repr.modules.linear import principal_subspace
+from sklearn_repr.modules.variational import VariationalNetwork
+from sklearn_repr.objectives import ELBO, Objective, TotalCorrelation
+from sklearn_repr.objectives.variational import (
+    density_bound,
+    gaussian_kl,
+    log_likelihood,
+)
+from sklearn_repr.utils import constraints
+from sklearn_repr.utils.devices import single_thread
+from sklearn_repr.utils.draws import matched_draws, row_shifts, shifted_normal
+from sklearn_repr.utils.randomness import Seeds, make_generator
 
 __all__ = ["VariationalAutoencoder"]
 
+# Draws behind the expected log-likelihood in the evidence lower bound of a row
+ELBO_DRAWS = 16
+# A component that says less than this many nats about a row says nothing
+UNUSED_NATS = 0.01
+# Rows on which the use of components is measured
+ROWS_TO_MEASURE = 10_000
 
-class VariationalAutoencoder(BaseVariational):
+
+def log_likelihood_of_code(module: VariationalNetwork, x: Tensor, z: Tensor) -> Tensor:
+    """Return log p(x|z) of each row, shape (n,)."""
+    return log_likelihood(module.decoder(z), x, module.log_noise, module.bernoulli)
+
+
+class VariationalAutoencoder(BaseReconstructor):
     r"""Autoencoder whose code is a distribution, and which can be drawn from.
 
     Learns q(z|x) = N(μ(x), diag σ²(x)) and p(x|z) by maximising the evidence lower bound
@@ -55,7 +106,7 @@ class VariationalAutoencoder(BaseVariational):
     init : "pca" or None, default="pca"
         Where linear maps start: at probabilistic PCA, or at random. Applies to the linear
         path, and to networks without hidden layers.
-    decoder : {"gaussian", "bernoulli"}, default="gaussian"
+    likelihood : {"gaussian", "bernoulli"}, default="gaussian"
         Distribution of the scaled columns given the code; "bernoulli" needs scaled values
         in [0, 1].
     decoder_variance : float or "learned", default="learned"
@@ -65,7 +116,7 @@ class VariationalAutoencoder(BaseVariational):
         of the divergence, to disentangle components.
     beta : float, default=1.0
         Weight of the divergence; above 1 components are freer of each other but say less.
-    warm_up : int, default=0
+    kl_warm_up : int, default=0
         Epochs over which the weight grows from 0 to `beta`.
     free_bits : float, default=0.0
         Nats a component that cost nothing ("elbo" only).
@@ -74,8 +125,17 @@ class VariationalAutoencoder(BaseVariational):
         penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
         A torch optimizer class, or a function of parameter groups and `lr`.
+    learning_rate : {"constant", "one_cycle", "cosine", "plateau"}, default="constant"
+        How the learning rate moves. "one_cycle" starts at a 25th of `learning_rate_init`,
+        reaches it after 30% of all steps and falls to next to nothing, by half cosines;
+        "cosine" falls from it to next to nothing by half a cosine. Training then runs all
+        its epochs, whatever the loss does, so that `n_iter_no_change` and `tol` must be
+        left as they are. "plateau" lowers it when the loss no longer improves.
     learning_rate_init : float, default=0.001
         Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
+    gradient_clip : float or None, default=None
+        Largest norm of the gradient of all weights together; a longer gradient is scaled
+        down to it. None leaves gradients as they are.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" grows with the table, from 32 to 256.
     max_iter : int, default=200
@@ -123,6 +183,9 @@ class VariationalAutoencoder(BaseVariational):
         Every term of the loss per epoch, unweighted: "train_kl", ...
     best_loss_ : float
         Lowest monitored loss, the start included where rows were held out.
+    best_epoch_ : int
+        Epoch whose weights were kept, 0 for the start; without held-out rows to compare
+        epochs by, the last.
     n_iter_ : int
         Epochs trained.
     n_features_in_ : int
@@ -151,30 +214,49 @@ class VariationalAutoencoder(BaseVariational):
     ((150, 2), (5, 4))
     """
 
+    _parameter_constraints: ClassVar[Constraints] = {
+        **BaseReconstructor._parameter_constraints,
+        **LAYERS,
+        "architecture": [StrOptions({"mlp", "conv"})],
+        "likelihood": [StrOptions({"gaussian", "bernoulli"})],
+        "decoder_variance": [StrOptions({"learned"}), constraints.POSITIVE],
+        "objective": [StrOptions({"elbo", "beta_tcvae"})],
+        "beta": [constraints.NOT_NEGATIVE],
+        "kl_warm_up": [Interval(Integral, 0, None, closed="left")],
+        "free_bits": [constraints.NOT_NEGATIVE],
+    }
+    _shaping: ClassVar[tuple[str, ...]] = (
+        *BaseReconstructor._shaping,
+        "likelihood",
+        "decoder_variance",
+    )
+
     def __init__(
         self,
         n_components: int | float | str = "auto",
         *,
         scaling: str | None = "standard",
         architecture: str = "mlp",
-        input_shape: Any = None,
+        input_shape: InputShape = None,
         kernel_size: int = 3,
         stride: int = 2,
-        hidden_layer_sizes: Any = "auto",
+        hidden_layer_sizes: LayerSizes = "auto",
         activation: str = "silu",
         dropout: float = 0.0,
         layer_norm: bool = False,
         linear_skip: bool = True,
         init: str | None = "pca",
-        decoder: str = "gaussian",
+        likelihood: str = "gaussian",
         decoder_variance: float | str = "learned",
         objective: str = "elbo",
         beta: float = 1.0,
-        warm_up: int = 0,
+        kl_warm_up: int = 0,
         free_bits: float = 0.0,
         alpha: float = 0.0,
-        optimizer: Any = "adam",
+        optimizer: Optimizer = "adam",
+        learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
+        gradient_clip: float | None = None,
         batch_size: int | str = "auto",
         max_iter: int = 200,
         early_stopping: bool = True,
@@ -182,10 +264,10 @@ class VariationalAutoencoder(BaseVariational):
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
         warm_start: bool = False,
-        callbacks: list[Any] | None = None,
+        callbacks: Callbacks = None,
         device: str = "auto",
         dtype: str = "float32",
-        random_state: Any = None,
+        random_state: RandomState = None,
         verbose: int = 0,
     ):
         self.n_components = n_components
@@ -200,15 +282,17 @@ class VariationalAutoencoder(BaseVariational):
         self.layer_norm = layer_norm
         self.linear_skip = linear_skip
         self.init = init
-        self.decoder = decoder
+        self.likelihood = likelihood
         self.decoder_variance = decoder_variance
         self.objective = objective
         self.beta = beta
-        self.warm_up = warm_up
+        self.kl_warm_up = kl_warm_up
         self.free_bits = free_bits
         self.alpha = alpha
         self.optimizer = optimizer
+        self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
+        self.gradient_clip = gradient_clip
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.early_stopping = early_stopping
@@ -221,3 +305,172 @@ class VariationalAutoencoder(BaseVariational):
         self.dtype = dtype
         self.random_state = random_state
         self.verbose = verbose
+
+    def _wants_unit_interval(self) -> str | None:
+        return "likelihood='bernoulli'" if self.likelihood == "bernoulli" else None
+
+    def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
+        by_share = not self._width_is_given()
+        starts_at_pca, subspace = self._starts_at_pca(), None
+        if starts_at_pca or by_share:
+            subspace = principal_subspace(rows.values)
+        self._resolve_components(subspace, held_out)
+        variance = self.decoder_variance
+        return make_variational_network(
+            self.architecture,
+            rows.values.shape[1],
+            self.n_components_,
+            self._architecture_options(),
+            linear_skip=self.linear_skip,
+            bernoulli=self.likelihood == "bernoulli",
+            variance=None if variance == "learned" else float(variance),
+            subspace=subspace if starts_at_pca else None,
+            dtype=rows.values.dtype,
+        )
+
+    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+        bernoulli, warm_up = self.likelihood == "bernoulli", self.kl_warm_up
+        if self.objective == "elbo":
+            return ELBO(
+                self.beta, warm_up=warm_up, free_bits=self.free_bits, bernoulli=bernoulli
+            )
+        if self.free_bits:
+            raise ValueError("free_bits needs objective='elbo'.")
+        return TotalCorrelation(self.beta, warm_up=warm_up, bernoulli=bernoulli)
+
+    def _after_training(self, net: RepresentationNet, rows: Batch) -> None:
+        some = rows.some(ROWS_TO_MEASURE).values.to(net.device)
+        with torch.inference_mode():
+            mean, log_variance = net.module_.encoder(some)
+            kl = gaussian_kl(mean, log_variance).mean(dim=0)
+        self.kl_per_component_ = kl.cpu().double().numpy()
+        varies = float(some.var(dim=0, correction=0).sum()) > 0
+        if varies and self.kl_per_component_.max() < UNUSED_NATS:
+            warnings.warn(
+                "The posterior has collapsed to the prior: no component says more than"
+                f" {UNUSED_NATS} nats about a row. Lower beta, set kl_warm_up or"
+                " free_bits, or fix a smaller decoder_variance.",
+                CollapseWarning,
+                stacklevel=2,
+            )
+
+    def _row_error(self, module: nn.Module, x: Tensor) -> Tensor:
+        network: VariationalNetwork = module  # type: ignore[assignment]
+        return -log_likelihood_of_code(network, x, network.encode(x))
+
+    def transform(self, X: Table, return_std: bool = False) -> Table:
+        """Map rows to the mean of their posterior.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            Rows.
+        return_std : bool, default=False
+            Return the posterior's standard deviations too.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components_)
+            Means; float32 if `X` is float32, else float64.
+        std : ndarray of shape (n_samples, n_components_)
+            Standard deviations, if asked for.
+        """
+        check_is_fitted(self)
+        rows = self._validate(X, reset=False, infers=True)
+        module = self.net_.module_
+        Z = self._infer(module.encode, rows, dtype=rows.dtype)
+        if not return_std:
+            return Z
+
+        def deviations(module: VariationalNetwork, x: Tensor) -> Tensor:
+            return (0.5 * module.encoder(x)[1]).exp()  # type: ignore[no-any-return]
+
+        return Z, self._infer(deviations, rows, module=module, dtype=rows.dtype)
+
+    def score_samples(
+        self, X: Table, n_samples: int | None = None
+    ) -> NDArray[np.float64]:
+        r"""Bound the log-density of rows from below.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            Rows.
+        n_samples : int or None, default=None
+            None is the evidence lower bound (β = 1). K is the importance-weighted bound
+
+            .. math:: \log \frac1K \sum_{k=1}^K \frac{p(x|z_k) p(z_k)}{q(z_k|x)}, \quad
+                      z_k \sim q(z|x)
+
+            which in expectation grows with K towards log p(x).
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples,)
+            Nats, of the density in the units of `X` (of scaled rows, if ``scaling`` is
+            "quantile"). A row's draws depend on the row alone, so its score does not
+            depend on its neighbours.
+        """
+        check_is_fitted(self)
+        rows = self._validate(X, reset=False)
+        self._check_scored(rows)
+        if n_samples is None:
+            points = matched_draws(ELBO_DRAWS, self.n_components_)
+        else:
+            check_scalar(n_samples, "n_samples", Integral, min_val=1)
+            engine: Any = torch.quasirandom.SobolEngine
+            sobol = engine(self.n_components_)
+            points = sobol.draw(int(n_samples), dtype=torch.float64)
+
+        def bound(module: VariationalNetwork, x: Tensor) -> Tensor:
+            draws: Iterable[Tensor] = points.to(x)
+            if n_samples is not None:
+                # every row shifts the points by a hash of its own
+                shifts = row_shifts(x, self.n_components_)
+                draws = (shifted_normal(p, shifts).to(x) for p in points.to(x.device))
+            likelihood = partial(log_likelihood_of_code, module, x)
+            mean, log_variance = module.encoder(x)
+            return density_bound(
+                likelihood, mean, log_variance, draws, weighted=n_samples is not None
+            )
+
+        bounds = self._infer(bound, rows, module=self.net_.module_, dtype=np.float64)
+        # log p of rows in their own units: scaling multiplied the density
+        scaling = self._codec.scaling
+        volume = 0.0 if scaling == "quantile" else np.log(self._codec.scale_).sum()
+        bounds -= volume
+        return bounds
+
+    def sample(
+        self, n_samples: int = 1, *, noise: bool = True, random_state: RandomState = None
+    ) -> Table:
+        """Draw rows from the model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            How many.
+        noise : bool, default=True
+            Draw columns from p(x|z); False returns their means.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws.
+
+        Returns
+        -------
+        X : ndarray or DataFrame of shape (n_samples, n_features_in_)
+            Rows in original units; a DataFrame if ``set_output`` asks for one.
+        """
+        check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        module = self.net_.module_
+        generator = make_generator(Seeds(random_state)["sample"])
+        codes = torch.randn(int(n_samples), self.n_components_, generator=generator)
+        with torch.inference_mode(), single_thread():
+            columns = module.decode(codes.to(module.log_noise)).cpu()
+            if noise and module.bernoulli:
+                columns = torch.bernoulli(columns, generator=generator)
+            elif noise:
+                spread = (0.5 * module.log_noise).exp().cpu()
+                draws = torch.randn(columns.shape, generator=generator)
+                columns = columns + spread * draws.to(columns)
+        return self._wrapped(self._codec.decode(columns), None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["TopK"]
+__all__ = ["TopK", "make_code"]
 
 
 class TopK(nn.Module):
@@ -36,3 +38,33 @@ class TopK(nn.Module):
         """Map (n, n_components) to the same shape."""
         kept = z.abs().topk(self.k, dim=1).indices
         return torch.zeros_like(z).scatter(1, kept, z.gather(1, kept))
+
+
+def make_code(
+    penalties: Collection[str], sparsity_target: float, n_components: int
+) -> nn.Module | None:
+    """Build what the code passes through.
+
+    Parameters
+    ----------
+    penalties : collection of str
+        "topk" keeps a share of the units, "kl_sparsity" needs a code of rates.
+    sparsity_target : float
+        Share of the units that "topk" keeps.
+    n_components : int
+        Units of the code.
+
+    Returns
+    -------
+    code : torch.nn.Module or None
+        None for a code of any numbers.
+
+    Examples
+    --------
+    >>> from sklearn_repr.modules.code import make_code
+    >>> make_code(["topk"], 0.5, 8).k
+    4
+    """
+    if "topk" in penalties:
+        return TopK(max(1, round(sparsity_target * n_components)))
+    return nn.Sigmoid() if "kl_sparsity" in penalties else None

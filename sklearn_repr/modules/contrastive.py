@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sklearn_repr._contracts import Outputs
@@ -12,6 +13,8 @@ from sklearn_repr.modules.readout import LayerReadout, hidden_layers
 from sklearn_repr.modules.target import EMATarget
 
 __all__ = ["ContrastiveNetwork", "SelfPredictiveNetwork"]
+
+ROWS_AT_A_TIME = 512
 
 
 class ContrastiveNetwork(nn.Module):
@@ -73,6 +76,12 @@ class ContrastiveNetwork(nn.Module):
     def layers(self, x: Tensor) -> list[Tensor]:
         """Return roots of the encoder's hidden layers, which a readout reads."""
         return hidden_layers(self.encoder, x)
+
+    @torch.no_grad()
+    def layers_of(self, values: Tensor) -> list[Tensor]:
+        """Return `layers` of many rows, of which few are in memory at a time."""
+        parts = map(self.layers, torch.split(values, ROWS_AT_A_TIME))
+        return [torch.cat(blocks) for blocks in zip(*parts, strict=True)]
 
     def forward(self, x: Tensor) -> Outputs:
         """Return the last layer, and what the heads make of it.

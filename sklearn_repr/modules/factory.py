@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sklearn_repr.modules.autoencoder import Autoencoder
-from sklearn_repr.modules.contrastive import ContrastiveNetwork
+from sklearn_repr.modules.contrastive import ContrastiveNetwork, SelfPredictiveNetwork
 from sklearn_repr.modules.convolutional import (
     ConvOptions,
     conv_decoder,
@@ -39,6 +39,9 @@ __all__ = [
     "make_contrastive_network",
     "make_variational_network",
 ]
+
+# SimSiam's predictor is narrower than the projection by this factor
+BOTTLENECK = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +282,11 @@ def make_contrastive_network(
     all_layers: bool = False,
     latent_mixup: float = 0.0,
     batch_norm: bool = False,
-) -> nn.Module:
+    predicts: bool = False,
+    has_predictor: bool = True,
+    momentum: float | None = None,
+    n_steps: int | None = None,
+) -> ContrastiveNetwork:
     """Build an encoder with a projection head.
 
     Parameters
@@ -300,7 +307,16 @@ def make_contrastive_network(
     latent_mixup : float, default=0.0
         Largest share by which embeddings are mixed in training; 0 mixes none.
     batch_norm : bool, default=False
-        Normalise the head's hidden layer over the batch.
+        Normalise the heads' hidden layers over the batch.
+    predicts : bool, default=False
+        Let the projection of one view predict the other's.
+    has_predictor : bool, default=True
+        Whether predictions pass through a second head, if it `predicts`.
+    momentum : float or None, default=None
+        Of the moving average that makes the targets, as in BYOL; None takes projections
+        for targets, as in SimSiam, and gives the predictor a narrower hidden layer.
+    n_steps : int or None, default=None
+        Steps after which the momentum is 1.
 
     Returns
     -------
@@ -348,4 +364,24 @@ def make_contrastive_network(
     )
     decoder = nn.Linear(n_components, n_features) if reconstructs else None
     mixup = LatentMixup(latent_mixup) if latent_mixup > 0 else None
-    return ContrastiveNetwork(encoder, head, decoder, readout, mixup)
+    if not predicts:
+        return ContrastiveNetwork(encoder, head, decoder, readout, mixup)
+    predictor = None
+    if has_predictor:
+        narrow = max(projection_dim // BOTTLENECK, 1)
+        hidden_dim = narrow if momentum is None else projection_dim
+        predictor = make_mlp(
+            [projection_dim, hidden_dim, projection_dim],
+            activation=options.activation,
+            batch_norm=batch_norm,
+        )
+    return SelfPredictiveNetwork(
+        encoder,
+        head,
+        predictor,
+        momentum,
+        n_steps,
+        decoder=decoder,
+        readout=readout,
+        mixup=mixup,
+    )

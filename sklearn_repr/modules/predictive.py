@@ -162,6 +162,8 @@ class PredictiveNetwork(nn.Module):
         How many frames ahead are predicted, each by a matrix of its own.
     output : {"context", "context_mean", "encoder_mean"}
         What the embedding is: the last context, the mean of all, or the mean frame.
+    n_frames : int or None, default=None
+        Frames of a row, where they are known.
 
     References
     ----------
@@ -187,11 +189,14 @@ class PredictiveNetwork(nn.Module):
         n_components: int,
         n_steps: int,
         output: str,
+        n_frames: int | None = None,
     ):
         super().__init__()
         self.encoder = encoder
         self.input_shape = input_shape
         self.output = output
+        self.n_steps = n_steps
+        self.n_frames = n_frames
         self.recurrence = nn.GRU(n_components, n_components, batch_first=True)
         self.predictor = nn.Linear(n_components, n_steps * n_components, bias=False)
 
@@ -262,8 +267,8 @@ def make_predictive_network(
     *,
     n_steps: int | str,
     output: str,
-) -> tuple[PredictiveNetwork, int]:
-    """Build a predictive network, and count its frames.
+) -> PredictiveNetwork:
+    """Build a predictive network.
 
     Parameters
     ----------
@@ -285,9 +290,7 @@ def make_predictive_network(
     Returns
     -------
     network : PredictiveNetwork
-        The network.
-    n_frames : int
-        Frames of a row.
+        The network, which knows its number of frames.
 
     Raises
     ------
@@ -300,10 +303,9 @@ def make_predictive_network(
     >>> from sklearn_repr.modules.factory import ArchitectureOptions
     >>> from sklearn_repr.modules.predictive import make_predictive_network
     >>> options = ArchitectureOptions()
-    >>> _, n_frames = make_predictive_network(
+    >>> make_predictive_network(
     ...     "conv", (1, 40), 8, options, n_steps=2, output="context"
-    ... )
-    >>> n_frames
+    ... ).n_frames
     10
     """
     encoder: nn.Module
@@ -323,8 +325,9 @@ def make_predictive_network(
             " prediction_steps, take a smaller stride or fewer convolutions"
             " (hidden_layer_sizes), or pass longer sequences."
         )
-    network = PredictiveNetwork(encoder, input_shape, n_components, int(n_steps), output)
-    return network, n_frames
+    return PredictiveNetwork(
+        encoder, input_shape, n_components, int(n_steps), output, n_frames
+    )
 
 
 def _convolutions(

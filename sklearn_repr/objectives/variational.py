@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from sklearn_repr.objectives._checks import check_constant
 __all__ = [
     "ELBO",
     "TotalCorrelation",
+    "density_bound",
     "gaussian_kl",
     "log_likelihood",
     "log_normal",
@@ -243,3 +245,48 @@ def _moments(outputs: Outputs) -> tuple[Tensor, Tensor, Tensor]:
     if mean is None or log_variance is None or log_noise is None:
         raise ValueError("The bound needs a module whose code is a distribution.")
     return mean, log_variance, log_noise
+
+
+def density_bound(
+    likelihood: Callable[[Tensor], Tensor],
+    mean: Tensor,
+    log_variance: Tensor,
+    draws: Iterable[Tensor],
+    *,
+    weighted: bool,
+) -> Tensor:
+    """Bound log p(x) of every row from below.
+
+    Parameters
+    ----------
+    likelihood : callable
+        Maps a code of every row, (n, k), to log p(x|z), (n,).
+    mean, log_variance : Tensor of shape (n, k)
+        Moments of the posterior q(z|x).
+    draws : iterable of Tensor of shape (n, k) or (k,)
+        Standard normal.
+    weighted : bool
+        Return the importance-weighted bound instead of the evidence lower bound.
+
+    Returns
+    -------
+    bound : Tensor of shape (n,)
+        In nats.
+
+    References
+    ----------
+    Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", ICLR 2016,
+    arXiv:1509.00519.
+    """
+    deviation, parts = (0.5 * log_variance).exp(), []
+    for draw in draws:
+        z = mean + deviation * draw
+        part = likelihood(z)
+        if weighted:  # log p(x|z) + log p(z) - log q(z|x)
+            prior = log_normal(z, 0.0, 0.0)
+            part = part + (prior - log_normal(z, mean, log_variance)).sum(dim=1)
+        parts.append(part)
+    if weighted:
+        return torch.stack(parts).logsumexp(dim=0) - math.log(len(parts))
+    expected = torch.stack(parts).mean(dim=0)
+    return expected - gaussian_kl(mean, log_variance).sum(dim=1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import torch
@@ -11,10 +9,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 
+from sklearn_repr._contracts import Labels
+
 __all__ = ["encode_labels"]
 
 
-def encode_labels(y: Any, n_rows: int, who: str) -> Tensor:
+def encode_labels(y: Labels, n_rows: int, who: str) -> Tensor:
     """Give every class of `y` a number; some entries may be unknown.
 
     Parameters

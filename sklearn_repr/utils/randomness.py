@@ -7,11 +7,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
+
+from sklearn_repr._contracts import RandomState
 
 __all__ = ["GlobalDraws", "Seeds", "local_torch_seed", "make_generator"]
 
@@ -35,7 +36,7 @@ class Seeds:
     True
     """
 
-    def __init__(self, random_state: Any = None):
+    def __init__(self, random_state: RandomState = None):
         if random_state is None:
             self.entropy = secrets.randbits(63)
         elif isinstance(random_state, Integral):

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from math import prod
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import _get_feature_names, validate_data
 
+from sklearn_repr._contracts import LevelOrRange, Names, Table
 from sklearn_repr.utils.mapped import forget
 
 __all__ = [
     "check_cells",
+    "check_compared",
     "check_input_shape",
     "check_latent",
+    "check_layer_sizes",
+    "check_share",
     "column_label",
     "parts_of",
     "validate_partner",
@@ -28,19 +34,19 @@ __all__ = [
 CELLS = 2**18
 
 
-def column_label(names: Any, index: int) -> str:
+def column_label(names: Names, index: int) -> str:
     """Name a column in a message: by its name where it has one, else by position."""
     return f"{names[index]!r}" if names is not None else f"number {index}"
 
 
 def validate_table(
-    estimator: Any,
-    X: Any,
+    estimator: BaseEstimator,
+    X: Table,
     *,
     reset: bool,
     largest: float | None,
     ensure_min_samples: int = 1,
-) -> Any:
+) -> Table:
     """Validate a numeric table as scikit-learn does, then look at its values.
 
     Parameters
@@ -82,7 +88,7 @@ def validate_table(
     return X
 
 
-def check_cells(estimator: Any, X: Any, largest: float) -> None:
+def check_cells(estimator: BaseEstimator, X: Table, largest: float) -> None:
     """Look at the values of a table; the second half of :func:`validate_table`.
 
     Parameters
@@ -105,13 +111,13 @@ def check_cells(estimator: Any, X: Any, largest: float) -> None:
 
 
 def validate_partner(
-    y: Any,
+    y: Table,
     *,
     who: str,
     largest: float,
     n_columns: int | None = None,
-    names: Any = None,
-) -> tuple[Any, Any]:
+    names: Names = None,
+) -> tuple[Table, Names]:
     """Validate the other table of rows that come in pairs.
 
     Parameters
@@ -168,7 +174,7 @@ def validate_partner(
 
 
 def _check_cells(
-    X: Any, input_name: str, largest: float, names: Any, who: str, may_miss: bool
+    X: Table, input_name: str, largest: float, names: Names, who: str, may_miss: bool
 ) -> None:
     start = 0
     for part in parts_of(X):
@@ -179,7 +185,7 @@ def _check_cells(
         start += part.shape[0]
 
 
-def parts_of(X: Any, cells: int = CELLS) -> Iterator[Any]:
+def parts_of(X: Table, cells: int = CELLS) -> Iterator[Table]:
     """Cut a table into consecutive parts; of mapped files one is resident at a time.
 
     Parameters
@@ -208,7 +214,7 @@ def parts_of(X: Any, cells: int = CELLS) -> Iterator[Any]:
         forget(part)
 
 
-def _is_within(X: Any, largest: float, may_miss: bool) -> bool:
+def _is_within(X: Table, largest: float, may_miss: bool) -> bool:
     cells = X.data if sparse.issparse(X) else X
     if not cells.size:
         return True
@@ -226,11 +232,11 @@ def _is_within(X: Any, largest: float, may_miss: bool) -> bool:
 
 
 def _describe_bad_cell(
-    X: Any,
+    X: Table,
     start: int,
     input_name: str,
     largest: float,
-    names: Any,
+    names: Names,
     who: str,
     may_miss: bool,
 ) -> str:
@@ -258,7 +264,7 @@ def _describe_bad_cell(
     )
 
 
-def check_latent(Z: Any, n_components: int, who: str) -> Any:
+def check_latent(Z: Table, n_components: int, who: str) -> Table:
     """Validate codes given to inverse_transform.
 
     Parameters
@@ -324,10 +330,99 @@ def check_input_shape(
         )
     shape: tuple[Any, ...] = tuple(input_shape)
     whole = all(isinstance(n, Integral) and int(n) >= 1 for n in shape)
-    if not whole or len(shape) not in (2, 3) or prod(shape) != n_features:
+    if not whole or len(shape) not in (2, 3) or math.prod(shape) != n_features:
         raise ValueError(
             f"input_shape={shape} does not fit rows of {n_features} columns: it must be"
             " (channels, height, width) or (channels, length) whose product is"
             f" {n_features}."
         )
     return tuple(int(n) for n in shape)
+
+
+def check_layer_sizes(hidden_layer_sizes: ArrayLike) -> str | tuple[int, ...]:
+    """Check the parameter `hidden_layer_sizes`.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int or str
+        One width, several, or "auto".
+
+    Returns
+    -------
+    sizes : tuple of int or str
+        The widths, or "auto" as it was.
+
+    Raises
+    ------
+    ValueError
+        If a width is no positive integer.
+
+    Examples
+    --------
+    >>> from sklearn_repr.utils.validation import check_layer_sizes
+    >>> check_layer_sizes(8)
+    (8,)
+    """
+    if isinstance(hidden_layer_sizes, str):
+        return hidden_layer_sizes
+    sizes = np.atleast_1d(np.asarray(hidden_layer_sizes, dtype=object)).tolist()
+    for size in sizes:
+        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+            raise ValueError(
+                "hidden_layer_sizes must be 'auto' or hold positive integers, got"
+                f" {hidden_layer_sizes!r}."
+            )
+    return tuple(sizes)
+
+
+def check_share(name: str, share: Any) -> LevelOrRange:
+    """Check a parameter that is a share below 1, or a range of shares.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter, for the message.
+    share : float or sequence of two
+        The share, or its range.
+
+    Returns
+    -------
+    share : float or (float, float)
+        A range only where its ends differ.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> from sklearn_repr.utils.validation import check_share
+    >>> check_share("mask_ratio", [0.5, 0.5])
+    0.5
+    """
+    pair = isinstance(share, tuple | list)
+    ends: tuple[Any, ...] = tuple(share) if pair else (share, share)
+    numbers = all(isinstance(end, Real) and math.isfinite(end) for end in ends)
+    if len(ends) != 2 or not numbers or not 0 <= ends[0] <= ends[1] < 1:
+        raise ValueError(
+            f"{name} must be a share in [0, 1) or a range (low, high) of such;"
+            f" got {share!r}."
+        )
+    return float(ends[0]) if ends[0] == ends[1] else ends
+
+
+def check_compared(X: Table) -> Table:
+    """Return `X`, whose rows a score compares with each other, if it has two.
+
+    Raises
+    ------
+    ValueError
+        If it has one row.
+    """
+    if X.shape[0] < 2:
+        raise ValueError(
+            "score needs at least 2 rows, for each is compared with the others; got"
+            " n_samples = 1."
+        )
+    return X
