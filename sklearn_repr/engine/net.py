@@ -16,10 +16,10 @@ from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.engine.batches import BatchIterator
 from sklearn_repr.engine.callbacks import StopTraining
 from sklearn_repr.engine.chunked import ChunkedStep, forward_in_chunks
-from sklearn_repr.engine.ensemble import one_cycle
 from sklearn_repr.engine.fast import EVALUATION, FastPath, fast_path, is_undisturbed
 from sklearn_repr.engine.inputs import Inputs, number_rows
 from sklearn_repr.engine.means import Means
+from sklearn_repr.engine.schedule import one_cycle
 from sklearn_repr.utils.randomness import Seeds, make_generator
 
 __all__ = ["RepresentationNet"]

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-__all__ = ["Seeds", "local_torch_seed", "make_generator"]
+__all__ = ["Seeds", "local_torch_seed", "make_generator", "seeded_clone"]
 
 # torch has one global CPU generator per process: whoever borrows it holds this lock
 _GLOBAL_GENERATOR_LOCK = threading.RLock()
@@ -70,3 +71,27 @@ def local_torch_seed(seed: int) -> Iterator[None]:
             yield
         finally:
             torch.set_rng_state(before)
+
+
+def seeded_clone(estimator: Any, seeds: Seeds) -> Any:
+    """Return a clone whose every `random_state` that is None has a seed.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Left as it is; a pipeline's steps are seeded too.
+    seeds : Seeds
+        One for each parameter, by its name.
+
+    Returns
+    -------
+    copy : estimator
+        Not fitted.
+    """
+    copy = clone(estimator)
+    unset = {
+        name: seeds[name]
+        for name, value in copy.get_params().items()
+        if name.rpartition("__")[2] == "random_state" and value is None
+    }
+    return copy.set_params(**unset)
