@@ -14,6 +14,7 @@ from sklearn_repr.detection.conformal import conformal_p_values, cross_conformal
 __all__ = ["Calibration", "calibration_folds"]
 
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
+Scorer = Callable[[Any], NDArray[np.float64]]
 
 
 def calibration_folds(
@@ -78,19 +79,14 @@ class Calibration:
 
     Parameters
     ----------
-    scorers : sequence of callable
-        K callables from rows to scores, high for normal rows.
-    held_out : sequence of ndarrays of shape (n_k,)
-        Scores by each of them.
+    fitted : sequence of (callable, ndarray of shape (n_k,))
+        A detector, as a callable from rows to scores, high for normal rows; and its
+        scores of the rows it was not fitted on.
     """
 
-    def __init__(
-        self,
-        scorers: Sequence[Callable[[Any], NDArray[np.float64]]] = (),
-        held_out: Sequence[NDArray[np.float64]] = (),
-    ):
-        self.scorers = scorers
-        self.held_out = held_out
+    def __init__(self, fitted: Sequence[tuple[Scorer, NDArray[np.float64]]] = ()):
+        self.scorers = [scorer for scorer, _ in fitted]
+        self.held_out = [scores for _, scores in fitted]
 
     def scores(self) -> NDArray[np.float64]:
         """Return all scores, or raise a ValueError if there are none."""

@@ -50,10 +50,10 @@ ROWS_PER_PASS = 256
 class _Recipe:
     """How the default ensemble is trained: corruption -> module -> objective.
 
-    `corruption` takes the members' generators; `objective` the number of epochs at the
-    start in which nothing is trimmed. `levels` are the noise levels at which rows are
-    scored, see :class:`EnsembleDenoiser`; `pool_rows` are the training rows that each
-    member sees, see :class:`MemberBatches`.
+    `corruption` takes the members' generators; `objective` takes `full_epochs`, the
+    number of epochs at the start in which nothing is trimmed. `levels` are the noise
+    levels at which rows are scored, see :class:`EnsembleDenoiser`; `pool_rows` are the
+    training rows that each member sees, see :class:`MemberBatches`.
     """
 
     n_members: int
@@ -62,7 +62,7 @@ class _Recipe:
     pool_rows: int | None
     levels: tuple[float, ...]
     corruption: Callable[[Sequence[torch.Generator]], Corruption]
-    objective: Callable[[int], Objective]
+    objective: Callable[..., Objective]
     hidden_layer_sizes: tuple[int, ...] = (128, 128)
 
 
@@ -77,7 +77,7 @@ RECIPES = {
         pool_rows=256,
         levels=(0.1, 0.3, 1.0, 3.0),
         corruption=partial(KnownNoise, 0.1, 3.0),
-        objective=lambda n_full: TrimmedReconstruction(0.1, full_epochs=n_full),
+        objective=partial(TrimmedReconstruction, 0.1),
     ),
     True: _Recipe(
         n_members=2,
@@ -86,27 +86,20 @@ RECIPES = {
         pool_rows=None,
         levels=(),
         corruption=partial(PartialNoise, 0.03, 1.0),
-        objective=lambda n_full: TrimmedReconstruction(),
+        objective=TrimmedReconstruction,
     ),
 }
 
 
+@dataclass
 class _Ensemble:
-    """Denoising networks behind NumPy arrays; see `detection.cells.Networks`."""
+    """Denoising networks behind NumPy arrays; see :class:`detection.Networks`."""
 
-    def __init__(
-        self,
-        recipe: _Recipe,
-        n_steps: int | str,
-        seeds: Seeds,
-        verbose: int = 0,
-        column_names: Any = None,
-    ):
-        self.recipe = recipe
-        self.n_steps = n_steps
-        self.seeds = seeds
-        self.verbose = verbose
-        self.column_names = column_names
+    recipe: _Recipe
+    n_steps: int | str
+    seeds: Seeds
+    verbose: int
+    column_names: Any
 
     def fit(self, rows: NDArray[np.float64]) -> _Ensemble:
         """Train on rows (n, d) of comparable columns, all members in one pass."""
@@ -126,7 +119,7 @@ class _Ensemble:
         )
         train(
             self.module_,
-            recipe.objective(n_first // n_batches),
+            recipe.objective(full_epochs=n_first // n_batches),
             MemberBatches(
                 torch.from_numpy(rows.astype(np.float32)),
                 generators,
@@ -166,10 +159,8 @@ class _Ensemble:
         return self._infer(self.module_.expected, rows)
 
     def _infer(self, method: Any, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        def encode(part: NDArray[np.float64]) -> torch.Tensor:
-            return torch.from_numpy(part.astype(np.float32))
-
-        found = infer(method, encode, rows, "cpu", chunk=ROWS_PER_PASS)
+        single = rows.astype(np.float32)
+        found = infer(method, torch.from_numpy, single, "cpu", chunk=ROWS_PER_PASS)
         return found.astype(np.float64)
 
 
@@ -352,17 +343,13 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
                 ((held_out, rest),) = folds
                 self._scorer = self._fit_scorer(X[rest], seeds)
                 self.training_scores_ = self._scorer.score(X)
-                self._calibration = detection.Calibration(
-                    [self._scorer.score], [self.training_scores_[held_out]]
-                )
+                fitted = [(self._scorer.score, self.training_scores_[held_out])]
             else:
                 self._scorer = self._fit_scorer(X, seeds)
                 self.training_scores_ = self._scorer.training_scores_
-                scorers = [self._fit_scorer(X[rest], seeds).score for _, rest in folds]
-                self._calibration = detection.Calibration(
-                    scorers,
-                    [s(X[rows]) for s, (rows, _) in zip(scorers, folds, strict=True)],
-                )
+                scorers = [(self._fit_scorer(X[rest], seeds), i) for i, rest in folds]
+                fitted = [(part.score, part.score(X[i])) for part, i in scorers]
+            self._calibration = detection.Calibration(fitted)
             reconstructor = self._scorer.cells.reconstructor
             self.estimator_ = getattr(reconstructor, "estimator", None)
             self._set_offset(self._offset_by_rule(self.threshold))
@@ -423,8 +410,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             The negative `anomaly_score`.
         """
         check_is_fitted(self)
-        scores: NDArray[np.float64] = self._scorer.score(self._validate(X, reset=False))
-        return scores
+        return self._scorer.score(self._validate(X, reset=False))
 
     def anomaly_score(self, X: Any) -> NDArray[np.float64]:
         """Score rows, the higher the more abnormal.
@@ -578,17 +564,15 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     def _offset_by_rule(
         self, threshold: Any, contamination: Any = None, false_alarm_rate: Any = None
     ) -> float:
-        if contamination is None:
-            contamination = self.contamination
-        if false_alarm_rate is None:
-            false_alarm_rate = self.false_alarm_rate
+        share = self.contamination if contamination is None else contamination
+        rate = self.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
         # rows that all rebuild differ by rounding only
         rounding = ROUNDING_SHARE * self._scorer.size_
         return detection.threshold_by_rule(
             threshold,
             self.training_scores_,
-            contamination=contamination,
-            false_alarm_rate=false_alarm_rate,
+            contamination=share,
+            false_alarm_rate=rate,
             held_out=self._calibration.scores,
             rounding=rounding if self.estimator is not None else 0.0,
         )
@@ -631,7 +615,6 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         doi:10.1007/s10472-013-9368-4.
         """
         check_is_fitted(self)
-        self._calibration.scores()
         X = self._validate(X, reset=False)
         chunks = self._scorer.scaled_chunks(X)
         return self._calibration.p_values(X, row_uniforms(chunks) if smoothed else None)

@@ -70,6 +70,9 @@ class TrimmedReconstruction(Objective):
     {'reconstruction': tensor(2.5000)}
     """
 
+    # the loss changes its form, so that its start and its end cannot be compared
+    judges = False
+
     def __init__(
         self,
         trimmed: float = 0.0,
