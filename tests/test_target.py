@@ -13,7 +13,6 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.engine.ensemble import train_steps
 from sklearn_repr.engine.fast import fast_path
 from sklearn_repr.engine.net import RepresentationNet
 from sklearn_repr.modules import EMATarget, make_mlp
@@ -148,18 +147,6 @@ def test_the_engine_updates_targets_after_every_step(callbacks):
     assert torch.equal(module.seen[-1], module.encoder[0].weight)
     with fast_path(net) as fast:
         assert fast.gradients is None
-
-
-def test_an_ensemble_too():
-    module = Follower()
-    train_steps(
-        module,
-        lambda step: module(torch.ones(2, 3)).embedding.square().mean(),
-        3,
-        learning_rate=1e-3,
-        label="",
-    )
-    assert len(module.seen) == 3
 
 
 def test_labels_travel_with_their_rows():
