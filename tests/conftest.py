@@ -65,6 +65,13 @@ TRANSFORMERS = [e for e in ESTIMATORS if hasattr(e, "transform")]
 RECONSTRUCTORS = [e for e in TRANSFORMERS if hasattr(e, "inverse_transform")]
 
 
+def correlated(n, d=6, rank=2, seed=0):
+    """Rows on a noisy subspace, the same one for every seed."""
+    rng = np.random.default_rng(seed)
+    axes = np.random.default_rng(99).normal(size=(rank, d))
+    return rng.normal(size=(n, rank)) @ axes + 0.1 * rng.normal(size=(n, d))
+
+
 def each(estimators):
     """Parametrise over estimators, named after their classes."""
     return pytest.mark.parametrize(

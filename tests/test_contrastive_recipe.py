@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
 from sklearn_repr import ContrastiveEmbedder
-from sklearn_repr.engine.ensemble import one_cycle
+from sklearn_repr.engine.schedule import one_cycle
 
 
 class Rates(Callback):

@@ -49,7 +49,11 @@ OTHER_SETTINGS = [
     ReconstructionOutlierDetector(PCA(1), contamination=0.1, scaling="robust"),
     ReconstructionOutlierDetector(AutoencoderTransformer(1, max_iter=5)),
     ReconstructionOutlierDetector(
-        training_data="clean", n_steps=20, threshold="gpd", alpha=0.1, calibration=2
+        novelty=True,
+        n_steps=20,
+        threshold="gpd",
+        false_alarm_rate=0.1,
+        calibration=2,
     ),
 ]
 

@@ -216,6 +216,21 @@ def test_cross_conformal_p_values_by_counting():
     np.testing.assert_array_equal(p_values, (1 + np.array(counts)) / 13)
 
 
+def test_ties_of_cross_conformal_p_values_are_smoothed():
+    rng = np.random.default_rng(0)
+    held_out = [rng.integers(0, 4, size=n).astype(float) for n in (5, 8)]
+    fresh = [rng.integers(-1, 5, size=50).astype(float) for _ in held_out]
+    uniforms = 1 - rng.random(50)
+    p_values = cross_conformal_p_values(held_out, fresh, uniforms)
+    for i in range(50):
+        below = sum((c < f[i]).sum() for c, f in zip(held_out, fresh, strict=True))
+        equal = sum((c == f[i]).sum() for c, f in zip(held_out, fresh, strict=True))
+        expected = (below + uniforms[i] * (1 + equal)) / 14
+        assert p_values[i] == pytest.approx(expected)
+    ones = cross_conformal_p_values(held_out, fresh, np.ones(50))
+    np.testing.assert_array_equal(ones, cross_conformal_p_values(held_out, fresh))
+
+
 def test_equal_models_make_cross_conformal_split_conformal():
     calibration, fresh = draws("normal", 60), draws("normal", 100, seed=1)
     np.testing.assert_array_equal(
@@ -350,9 +365,9 @@ def test_perfect_separation_is_cut_halfway_and_ties_flag_fewest():
         (lambda: quantile_threshold(np.ones(3), 1.0), "contamination"),
         (lambda: quantile_threshold(np.ones(3), np.nan), "contamination"),
         (lambda: mad_threshold(np.array([0.0, np.nan])), "scores"),
-        (lambda: gpd_threshold(np.ones(3), 0.0), "alpha"),
+        (lambda: gpd_threshold(np.ones(3), 0.0), "false_alarm_rate"),
         (lambda: gpd_threshold(np.ones(3), 0.1, tail=1.0), "tail"),
-        (lambda: conformal_threshold(np.ones(3), 1.0), "alpha"),
+        (lambda: conformal_threshold(np.ones(3), 1.0), "false_alarm_rate"),
         (lambda: conformal_threshold(np.array([]), 0.1), "calibration"),
         (lambda: conformal_p_values(np.array([]), np.ones(2)), "calibration"),
         (lambda: conformal_p_values(np.ones(2), np.array([np.nan])), "scores"),

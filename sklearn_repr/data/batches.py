@@ -87,7 +87,7 @@ class Split(NamedTuple):
     def to(self, device: torch.device) -> Split:
         """Return the same rows on `device`."""
         # the same object may stand in several places
-        moved = {id(part): part and part.to(device) for part in self}
+        moved = {id(part): None if part is None else part.to(device) for part in self}
         return Split(*(moved[id(part)] for part in self))
 
 

@@ -16,9 +16,9 @@ FEWEST_EXCESSES = 10
 
 
 def gpd_threshold(
-    scores: NDArray[np.float64], alpha: float, *, tail: float = 0.1
+    scores: NDArray[np.float64], false_alarm_rate: float, *, tail: float = 0.1
 ) -> float:
-    r"""Return the threshold below which a share alpha of rows falls, by the tail's shape.
+    r"""Return the threshold below which a share α of rows falls, by the tail's shape.
 
     Let u be the score that a share `tail` of the rows falls below, and
     :math:`y = u - s > 0` the excesses of these N of n rows. For high enough u, excesses
@@ -29,12 +29,12 @@ def gpd_threshold(
               \tau = u - \frac{\sigma}{\gamma}
               \Big( \Big( \frac{\alpha n}{N} \Big)^{-\gamma} - 1 \Big)
 
-    so that τ may lie beyond all training scores where alpha < 1/n. γ and σ are Zhang and
+    so that τ may lie beyond all training scores where α < 1/n. γ and σ are Zhang and
     Stephens' estimates, the mean of a posterior over a grid: unlike maximum likelihood,
     they exist for every sample and need no iterations.
 
     Where the model cannot be fitted, the threshold is :func:`quantile_threshold` with
-    contamination alpha: if alpha is at least N/n (the quantile then lies outside of the
+    contamination α: if α is at least N/n (the quantile then lies outside of the
     tail), if fewer than 10 different excesses remain (few rows, ties, constant scores),
     if the tail holds infinite scores, or if it is so heavy that τ is beyond all floats.
 
@@ -42,8 +42,8 @@ def gpd_threshold(
     ----------
     scores : ndarray of shape (n_samples,)
         Training scores, high for normal rows.
-    alpha : float
-        Share of rows like the training rows to flag, in (0, 1).
+    false_alarm_rate : float
+        α, share of rows like the training rows to flag, in (0, 1).
     tail : float, default=0.1
         Share of the rows that the tail is fitted on, in (0, 1).
 
@@ -66,12 +66,12 @@ def gpd_threshold(
     >>> import numpy as np
     >>> from sklearn_repr.detection import gpd_threshold
     >>> scores = -np.random.default_rng(0).exponential(size=5000)
-    >>> threshold = gpd_threshold(scores, alpha=1e-5)
+    >>> threshold = gpd_threshold(scores, false_alarm_rate=1e-5)
     >>> bool(-14 < threshold < -9)  # truth: log(1e-5) = -11.5; lowest score: about -9
     True
     """
     ordered = np.sort(check_scores(scores, "scores"))
-    alpha = check_share(alpha, "alpha")
+    alpha = check_share(false_alarm_rate, "false_alarm_rate")
     tail = check_share(tail, "tail")
     n_rows = len(ordered)
     start = ordered[int(tail * n_rows)]

@@ -1,8 +1,8 @@
 """How far rows are from training rows, column by column.
 
 A training row that is the same as the row in question, but for rounding, is left out
-once: so a training row's own distance is a leave-one-out distance, with nobody having to
-say which rows are training rows.
+once: so a training row's own distance is a leave-one-out distance, without
+being told which rows are training rows.
 """
 
 from __future__ import annotations
@@ -16,22 +16,24 @@ from scipy.spatial.distance import cdist
 __all__ = ["LocalNeighbours", "SetNeighbours"]
 
 # Rows handled at a time, which bounds memory
-CHUNK = 256
+ROWS_PER_CHUNK = 256
 # Rows that differ by less than this share of their size are the same
-SAME = 1e-3
+SAME_SHARE = 1e-3
 # Training rows that are kept to be neighbours, at most
-LARGEST = 10_000
+ROWS_KEPT = 10_000
 # Rows beyond the nearest whose distances are computed exactly too, since the rough ones
 # that choose them are rounded
-SPARE = 8
+SPARE_ROWS = 8
 # Deviations beyond which a set's distances grow ever more slowly
-SOFT = 3.0
+SOFT_DEVIATIONS = 3.0
 # A set holds at most this share of the rows, or few of them would be far from it
 SET_SHARE = 1 / 8
 
 
 def _soft(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    softened: NDArray[np.float64] = np.sign(rows) * SOFT * np.log1p(np.abs(rows) / SOFT)
+    softened: NDArray[np.float64] = (
+        np.sign(rows) * SOFT_DEVIATIONS * np.log1p(np.abs(rows) / SOFT_DEVIATIONS)
+    )
     return softened
 
 
@@ -107,12 +109,15 @@ class SetNeighbours:
             By column; their sum is the mean L1 distance.
         """
         soft = _soft(rows)
-        parts = [self._chunk(soft[i : i + CHUNK]) for i in range(0, len(soft), CHUNK)]
+        parts = [
+            self._chunk(soft[i : i + ROWS_PER_CHUNK])
+            for i in range(0, len(soft), ROWS_PER_CHUNK)
+        ]
         return np.concatenate(parts)
 
     def _chunk(self, soft: NDArray[np.float64]) -> NDArray[np.float64]:
         apart = cdist(soft, self.rows_, "cityblock")
-        same = apart <= SAME * (1.0 + np.abs(soft).sum(axis=1, keepdims=True))
+        same = apart <= SAME_SHARE * (1.0 + np.abs(soft).sum(axis=1, keepdims=True))
         total = np.zeros(soft.shape)
         count = np.zeros((len(soft), 1))
         for members in self.sets_:
@@ -167,8 +172,8 @@ class LocalNeighbours:
         self : LocalNeighbours
             Ready to measure.
         """
-        if len(rows) > LARGEST:
-            rows = rows[rng.choice(len(rows), LARGEST, replace=False, shuffle=False)]
+        if len(rows) > ROWS_KEPT:
+            rows = rows[rng.choice(len(rows), ROWS_KEPT, replace=False, shuffle=False)]
         self.rows_ = rows.copy()
         self.sizes_ = np.square(rows).sum(axis=1)
         return self
@@ -187,13 +192,16 @@ class LocalNeighbours:
             Columns share both distances by their squared differences; the sum over
             columns is the distance.
         """
-        parts = [self._chunk(rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)]
+        parts = [
+            self._chunk(rows[i : i + ROWS_PER_CHUNK])
+            for i in range(0, len(rows), ROWS_PER_CHUNK)
+        ]
         return np.concatenate(parts)
 
     def _chunk(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         k = min(self.n_neighbors + 1, len(self.rows_))
         apart, index = self._nearest(rows, k)
-        same = apart[:, 0] <= SAME * (1.0 + np.linalg.norm(rows, axis=1))
+        same = apart[:, 0] <= SAME_SHARE * (1.0 + np.linalg.norm(rows, axis=1))
         # of the k nearest without the twin, or the k - 1 nearest where there is none
         skip = same & (k > 1)
         columns = np.arange(max(k - 1, 1)) + skip[:, None]
@@ -216,10 +224,10 @@ class LocalNeighbours:
 
     def _nearest(self, rows: NDArray[np.float64], k: int) -> tuple[Any, Any]:
         # always as many rows, so that a product does not depend on how many there are
-        padded = np.zeros((CHUNK, rows.shape[1]))
+        padded = np.zeros((ROWS_PER_CHUNK, rows.shape[1]))
         padded[: len(rows)] = rows
         rough = (self.sizes_ - 2.0 * (padded @ self.rows_.T))[: len(rows)]
-        count = min(k + SPARE, len(self.rows_))
+        count = min(k + SPARE_ROWS, len(self.rows_))
         index = np.argpartition(rough, count - 1, axis=1)[:, :count]
         residual = self.rows_[index] - rows[:, None, :]
         apart = np.sqrt(np.square(residual).sum(axis=2))

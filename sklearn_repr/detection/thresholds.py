@@ -105,12 +105,14 @@ def mad_threshold(scores: NDArray[np.float64], deviations: float = 3.0) -> float
     return float(median - deviations * spread)
 
 
-def conformal_threshold(calibration: NDArray[np.float64], alpha: float) -> float:
-    r"""Return the threshold that fresh inliers fall below with probability at most alpha.
+def conformal_threshold(
+    calibration: NDArray[np.float64], false_alarm_rate: float
+) -> float:
+    r"""Return the threshold that fresh inliers fall below at no more than a given rate.
 
-    For anomaly scores :math:`a = -s` it is the :math:`\lceil (n+1)(1-\alpha) \rceil`-th
-    smallest of n calibration scores; for scores, which are high for normal rows, the
-    same number with its sign changed is
+    With the rate α it is, for anomaly scores :math:`a = -s`, the :math:`\lceil
+    (n+1)(1-\alpha) \rceil`-th smallest of n calibration scores; for scores, which are
+    high for normal rows, the same number with its sign changed is
 
     .. math:: \tau = s_{(k)}, \qquad k = \lfloor (n+1) \alpha \rfloor
 
@@ -124,13 +126,13 @@ def conformal_threshold(calibration: NDArray[np.float64], alpha: float) -> float
     ----------
     calibration : ndarray of shape (n_calibration,)
         Scores of inliers that the model was not fitted on, high for normal rows.
-    alpha : float
-        False-alarm rate, in (0, 1).
+    false_alarm_rate : float
+        α, in (0, 1).
 
     Returns
     -------
     threshold : float
-        Rows strictly below are outliers. With fewer than 1/alpha - 1 calibration rows no
+        Rows strictly below are outliers. With fewer than 1/α - 1 calibration rows no
         finite threshold keeps the rate: it is then -inf, and no row at all is flagged.
 
     References
@@ -144,13 +146,13 @@ def conformal_threshold(calibration: NDArray[np.float64], alpha: float) -> float
     >>> import numpy as np
     >>> from sklearn_repr.detection import conformal_threshold
     >>> calibration = -np.arange(1.0, 20.0)
-    >>> conformal_threshold(calibration, alpha=0.1)
+    >>> conformal_threshold(calibration, false_alarm_rate=0.1)
     -18.0
-    >>> conformal_threshold(calibration, alpha=0.01)
+    >>> conformal_threshold(calibration, false_alarm_rate=0.01)
     -inf
     """
     calibration = check_scores(calibration, "calibration")
-    alpha = check_share(alpha, "alpha")
+    alpha = check_share(false_alarm_rate, "false_alarm_rate")
     ranks = len(calibration) + 1
     k = int(alpha * ranks)
     # alpha * ranks is rounded; the p-value k / ranks is what must not exceed alpha

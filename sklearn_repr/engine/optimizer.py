@@ -58,7 +58,8 @@ def bare_update(optimizer: Any) -> Iterator[Callable[[], Any]]:
     def update() -> None:
         if not calls:
             optimizer.step()  # prepares the state where this is the first one
-            calls.extend(_call(optimizer, group) for group in optimizer.param_groups)
+            groups = [group for group in optimizer.param_groups if group["params"]]
+            calls.extend(_call(optimizer, group) for group in groups)
             return
         for call in calls:
             call()

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
+import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.base import _fit_context, clone
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    RealNotInt,
-    StrOptions,
-)
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
+from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from sklearn_repr import detection
+from sklearn_repr.corruptions import Corruption
+from sklearn_repr.corruptions.members import KnownNoise, PartialNoise
 from sklearn_repr.data import NumericCodec
-from sklearn_repr.estimators._anomaly import (
-    CHUNK,
-    CellScorer,
-    EstimatorErrors,
-    NetworkErrors,
-    TableScorer,
-)
-from sklearn_repr.estimators._decisions import THRESHOLDS, BaseDecisions
-from sklearn_repr.utils.randomness import Seeds
+from sklearn_repr.data.batches import Split
+from sklearn_repr.data.members import MemberBatches
+from sklearn_repr.engine import TrainingSettings, infer, train
+from sklearn_repr.modules.ensemble import EnsembleDenoiser
+from sklearn_repr.objectives import Objective
+from sklearn_repr.objectives.trimmed import TrimmedReconstruction
+from sklearn_repr.utils.containers import cells_as_frame
+from sklearn_repr.utils.draws import row_uniforms
+from sklearn_repr.utils.randomness import Seeds, make_generator, seeded_clone
 from sklearn_repr.utils.state import restored_on_failure
 from sklearn_repr.utils.validation import validate_table
 
@@ -35,9 +37,136 @@ __all__ = ["ReconstructionOutlierDetector"]
 
 # Folds of calibration="auto"
 FOLDS = 5
+# Share of a row's squared size that single precision may get wrong
+ROUNDING_SHARE = 1e-12
+# Few rows are learned in few steps
+FEWEST_STEPS, STEPS_PER_ROW = 100, 2
+# The training loss is looked at so many times, and nothing is trimmed before the first
+N_EPOCHS = 10
+# Rows of a forward pass when rows are scored
+ROWS_PER_PASS = 256
 
 
-class ReconstructionOutlierDetector(BaseDecisions):
+@dataclass(frozen=True)
+class _Recipe:
+    """How the default ensemble is trained: corruption -> module -> objective.
+
+    `corruption` takes the members' generators; `objective` takes `full_epochs`, the
+    number of epochs at the start in which nothing is trimmed. `levels` are the noise
+    levels at which rows are scored, see :class:`EnsembleDenoiser`; `pool_rows` are the
+    training rows that each member sees, see :class:`MemberBatches`.
+    """
+
+    n_members: int
+    most_steps: int
+    batch_size: int
+    pool_rows: int | None
+    levels: tuple[float, ...]
+    corruption: Callable[[Sequence[torch.Generator]], Corruption]
+    objective: Callable[..., Objective]
+    hidden_layer_sizes: tuple[int, ...] = (128, 128)
+
+
+# By `novelty`. Where outliers may be among the training rows, every member sees a pool
+# of its own: few enough rows that a group of outliers is small in most pools, and that
+# members disagree on rows that have few like them.
+RECIPES = {
+    False: _Recipe(
+        n_members=8,
+        most_steps=200,
+        batch_size=64,
+        pool_rows=256,
+        levels=(0.1, 0.3, 1.0, 3.0),
+        corruption=partial(KnownNoise, 0.1, 3.0),
+        objective=partial(TrimmedReconstruction, 0.1),
+    ),
+    True: _Recipe(
+        n_members=2,
+        most_steps=600,
+        batch_size=128,
+        pool_rows=None,
+        levels=(),
+        corruption=partial(PartialNoise, 0.03, 1.0),
+        objective=TrimmedReconstruction,
+    ),
+}
+
+
+@dataclass
+class _Ensemble:
+    """Denoising networks behind NumPy arrays; see :class:`detection.Networks`."""
+
+    recipe: _Recipe
+    n_steps: int | str
+    seeds: Seeds
+    verbose: int
+    column_names: Any
+
+    def fit(self, rows: NDArray[np.float64]) -> _Ensemble:
+        """Train on rows (n, d) of comparable columns, all members in one pass."""
+        recipe, n_steps = self.recipe, self.n_steps
+        if isinstance(n_steps, str):
+            enough = max(FEWEST_STEPS, STEPS_PER_ROW * len(rows))
+            n_steps = min(recipe.most_steps, enough)
+        # the first epochs are a tenth of all steps, and all epochs are equally long
+        n_first = math.ceil(n_steps / N_EPOCHS)
+        n_batches = math.gcd(n_steps, n_first)
+        members = np.random.SeedSequence(self.seeds["networks"])
+        generators = [
+            make_generator(int(seed)) for seed in members.generate_state(recipe.n_members)
+        ]
+        self.module_ = EnsembleDenoiser(
+            rows.shape[1], recipe.hidden_layer_sizes, generators, recipe.levels
+        )
+        batches = MemberBatches(
+            torch.from_numpy(rows.astype(np.float32)),
+            generators,
+            recipe.batch_size,
+            n_batches,
+            recipe.pool_rows,
+        )
+        train(
+            self.module_,
+            recipe.objective(full_epochs=n_first // n_batches),
+            Split(batches, batches, None),
+            corruption=recipe.corruption(generators),
+            settings=TrainingSettings(
+                optimizer="adamw",
+                learning_rate_init=1e-2,
+                learning_rate="one_cycle",
+                batch_size=recipe.n_members,
+                max_iter=n_steps // n_batches,
+                early_stopping=False,
+                validation_fraction=0.0,
+                n_iter_no_change=n_steps,
+                tol=0.0,
+                alpha=0.01,
+                callbacks=None,
+                device=torch.device("cpu"),
+                verbose=self.verbose,
+                label=ReconstructionOutlierDetector.__name__,
+            ),
+            seeds=self.seeds,
+            column_names=self.column_names,
+        )
+        self.module_.draw_noise(generators)
+        return self
+
+    def errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return absolute errors of rows, (n, L, d)."""
+        return self._infer(self.module_.errors, rows)
+
+    def expected(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what rows are rebuilt to, (n, d)."""
+        return self._infer(self.module_.expected, rows)
+
+    def _infer(self, method: Any, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        single = rows.astype(np.float32)
+        found = infer(method, torch.from_numpy, single, "cpu", chunk=ROWS_PER_PASS)
+        return found.astype(np.float64)
+
+
+class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     r"""Outliers are rows that a representation cannot rebuild.
 
     A row's anomaly score is the sum of its cells' contributions, and a row is an outlier
@@ -55,32 +184,33 @@ class ReconstructionOutlierDetector(BaseDecisions):
         The reconstructor: PCA, KernelPCA with ``fit_inverse_transform=True``, an
         autoencoder, a pipeline of them; cloned before it is fitted, on scaled rows. None
         is the ensemble.
-    training_data : {"contaminated", "clean"}, default="contaminated"
-        Whether outliers may be among the training rows. It chooses how the ensemble is
-        trained and which distance is joined: the mean distance to the nearest row of
-        small random sets of training rows that the networks find normal, or the distance
-        to the ten nearest training rows. If in doubt, "contaminated".
-    neighbors : float or "auto", default="auto"
+    novelty : bool, default=False
+        Whether the training rows are clean: no outlier is among them. It chooses how the
+        ensemble is trained and which distance is joined: if False, the mean distance to
+        the nearest row of small random sets of training rows that the networks find
+        normal; if True, the distance to the ten nearest training rows. If in doubt,
+        False.
+    neighbor_weight : float or "auto", default="auto"
         Weight w of the distance to training rows T beside the error E: the score is the
         weighted mean (E / s + w T / s') / (1 + w), with their standard deviations in
-        training, or for clean data the weighted geometric mean of E and T over their
-        medians. 0 is the error alone. "auto" is 0 with an `estimator`, else 0.75
-        for contaminated and 4 for clean data.
+        training, or with `novelty` the weighted geometric mean of E and T over their
+        medians. 0 is the error alone. "auto" is 0 with an `estimator`, else 0.75, and 4
+        with `novelty`.
     n_steps : int or "auto", default="auto"
-        Training steps of the ensemble; "auto" is two a row, at least 100 and at most 200
-        for contaminated and 600 for clean data. Without effect on an `estimator`.
+        Training steps of the ensemble; "auto" is two a row, at least 100 and at most 200,
+        or 600 with `novelty`. Without effect on an `estimator`.
     threshold : float or {"auto", "quantile", "mad", "gpd", "conformal"}, default="auto"
         Where outliers begin: an anomaly score, or a rule. "quantile" flags the share
         `contamination` of the training rows; "mad" those more than three robust standard
         deviations (1.4826 times the median absolute deviation) beyond the median; "gpd"
-        rows beyond the quantile 1 - `alpha` of a generalised Pareto distribution fitted
-        to the upper tail of the training scores; "conformal" keeps the rate of false
-        alarms at `alpha` by calibration scores. "auto" is "quantile" if contamination is
-        given and "mad" if it is not.
+        rows beyond the quantile 1 - `false_alarm_rate` of a generalised Pareto
+        distribution fitted to the upper tail of the training scores; "conformal" keeps
+        the rate of false alarms by calibration scores. "auto" is "quantile" if
+        contamination is given and "mad" if it is not.
     contamination : "auto" or float, default="auto"
         Share of the training rows to flag, in (0, 0.5].
-    alpha : float, default=0.05
-        Rate of false alarms among inliers, for "conformal" and "gpd".
+    false_alarm_rate : float, default=0.05
+        Share of inliers that may be flagged, for "conformal" and "gpd".
     calibration : int, float, None or "auto", default="auto"
         Where scores of rows that were not fitted come from, which p-values and
         "conformal" compare with: a number of folds, each scored by a detector fitted on
@@ -88,7 +218,8 @@ class ReconstructionOutlierDetector(BaseDecisions):
         is 5 folds, but no more than rows, for threshold="conformal" and None otherwise.
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable before reconstruction and in the score, through
-        scikit-learn's scaler of that name. None leaves them as they are.
+        scikit-learn's scaler of that name. None leaves them as they are: columns with a
+        large spread decide, and the ensemble sees all of them in one common unit.
     random_state : int, RandomState instance or None, default=None
         Seed of the ensemble and of all else that is drawn; sets every `random_state`
         within `estimator` that is None. None differs from call to call.
@@ -139,12 +270,12 @@ class ReconstructionOutlierDetector(BaseDecisions):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [HasMethods(["fit", "transform", "inverse_transform"]), None],
-        "training_data": [StrOptions({"contaminated", "clean"})],
-        "neighbors": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "novelty": ["boolean"],
+        "neighbor_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "n_steps": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "threshold": [StrOptions(set(THRESHOLDS)), Real],
+        "threshold": [StrOptions(set(detection.RULES)), Real],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
-        "alpha": [Interval(Real, 0, 1, closed="neither")],
+        "false_alarm_rate": [Interval(Real, 0, 1, closed="neither")],
         "calibration": [
             StrOptions({"auto"}),
             Interval(Integral, 2, None, closed="left"),
@@ -157,29 +288,34 @@ class ReconstructionOutlierDetector(BaseDecisions):
     }
 
     estimator_: Any
+    training_scores_: NDArray[np.float64]
+    offset_: float
+    _scorer: detection.TableScorer
+    _calibration: detection.Calibration
+    _odds: detection.ProbabilityMap
 
     def __init__(
         self,
         estimator: Any = None,
         *,
-        training_data: str = "contaminated",
-        neighbors: float | str = "auto",
+        novelty: bool = False,
+        neighbor_weight: float | str = "auto",
         n_steps: int | str = "auto",
         threshold: float | str = "auto",
         contamination: float | str = "auto",
-        alpha: float = 0.05,
+        false_alarm_rate: float = 0.05,
         calibration: int | float | str | None = "auto",
         scaling: str | None = "standard",
         random_state: Any = None,
         verbose: int = 0,
     ):
         self.estimator = estimator
-        self.training_data = training_data
-        self.neighbors = neighbors
+        self.novelty = novelty
+        self.neighbor_weight = neighbor_weight
         self.n_steps = n_steps
         self.threshold = threshold
         self.contamination = contamination
-        self.alpha = alpha
+        self.false_alarm_rate = false_alarm_rate
         self.calibration = calibration
         self.scaling = scaling
         self.random_state = random_state
@@ -204,24 +340,124 @@ class ReconstructionOutlierDetector(BaseDecisions):
         with restored_on_failure(self):
             X = self._validate(X, reset=True)
             seeds = Seeds(self.random_state)
-            held_out, folds = self._calibration_rows(X.shape[0], seeds)
-            kept = np.setdiff1d(np.arange(X.shape[0]), held_out)
-            self._scorer = self._fit_scorer(X[kept] if len(held_out) else X, seeds)
-            self.estimator_ = getattr(self._scorer.cells.reconstructor, "estimator", None)
-            self.training_scores_ = (
-                self._scorer.score(X) if len(held_out) else self._scorer.training_scores_
-            )
-            self._calibration = [
-                (scorer, scorer.score(X[fold]))
-                for fold, rest in folds
-                for scorer in [self._fit_scorer(X[rest], seeds)]
-            ]
-            if len(held_out):
-                self._calibration = [(self._scorer, self.training_scores_[held_out])]
-            self._set_offset(
-                self._resolve_offset(self.threshold, self.contamination, self.alpha)
-            )
+            folds = self._calibration_folds(X.shape[0], seeds)
+            if len(folds) == 1:
+                ((held_out, rest),) = folds
+                self._scorer = self._fit_scorer(X[rest], seeds)
+                self.training_scores_ = self._scorer.score(X)
+                fitted = [(self._scorer.score, self.training_scores_[held_out])]
+            else:
+                self._scorer = self._fit_scorer(X, seeds)
+                self.training_scores_ = self._scorer.training_scores_
+                scorers = [(self._fit_scorer(X[rest], seeds), i) for i, rest in folds]
+                fitted = [(part.score, part.score(X[i])) for part, i in scorers]
+            self._calibration = detection.Calibration(fitted)
+            reconstructor = self._scorer.cells.reconstructor
+            self.estimator_ = getattr(reconstructor, "estimator", None)
+            self._set_offset(self._offset_by_rule(self.threshold))
         return self
+
+    def _validate(self, X: Any, *, reset: bool) -> Any:
+        return validate_table(
+            self, X, reset=reset, largest=float(np.finfo(np.float32).max)
+        )
+
+    def _calibration_folds(self, n_rows: int, seeds: Seeds) -> Any:
+        calibration: Any = self.calibration
+        if calibration == "auto":
+            few = min(FOLDS, max(n_rows, 2))
+            calibration = few if self.threshold == "conformal" else None
+        rng = np.random.default_rng(seeds["calibration"])
+        return detection.calibration_folds(calibration, n_rows, rng)
+
+    def _recipe(self) -> _Recipe:
+        """Return how the ensemble is trained; its parts may be exchanged here."""
+        return RECIPES[bool(self.novelty)]
+
+    def _fit_scorer(self, X: Any, seeds: Seeds) -> detection.TableScorer:
+        names, novelty = getattr(self, "feature_names_in_", None), bool(self.novelty)
+        weight: Any = self.neighbor_weight
+        if weight == "auto":
+            weight = 0.0 if self.estimator is not None else 4.0 if novelty else 0.75
+        errors: detection.CellErrors
+        if self.estimator is None:
+            recipe = self._recipe()
+            errors = detection.NetworkErrors(
+                _Ensemble(recipe, self.n_steps, seeds, int(self.verbose), names),
+                detection.ColumnUnits(self.scaling, novelty=novelty),
+                detection.ErrorUnits() if recipe.levels else None,
+            )
+        else:
+            errors = detection.EstimatorErrors(seeded_clone(self.estimator, seeds))
+        cells = detection.CellScorer(
+            errors,
+            neighbor_weight=float(weight),
+            novelty=novelty,
+            seed=seeds["neighbors"],
+        )
+        codec = NumericCodec(self.scaling, "float64", seeds["scaling"])
+        return detection.TableScorer(codec, cells).fit(X, names)
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Score rows, the higher the more normal.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            Rows.
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples,)
+            The negative `anomaly_score`.
+        """
+        check_is_fitted(self)
+        return self._scorer.score(self._validate(X, reset=False))
+
+    def anomaly_score(self, X: Any) -> NDArray[np.float64]:
+        """Score rows, the higher the more abnormal.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            Rows.
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples,)
+            At least 0; the sum of a row's contributions, see `explain`.
+        """
+        return -self.score_samples(X)
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return the distance to the threshold.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            Rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,)
+            ``score_samples(X) - offset_``: negative for outliers.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """Tell outliers from inliers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            Rows.
+
+        Returns
+        -------
+        label : ndarray of shape (n_samples,)
+            -1 for outliers, 1 for inliers.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
 
     def score_parts(self, X: Any) -> dict[str, NDArray[np.float64]]:
         """Return what reconstruction and neighbours add to the anomaly score.
@@ -234,14 +470,11 @@ class ReconstructionOutlierDetector(BaseDecisions):
         Returns
         -------
         parts : dict of str to ndarray of shape (n_samples,)
-            "reconstruction" and, if `neighbors` has weight, "neighbors". They add up to
-            `anomaly_score`.
+            "reconstruction" and, if `neighbor_weight` is not 0, "neighbors". They
+            add up to `anomaly_score`.
         """
         check_is_fitted(self)
-        parts: dict[str, NDArray[np.float64]] = self._scorer.sums(
-            self._validate(X, reset=False)
-        )
-        return parts
+        return self._scorer.sums(self._validate(X, reset=False))
 
     def explain(self, X: Any, *, as_frame: bool = False) -> Any:
         """Say which cells make rows abnormal.
@@ -263,89 +496,169 @@ class ReconstructionOutlierDetector(BaseDecisions):
         """
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
-        starts = range(0, rows.shape[0], CHUNK)
-        chunks = [rows[start : start + CHUNK] for start in starts]
-        contributions: NDArray[np.float64] = np.concatenate(
-            [self._scorer.contributions(part) for part in chunks]
-        )
+        contributions = self._scorer.contributions(rows)
         if not as_frame:
             return contributions
-        expected = np.concatenate([self._scorer.expected(part) for part in chunks])
         observed = rows.toarray() if sparse.issparse(rows) else rows
-        n, d = contributions.shape
-        order = np.argsort(-contributions, axis=1, kind="stable")
-        names = getattr(self, "feature_names_in_", np.arange(d))
-        index = X.index if isinstance(X, pd.DataFrame) else np.arange(n)
+        names = getattr(self, "feature_names_in_", None)
+        expected = self._scorer.expected(rows)
+        return cells_as_frame(contributions, observed, expected, X, names)
 
-        def sorted_cells(cells: NDArray[Any]) -> NDArray[Any]:
-            return np.take_along_axis(cells, order, axis=1).ravel()
+    def set_threshold(
+        self,
+        threshold: float | str,
+        *,
+        contamination: float | None = None,
+        false_alarm_rate: float | None = None,
+    ) -> Self:
+        """Move the threshold of a fitted detector.
 
-        return pd.DataFrame(
-            {
-                "row": np.repeat(index, d),
-                "column": np.asarray(names)[order.ravel()],
-                "observed": sorted_cells(observed),
-                "expected": sorted_cells(expected),
-                "contribution": sorted_cells(contributions),
-            }
+        Parameters
+        ----------
+        threshold : float or {"auto", "quantile", "mad", "gpd", "conformal"}
+            An anomaly score above which rows are outliers, or a rule, as in the
+            parameter of that name; "conformal" needs the calibration of `fit`.
+        contamination : float or None, default=None
+            Share of training rows to flag; None takes the parameter's value.
+        false_alarm_rate : float or None, default=None
+            Share of inliers that may be flagged; None takes the parameter's value.
+
+        Returns
+        -------
+        self : object
+            The detector; `offset_` has changed and nothing else.
+
+        Raises
+        ------
+        ValueError
+            If the rule is unknown, or lacks what it needs.
+        """
+        check_is_fitted(self)
+        offset = self._offset_by_rule(threshold, contamination, false_alarm_rate)
+        return self._set_offset(offset)
+
+    def tune_threshold(self, X: Any, y: Any, metric: Any = "f1") -> Self:
+        """Move the threshold to where decisions on labelled rows are best.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            Labelled rows, best such that `fit` has not seen.
+        y : array-like of shape (n_samples,)
+            1 for outliers and 0 for inliers, or -1 for outliers and 1 for inliers.
+        metric : {"f1", "balanced_accuracy", "youden", "mcc"} or callable, default="f1"
+            What to maximise; a callable takes ``(y_true, y_pred)`` with 1 for outliers.
+
+        Returns
+        -------
+        self : object
+            The detector; `offset_` has changed and nothing else. If `y` holds no outlier,
+            the threshold is the largest anomaly score of the rows.
+        """
+        scores = self.score_samples(X)
+        return self._set_offset(detection.best_threshold(scores, column_or_1d(y), metric))
+
+    def _set_offset(self, offset: float) -> Self:
+        self._odds = detection.fit_probability_map(self.training_scores_, offset)
+        self.offset_ = offset
+        return self
+
+    def _offset_by_rule(
+        self, threshold: Any, contamination: Any = None, false_alarm_rate: Any = None
+    ) -> float:
+        share = self.contamination if contamination is None else contamination
+        rate = self.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
+        # rows that all rebuild differ by rounding only
+        rounding = ROUNDING_SHARE * self._scorer.size_
+        return detection.threshold_by_rule(
+            threshold,
+            self.training_scores_,
+            contamination=share,
+            false_alarm_rate=rate,
+            held_out=self._calibration.scores,
+            rounding=rounding if self.estimator is not None else 0.0,
         )
 
-    def _validate(self, X: Any, *, reset: bool) -> Any:
-        return validate_table(
-            self, X, reset=reset, largest=float(np.finfo(np.float32).max)
-        )
+    def p_values(self, X: Any, *, smoothed: bool = True) -> NDArray[np.float64]:
+        r"""Return conformal p-values: how rare a row's score is among inliers.
 
-    def _fit_scorer(self, X: Any, seeds: Seeds) -> TableScorer:
-        clean = self.training_data == "clean"
-        weight: Any = self.neighbors
-        if weight == "auto":
-            weight = 0.0 if self.estimator is not None else 4.0 if clean else 0.75
-        errors: Any
-        if self.estimator is None:
-            verbose = int(self.verbose)
-            errors = NetworkErrors(self.training_data, self.n_steps, seeds, verbose)
-        else:
-            errors = EstimatorErrors(self._clone_estimator(seeds))
-        codec = NumericCodec(self.scaling, "float64", seeds["scaling"])
-        cells = CellScorer(errors, self.training_data, float(weight), seeds)
-        return TableScorer(codec, cells).fit(X, getattr(self, "feature_names_in_", None))
+        .. math:: p = \frac{\#\{i: s_i < s\} + U (1 + \#\{i: s_i = s\})}{n + 1}
 
-    def _clone_estimator(self, seeds: Seeds) -> Any:
-        reconstructor = clone(self.estimator)
-        unset = {
-            name: seeds[name]
-            for name, value in reconstructor.get_params().items()
-            if name.rpartition("__")[2] == "random_state" and value is None
-        }
-        return reconstructor.set_params(**unset)
+        with the scores :math:`s_i` of n calibration rows. With folds, every calibration
+        row is compared with the row's score by the same fold's detector.
 
-    def _calibration_rows(
-        self, n: int, seeds: Seeds
-    ) -> tuple[Any, list[tuple[Any, Any]]]:
-        """Return rows to hold out from the fit, and folds with their complements."""
-        calibration: Any = self.calibration
-        if calibration == "auto":
-            folds = min(FOLDS, max(n, 2))
-            calibration = folds if self.threshold == "conformal" else None
-        if calibration is None:
-            return np.arange(0), []
-        order = np.random.default_rng(seeds["calibration"]).permutation(n)
-        if isinstance(calibration, Integral):
-            if int(calibration) > n:
-                raise ValueError(
-                    f"calibration={calibration} folds need as many rows; got"
-                    f" n_samples={n}."
-                )
-            parts = [np.sort(part) for part in np.array_split(order, int(calibration))]
-            every = np.arange(n)
-            return every[:0], [(part, np.setdiff1d(every, part)) for part in parts]
-        count = round(float(calibration) * n)
-        if not 0 < count < n:
-            raise ValueError(
-                f"calibration={calibration} of n_samples={n} leaves no rows to hold out,"
-                " or none to fit."
-            )
-        return np.sort(order[:count]), []
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            Rows.
+        smoothed : bool, default=True
+            Take U in (0, 1] from a hash of the row, which makes p uniform for inliers and
+            a row's p its own, whatever comes with it. False takes U = 1: p is never below
+            1 / (n + 1).
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples,)
+            Numbers in (0, 1], small for outliers. For rows like the training rows,
+            :math:`P(p \le \alpha) = \alpha` if these hold no outliers, and less if they
+            do; with folds up to small deviations.
+
+        Raises
+        ------
+        ValueError
+            If the detector was fitted without calibration.
+
+        References
+        ----------
+        Bates et al., "Testing for outliers with conformal p-values", Ann. Statist. 51
+        (2023), doi:10.1214/22-AOS2244.
+
+        Vovk, "Cross-conformal predictors", Ann. Math. Artif. Intell. 74 (2015),
+        doi:10.1007/s10472-013-9368-4.
+        """
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        chunks = self._scorer.scaled_chunks(X)
+        return self._calibration.p_values(X, row_uniforms(chunks) if smoothed else None)
+
+    def select(self, X: Any, fdr: float = 0.1) -> NDArray[np.bool_]:
+        """Select outliers such that few of those selected are none.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            Rows to select from.
+        fdr : float, default=0.1
+            False-discovery rate: expected share of inliers among the rows selected.
+
+        Returns
+        -------
+        selected : bool ndarray of shape (n_samples,)
+            By the procedure of Benjamini and Hochberg on `p_values`.
+
+        References
+        ----------
+        Benjamini and Hochberg, "Controlling the false discovery rate", JRSS B 57 (1995),
+        doi:10.1111/j.2517-6161.1995.tb02031.x.
+        """
+        return detection.benjamini_hochberg(self.p_values(X), fdr)
+
+    def outlier_probability(self, X: Any) -> NDArray[np.float64]:
+        """Return the probability that rows are outliers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            Rows.
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples,)
+            In (0, 1), above 0.5 exactly where `predict` says -1. How it is learned
+            without labels, and how far it is calibrated, is said in
+            :func:`sklearn_repr.detection.outlier_probability`.
+        """
+        return self._odds(self.score_samples(X))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

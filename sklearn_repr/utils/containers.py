@@ -9,7 +9,7 @@ from sklearn.utils._set_output import _get_output_config
 
 from sklearn_repr.utils.optional import import_optional
 
-__all__ = ["wrap_table"]
+__all__ = ["cells_as_frame", "wrap_table"]
 
 
 def wrap_table(
@@ -42,3 +42,44 @@ def wrap_table(
         return polars.DataFrame(np.asarray(data), schema=list(names), orient="row")
     index = original.index if isinstance(original, pd.DataFrame) else None
     return pd.DataFrame(data, columns=names, index=index)
+
+
+def cells_as_frame(
+    contributions: NDArray[np.float64],
+    observed: NDArray[Any],
+    expected: NDArray[np.float64],
+    original: Any,
+    columns: Any = None,
+) -> pd.DataFrame:
+    """Return a tidy frame of cells, by row and decreasing contribution.
+
+    Parameters
+    ----------
+    contributions, observed, expected : ndarray of shape (n_samples, n_features)
+        What is said of each cell.
+    original : object
+        The input of the method; a pandas index is carried over from it.
+    columns : sequence of str or None, default=None
+        Names of the columns; None numbers them.
+
+    Returns
+    -------
+    frame : DataFrame
+        Columns "row", "column", "observed", "expected" and "contribution".
+    """
+    n, d = contributions.shape
+    order = np.argsort(-contributions, axis=1, kind="stable")
+    index = original.index if isinstance(original, pd.DataFrame) else np.arange(n)
+    names = np.arange(d) if columns is None else np.asarray(columns)
+    cells = {
+        "observed": observed,
+        "expected": expected,
+        "contribution": contributions,
+    }
+    return pd.DataFrame(
+        {
+            "row": np.repeat(index, d),
+            "column": names[order.ravel()],
+            **{k: np.take_along_axis(v, order, axis=1).ravel() for k, v in cells.items()},
+        }
+    )

@@ -1,13 +1,80 @@
-"""Normal draws for rows that are scored, each by itself."""
+"""Draws for rows that are scored each by itself, and for members of an ensemble."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Generator, Tensor
 
 from sklearn_repr.utils.randomness import make_generator
 
-__all__ = ["matched_draws", "row_shifts", "shifted_normal"]
+__all__ = [
+    "draw_each",
+    "matched_draws",
+    "row_shifts",
+    "row_uniforms",
+    "shifted_normal",
+    "with_known_noise",
+]
+
+
+def draw_each(
+    draw: Callable[..., Tensor], generators: Sequence[Generator], *arguments: Any
+) -> Tensor:
+    """Stack what every member of an ensemble draws from its own generator.
+
+    Parameters
+    ----------
+    draw : callable
+        :func:`torch.rand` and its kin.
+    generators : sequence of Generator
+        M generators.
+    *arguments
+        Of `draw`.
+
+    Returns
+    -------
+    draws : Tensor of shape (M, ...)
+        A member's draws depend on its own generator alone.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.utils.draws import draw_each
+    >>> generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    >>> draw_each(torch.rand, generators, (4, 2)).shape
+    torch.Size([3, 4, 2])
+    """
+    return torch.stack([draw(*arguments, generator=g) for g in generators])
+
+
+def with_known_noise(values: Tensor, log_level: Tensor, noise: Tensor) -> Tensor:
+    r"""Add noise, keep the variance, and append the logarithm of the noise level.
+
+    .. math:: \Big( \frac{x + \sigma \varepsilon}{\sqrt{1 + \sigma^2}},
+              \log \sigma \Big)
+
+    Parameters
+    ----------
+    values : Tensor of shape (..., n, d)
+        Rows of columns with variance 1.
+    log_level : Tensor, broadcast to (..., n, 1)
+        :math:`\log \sigma`.
+    noise : Tensor, broadcast to (..., n, d)
+        :math:`\varepsilon`, standard normal.
+
+    Returns
+    -------
+    noisy : Tensor of shape (..., n, d + 1)
+        Of the shape that all three have together.
+    """
+    level = log_level.exp()
+    noisy = (values + level * noise) / (1 + level.square()).sqrt()
+    return torch.cat([noisy, log_level.expand(*noisy.shape[:-1], 1)], dim=-1)
 
 
 def matched_draws(at_least: int, width: int) -> Tensor:
@@ -69,6 +136,23 @@ def row_shifts(rows: Tensor, width: int) -> Tensor:
         mixed = (mixed ^ (mixed >> 30)) * -4658895280553007687
         mixed = mixed ^ (mixed >> 27)
     return ((mixed & (2**53 - 1)).double() / 2**53).to(rows.device)
+
+
+def row_uniforms(chunks: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Hash every row to a number in (0, 1], as good as random and its own.
+
+    Parameters
+    ----------
+    chunks : iterable of ndarrays of shape (n_k, d)
+        Encoded rows, some at a time.
+
+    Returns
+    -------
+    uniforms : ndarray of shape (n,)
+        The same for the same row, wherever it stands.
+    """
+    shifts = [row_shifts(torch.from_numpy(rows), 1) for rows in chunks]
+    return np.asarray(1.0 - torch.cat(shifts)[:, 0].numpy())
 
 
 def shifted_normal(point: Tensor, shifts: Tensor) -> Tensor:

@@ -7,14 +7,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from sklearn_repr._contracts import RandomState
 
-__all__ = ["GlobalDraws", "Seeds", "local_torch_seed", "make_generator"]
+__all__ = ["GlobalDraws", "Seeds", "local_torch_seed", "make_generator", "seeded_clone"]
 
 # torch has one global CPU generator per process: whoever borrows it holds this lock
 _GLOBAL_GENERATOR_LOCK = threading.RLock()
@@ -107,3 +109,27 @@ class GlobalDraws:
         if self.cuda is None or now.cuda is None:
             return same
         return same and torch.equal(self.cuda, now.cuda)
+
+
+def seeded_clone(estimator: Any, seeds: Seeds) -> Any:
+    """Return a clone whose every `random_state` that is None has a seed.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Left as it is; a pipeline's steps are seeded too.
+    seeds : Seeds
+        One for each parameter, by its name.
+
+    Returns
+    -------
+    copy : estimator
+        Not fitted.
+    """
+    copy = clone(estimator)
+    unset = {
+        name: seeds[name]
+        for name, value in copy.get_params().items()
+        if name.rpartition("__")[2] == "random_state" and value is None
+    }
+    return copy.set_params(**unset)

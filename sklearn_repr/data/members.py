@@ -1,0 +1,109 @@
+"""Batches for the members of an ensemble, each drawn from a member's own rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from sklearn_repr._contracts import Batch
+from sklearn_repr.utils.draws import draw_each
+
+__all__ = ["MemberBatches"]
+
+
+class MemberBatches:
+    """Rows with the interface of a Batch, drawn anew for every member and step.
+
+    A batch holds (M, n, d) values: the rows of M members stacked, in place of n rows.
+    Each member draws with replacement, from its own generator and from rows of its own
+    (its pool), so that no member depends on which others are trained with it.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n_samples, d)
+        Encoded rows.
+    generators : sequence of Generator
+        One for each of the M members, on the CPU.
+    batch_size : int
+        Rows that each member draws for a step.
+    n_batches : int
+        Steps of an epoch.
+    pool_rows : int or None, default=None
+        Rows in the pool of each member, drawn without replacement, but at most half of
+        all. None gives every member all rows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.data.members import MemberBatches
+    >>> generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    >>> rows = MemberBatches(torch.zeros(50, 2), generators, batch_size=8, n_batches=4)
+    >>> [batch.values.shape for batch in rows.pools(None)]
+    [torch.Size([50, 2])]
+    >>> [tuple(batch.values.shape) for batch in rows.pools(torch.Generator())]
+    [(3, 8, 2), (3, 8, 2), (3, 8, 2), (3, 8, 2)]
+    """
+
+    labels: Tensor | None = None
+
+    def __init__(
+        self,
+        values: Tensor,
+        generators: Sequence[Generator],
+        batch_size: int,
+        n_batches: int,
+        pool_rows: int | None = None,
+    ):
+        self.values = values
+        self.generators = generators
+        self.batch_size = batch_size
+        self.n_batches = n_batches
+        # numbers of rows of shape (M, pool); None where every member sees all rows
+        self.members: Tensor | None = None
+        if pool_rows is not None:
+            size = min(pool_rows, max(1, len(values) // 2))
+            self.members = draw_each(torch.randperm, generators, len(values))[:, :size]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def to(self, device: torch.device | str) -> MemberBatches:
+        """Return the same rows on `device`."""
+        self.values = self.values.to(device)
+        return self
+
+    def whole(self) -> Batch:
+        """Return all rows at once, as a table."""
+        return Batch(self.values)
+
+    def sample(self) -> Batch:
+        """Return as many rows as are needed to learn simple things: all of them."""
+        return self.whole()
+
+    def some(self, limit: int) -> Batch:
+        """Return at most `limit` rows, evenly spread over all."""
+        return self.whole().some(limit)
+
+    def pool_sizes(self) -> list[int]:
+        """Return the length of each batch: one entry for each member."""
+        return [len(self.generators)] * self.n_batches
+
+    def pools(self, generator: Generator | None) -> Iterator[Batch]:
+        """Yield the batches of an epoch; without a generator, the table itself.
+
+        Members draw from their own generators; the one given only says that rows are to
+        be drawn.
+        """
+        if generator is None:
+            yield self.whole()
+            return
+        for _ in range(self.n_batches):
+            yield Batch(self.values[self._draw()])
+
+    def _draw(self) -> Tensor:
+        """Return numbers of rows, shape (M, batch_size)."""
+        count = len(self.values) if self.members is None else self.members.shape[1]
+        drawn = draw_each(torch.randint, self.generators, count, (self.batch_size,))
+        return drawn if self.members is None else self.members.gather(1, drawn)
