@@ -118,9 +118,10 @@ def test_type_checkers_see_the_public_classes(tmp_path):
     )
     snippet = tmp_path / "snippet.py"
     snippet.write_text(code)
-    command = [sys.executable, "-m", "mypy", "--follow-imports=silent"]
-    command += ["--no-error-summary", "--cache-dir", str(tmp_path), str(snippet)]
-    command += ["--config-file", str(PACKAGE.parent / "pyproject.toml")]
+    # without torch's own types, which would take most of the time
+    command = [sys.executable, "-m", "mypy", "--follow-imports=silent", "--config-file="]
+    command += ["--no-site-packages", "--ignore-missing-imports", "--no-error-summary"]
+    command += ["--cache-dir", str(tmp_path), str(snippet)]
     run = subprocess.run(command, capture_output=True, text=True, cwd=PACKAGE.parent)
     (error,) = [line for line in run.stdout.splitlines() if ": error: " in line]
     assert "snippet.py:3: error: " in error
