@@ -17,6 +17,7 @@ from sklearn_repr import ReconstructionOutlierDetector
 from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.corruptions.members import KnownNoise, PartialNoise
 from sklearn_repr.data.members import MemberBatches
+from sklearn_repr.engine import train
 from sklearn_repr.engine.schedule import one_cycle
 from sklearn_repr.estimators import outlier_detector
 from sklearn_repr.estimators.outlier_detector import RECIPES, _Ensemble
@@ -293,6 +294,38 @@ def test_networks_of_clean_rows_see_all_rows_and_partial_noise(monkeypatch):
     assert seen.shape == clean.shape == (2, 30 * 128, 6)
     assert (seen != clean).double().mean() == pytest.approx(0.5, abs=0.05)
     assert [len({tuple(row) for row in member.tolist()}) for member in clean] == [200] * 2
+
+
+def test_training_is_one_cycle_with_weight_decay(monkeypatch):
+    nets = []
+
+    def watched(*args, **kwargs):
+        nets.append(train(*args, **kwargs))
+        return nets[-1]
+
+    monkeypatch.setattr(outlier_detector, "train", watched)
+    trained(False, 40, correlated(60))
+    (net,) = nets
+    assert net.steps_ == (40, 40)
+    group = net.optimizer_.param_groups[0]
+    assert isinstance(net.optimizer_, torch.optim.AdamW)
+    assert group["weight_decay"] == 0.01
+    assert group["lr"] == pytest.approx(1e-2 * one_cycle(39, 40))
+
+
+def test_rows_are_scored_under_noise_and_in_units_of_training():
+    X = correlated(300)
+    detector = ReconstructionOutlierDetector(
+        neighbor_weight=0.0, n_steps=30, random_state=0
+    ).fit(X)
+    errors = detector._scorer.cells.reconstructor
+    noise = errors.networks.module_.noise
+    assert noise.shape == (4, 8, 1, 6)
+    assert len(noise.unique()) == noise.numel()
+    raw = errors.networks.errors(errors.units.networks(detector._scorer.codec.scale(X)))
+    sums = (raw / (raw.mean(axis=0) + 0.05)).sum(axis=2)
+    expected = (sums / np.median(sums, axis=0)).mean(axis=1)
+    np.testing.assert_allclose(detector.anomaly_score(X), expected)
 
 
 def test_a_robust_loss_reaches_the_ensemble():
