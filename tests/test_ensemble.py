@@ -100,20 +100,20 @@ def numbered(n, count, **settings):
     return MemberBatches(values, generators(count), **settings)
 
 
-def test_members_draw_from_pools_of_their_own():
-    rows = numbered(60, 3, pool_rows=20)
+def test_members_draw_from_rows_of_their_own():
+    rows = numbered(60, 3, rows_per_member=20)
     batches = torch.cat([b.values for b in rows.pools(make_generator(0))], dim=1)
     assert batches.shape == (3, 30 * 40, 1)
-    pools = [set(member.ravel().tolist()) for member in batches]
-    assert [len(pool) for pool in pools] == [20, 20, 20]
-    assert len(set.union(*pools)) > 30
+    seen = [set(member.ravel().tolist()) for member in batches]
+    assert [len(rows) for rows in seen] == [20, 20, 20]
+    assert len(set.union(*seen)) > 30
     assert rows.pool_sizes() == [3] * 30
     # at most half of all rows, and at least one
-    assert numbered(60, 1, pool_rows=256).members.shape == (1, 30)
-    assert numbered(1, 2, pool_rows=256).members.shape == (2, 1)
+    assert numbered(60, 1, rows_per_member=256).subsets.shape == (1, 30)
+    assert numbered(1, 2, rows_per_member=256).subsets.shape == (2, 1)
 
 
-def test_without_pools_every_member_draws_from_all_rows():
+def test_without_a_limit_every_member_draws_from_all_rows():
     rows = numbered(60, 2)
     batches = torch.cat([b.values for b in rows.pools(make_generator(0))], dim=1)
     assert [len(set(member.ravel().tolist())) for member in batches] == [60, 60]
@@ -272,7 +272,7 @@ def test_nothing_is_trimmed_in_the_first_tenth_of_the_steps(monkeypatch, n_steps
     assert phases == ["full"] * n_full + ["trimmed"] * (n_steps - n_full)
 
 
-def test_networks_of_contaminated_rows_see_pools_and_known_noise(monkeypatch):
+def test_networks_of_contaminated_rows_see_rows_of_their_own_and_known_noise(monkeypatch):
     steps = steps_of_a_fit(monkeypatch, False, 30, correlated(700))
     seen = torch.cat([inputs for _, inputs, _ in steps], dim=1)
     clean = torch.cat([values for *_, values in steps], dim=1)
