@@ -5,8 +5,8 @@ usage: python benchmarks/detection.py DIR [--seeds 0 1 2] [--peers NAME ...] [--
 DIR holds ``*.npz`` with X and y (1 = outlier). Protocols: "unsup" fits 70% of the rows,
 outliers among them, and scores the other 30%; "oneclass" fits half of the inliers and
 scores the rest. Columns are standardised on the fitted rows. Ours runs with
-``training_data="contaminated"`` and "clean". ``--sweep`` trains on half of the inliers
-with growing shares of outliers among them instead.
+``novelty=False`` in the first and True in the second. ``--sweep`` trains on half of the
+inliers with growing shares of outliers among them instead.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def pyod(module: str, name: str, **settings):
     return score
 
 
-def ours(preset: str, **settings):
+def ours(novelty: bool, **settings):
     def score(train, test, seed):
         detector = ReconstructionOutlierDetector(
-            training_data=preset, random_state=seed, **settings
+            novelty=novelty, random_state=seed, **settings
         )
         return detector.fit(train).anomaly_score(test)
 
@@ -160,9 +160,9 @@ def main() -> None:
     peers = {name: PEERS[name] for name in options.peers}
 
     def models(protocol):
-        preset = "clean" if protocol == "oneclass" else "contaminated"
-        both = {"ours": ours(preset), "ours, network alone": ours(preset, neighbors=0.0)}
-        return {**both, **peers}
+        novelty = protocol == "oneclass"
+        alone = ours(novelty, neighbor_weight=0.0)
+        return {"ours": ours(novelty), "ours, network alone": alone, **peers}
 
     protocols = SWEEP if options.sweep else ("unsup", "oneclass")
     found = measure(options.folder, protocols, models, options.seeds)

@@ -4,7 +4,8 @@ usage: python benchmarks/ensembles.py [--batch 64 256] [--members 8] [--repeats 
 
 Rows × 32 columns, d-64-32-8-32-64-d with ReLU and d-128-128-d (the detector's), AdamW,
 one thread. "loop" is one network in a hand-written torch loop with a fused optimiser;
-"one" is an ensemble of one. Ratios of medians of interleaved repeats.
+"one" is an ensemble of one. Ensembles are trained by the engine, and draw their batches.
+Ratios of medians of interleaved repeats.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ import pandas as pd
 import torch
 from torch import nn
 
-from sklearn_repr.engine.ensemble import train_steps
-from sklearn_repr.modules.batched import BatchedMLP
+from sklearn_repr.data.members import MemberBatches
+from sklearn_repr.engine import TrainingSettings, train
+from sklearn_repr.modules.ensemble import EnsembleDenoiser
+from sklearn_repr.objectives.trimmed import TrimmedReconstruction
+from sklearn_repr.utils.randomness import Seeds
 
-STEPS = 100
+STEPS, EPOCHS = 100, 10
 SHAPES = {
     "64-32-8-32-64": [32, 64, 32, 8, 32, 64, 32],
     "128-128": [32, 128, 128, 32],
@@ -33,13 +37,30 @@ def generators(count):
 
 
 def ensemble(sizes, members, batch):
-    network = BatchedMLP(sizes, generators(members))
-    rows = torch.randn(members, batch, sizes[0], generator=generators(1)[0])
-
-    def loss(step):
-        return (network(rows) - rows).square().mean(dim=(1, 2)).sum()
-
-    train_steps(network, loss, STEPS, learning_rate=1e-3, label="")
+    rows = torch.randn(1000, sizes[0], generator=generators(1)[0])
+    settings = TrainingSettings(
+        optimizer="adamw",
+        learning_rate_init=1e-3,
+        learning_rate="one_cycle",
+        batch_size=members,
+        max_iter=EPOCHS,
+        early_stopping=False,
+        validation_fraction=0.0,
+        n_iter_no_change=EPOCHS,
+        tol=0.0,
+        alpha=0.01,
+        callbacks=None,
+        device=torch.device("cpu"),
+        verbose=0,
+    )
+    train(
+        EnsembleDenoiser(sizes[0], sizes[1:-1], generators(members)),
+        TrimmedReconstruction(),
+        MemberBatches(rows, generators(members), batch, STEPS // EPOCHS),
+        corruption=None,
+        settings=settings,
+        seeds=Seeds(0),
+    )
 
 
 def loop(sizes, batch):

@@ -189,7 +189,7 @@ def test_p_values_of_the_ensemble(novelty):
     rates = []
     for seed in range(4):
         detector = ReconstructionOutlierDetector(
-            novelty=novelty, calibration=0.4, n_steps=100, random_state=seed
+            novelty=novelty, calibration=0.4, n_steps=50, random_state=seed
         ).fit(correlated(300, seed=seed))
         rates.append((detector.p_values(correlated(500, seed=50 + seed)) <= 0.1).mean())
     assert np.mean(rates) == pytest.approx(0.1, abs=0.06)

@@ -17,6 +17,7 @@ from sklearn_repr import ReconstructionOutlierDetector
 from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.corruptions.members import KnownNoise, PartialNoise
 from sklearn_repr.data.members import MemberBatches
+from sklearn_repr.engine import train
 from sklearn_repr.engine.schedule import one_cycle
 from sklearn_repr.estimators import outlier_detector
 from sklearn_repr.estimators.outlier_detector import RECIPES, _Ensemble
@@ -99,20 +100,20 @@ def numbered(n, count, **settings):
     return MemberBatches(values, generators(count), **settings)
 
 
-def test_members_draw_from_pools_of_their_own():
-    rows = numbered(60, 3, pool_rows=20)
+def test_members_draw_from_rows_of_their_own():
+    rows = numbered(60, 3, rows_per_member=20)
     batches = torch.cat([b.values for b in rows.pools(make_generator(0))], dim=1)
     assert batches.shape == (3, 30 * 40, 1)
-    pools = [set(member.ravel().tolist()) for member in batches]
-    assert [len(pool) for pool in pools] == [20, 20, 20]
-    assert len(set.union(*pools)) > 30
+    seen = [set(member.ravel().tolist()) for member in batches]
+    assert [len(rows) for rows in seen] == [20, 20, 20]
+    assert len(set.union(*seen)) > 30
     assert rows.pool_sizes() == [3] * 30
     # at most half of all rows, and at least one
-    assert numbered(60, 1, pool_rows=256).members.shape == (1, 30)
-    assert numbered(1, 2, pool_rows=256).members.shape == (2, 1)
+    assert numbered(60, 1, rows_per_member=256).subsets.shape == (1, 30)
+    assert numbered(1, 2, rows_per_member=256).subsets.shape == (2, 1)
 
 
-def test_without_pools_every_member_draws_from_all_rows():
+def test_without_a_limit_every_member_draws_from_all_rows():
     rows = numbered(60, 2)
     batches = torch.cat([b.values for b in rows.pools(make_generator(0))], dim=1)
     assert [len(set(member.ravel().tolist())) for member in batches] == [60, 60]
@@ -271,7 +272,7 @@ def test_nothing_is_trimmed_in_the_first_tenth_of_the_steps(monkeypatch, n_steps
     assert phases == ["full"] * n_full + ["trimmed"] * (n_steps - n_full)
 
 
-def test_networks_of_contaminated_rows_see_pools_and_known_noise(monkeypatch):
+def test_networks_of_contaminated_rows_see_rows_of_their_own_and_known_noise(monkeypatch):
     steps = steps_of_a_fit(monkeypatch, False, 30, correlated(700))
     seen = torch.cat([inputs for _, inputs, _ in steps], dim=1)
     clean = torch.cat([values for *_, values in steps], dim=1)
@@ -293,6 +294,38 @@ def test_networks_of_clean_rows_see_all_rows_and_partial_noise(monkeypatch):
     assert seen.shape == clean.shape == (2, 30 * 128, 6)
     assert (seen != clean).double().mean() == pytest.approx(0.5, abs=0.05)
     assert [len({tuple(row) for row in member.tolist()}) for member in clean] == [200] * 2
+
+
+def test_training_is_one_cycle_with_weight_decay(monkeypatch):
+    nets = []
+
+    def watched(*args, **kwargs):
+        nets.append(train(*args, **kwargs))
+        return nets[-1]
+
+    monkeypatch.setattr(outlier_detector, "train", watched)
+    trained(False, 40, correlated(60))
+    (net,) = nets
+    assert net.steps_ == (40, 40)
+    group = net.optimizer_.param_groups[0]
+    assert isinstance(net.optimizer_, torch.optim.AdamW)
+    assert group["weight_decay"] == 0.01
+    assert group["lr"] == pytest.approx(1e-2 * one_cycle(39, 40))
+
+
+def test_rows_are_scored_under_noise_and_in_units_of_training():
+    X = correlated(300)
+    detector = ReconstructionOutlierDetector(
+        neighbor_weight=0.0, n_steps=30, random_state=0
+    ).fit(X)
+    errors = detector._scorer.cells.reconstructor
+    noise = errors.networks.module_.noise
+    assert noise.shape == (4, 8, 1, 6)
+    assert len(noise.unique()) == noise.numel()
+    raw = errors.networks.errors(errors.units.networks(detector._scorer.codec.scale(X)))
+    sums = (raw / (raw.mean(axis=0) + 0.05)).sum(axis=2)
+    expected = (sums / np.median(sums, axis=0)).mean(axis=1)
+    np.testing.assert_allclose(detector.anomaly_score(X), expected)
 
 
 def test_a_robust_loss_reaches_the_ensemble():

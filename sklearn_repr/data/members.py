@@ -17,8 +17,8 @@ class MemberBatches:
     """Rows with the interface of a Batch, drawn anew for every member and step.
 
     A batch holds (M, n, d) values: the rows of M members stacked, in place of n rows.
-    Each member draws with replacement, from its own generator and from rows of its own
-    (its pool), so that no member depends on which others are trained with it.
+    Each member draws with replacement, from its own generator and from rows of its own,
+    so that no member depends on which others are trained with it.
 
     Parameters
     ----------
@@ -30,9 +30,9 @@ class MemberBatches:
         Rows that each member draws for a step.
     n_batches : int
         Steps of an epoch.
-    pool_rows : int or None, default=None
-        Rows in the pool of each member, drawn without replacement, but at most half of
-        all. None gives every member all rows.
+    rows_per_member : int or None, default=None
+        Rows that a member ever sees, drawn without replacement, but at most half of all.
+        None shows every member all rows.
 
     Examples
     --------
@@ -54,17 +54,17 @@ class MemberBatches:
         generators: Sequence[Generator],
         batch_size: int,
         n_batches: int,
-        pool_rows: int | None = None,
+        rows_per_member: int | None = None,
     ):
         self.values = values
         self.generators = generators
         self.batch_size = batch_size
         self.n_batches = n_batches
-        # numbers of rows of shape (M, pool); None where every member sees all rows
-        self.members: Tensor | None = None
-        if pool_rows is not None:
-            size = min(pool_rows, max(1, len(values) // 2))
-            self.members = draw_each(torch.randperm, generators, len(values))[:, :size]
+        # numbers of rows, (M, rows of a member); None where every member sees all
+        self.subsets: Tensor | None = None
+        if rows_per_member is not None:
+            size = min(rows_per_member, max(1, len(values) // 2))
+            self.subsets = draw_each(torch.randperm, generators, len(values))[:, :size]
 
     def __len__(self) -> int:
         return len(self.values)
@@ -104,6 +104,6 @@ class MemberBatches:
 
     def _draw(self) -> Tensor:
         """Return numbers of rows, shape (M, batch_size)."""
-        count = len(self.values) if self.members is None else self.members.shape[1]
+        count = len(self.values) if self.subsets is None else self.subsets.shape[1]
         drawn = draw_each(torch.randint, self.generators, count, (self.batch_size,))
-        return drawn if self.members is None else self.members.gather(1, drawn)
+        return drawn if self.subsets is None else self.subsets.gather(1, drawn)

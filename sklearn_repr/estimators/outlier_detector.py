@@ -53,29 +53,29 @@ class _Recipe:
 
     `corruption` takes the members' generators; `objective` takes `full_epochs`, the
     number of epochs at the start in which nothing is trimmed. `levels` are the noise
-    levels at which rows are scored, see :class:`EnsembleDenoiser`; `pool_rows` are the
-    training rows that each member sees, see :class:`MemberBatches`.
+    levels at which rows are scored, see :class:`EnsembleDenoiser`; `rows_per_member` are
+    the training rows that each member sees, see :class:`MemberBatches`.
     """
 
     n_members: int
     most_steps: int
     batch_size: int
-    pool_rows: int | None
+    rows_per_member: int | None
     levels: tuple[float, ...]
     corruption: Callable[[Sequence[torch.Generator]], Corruption]
     objective: Callable[..., Objective]
     hidden_layer_sizes: tuple[int, ...] = (128, 128)
 
 
-# By `novelty`. Where outliers may be among the training rows, every member sees a pool
-# of its own: few enough rows that a group of outliers is small in most pools, and that
+# By `novelty`. Where outliers may be among the training rows, every member sees rows of
+# its own: few enough that a group of outliers is small among most members' rows, and that
 # members disagree on rows that have few like them.
 RECIPES = {
     False: _Recipe(
         n_members=8,
         most_steps=200,
         batch_size=64,
-        pool_rows=256,
+        rows_per_member=256,
         levels=(0.1, 0.3, 1.0, 3.0),
         corruption=partial(KnownNoise, 0.1, 3.0),
         objective=partial(TrimmedReconstruction, 0.1),
@@ -84,7 +84,7 @@ RECIPES = {
         n_members=2,
         most_steps=600,
         batch_size=128,
-        pool_rows=None,
+        rows_per_member=None,
         levels=(),
         corruption=partial(PartialNoise, 0.03, 1.0),
         objective=TrimmedReconstruction,
@@ -123,7 +123,7 @@ class _Ensemble:
             generators,
             recipe.batch_size,
             n_batches,
-            recipe.pool_rows,
+            recipe.rows_per_member,
         )
         train(
             self.module_,
