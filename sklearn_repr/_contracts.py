@@ -145,13 +145,11 @@ class Outputs:
         The representation of every stretch of a sequence.
     inputs : Tensor of shape (n, n_encoded) or None
         The rows as the encoder saw them.
-    encode : callable or None
-        The encoder, for penalties on how the embedding depends on the input.
-    directions : callable or None
-        Returns the first linear maps of the decoder, whose columns are the directions in
-        which the units of the code act.
-    weights : callable or None
-        Returns weight matrices by name, for penalties on them; a tied one is listed once.
+    directions : list of Tensor or None
+        The first linear maps of the decoder, whose columns are the directions in which
+        the units of the code act.
+    weights : dict of str to Tensor or None
+        Weight matrices by name, for penalties on them; a tied one is listed once.
     slope : Tensor of shape (n, n_components) or None
         Derivative of the code's activation, where the encoder is a single layer.
     mean, log_variance : Tensor of shape (n, n_components) or None
@@ -169,9 +167,8 @@ class Outputs:
     target: Tensor | None = None
     frames: Tensor | None = None
     inputs: Tensor | None = None
-    encode: Callable[[Tensor], Tensor] | None = None
-    weights: Callable[[], dict[str, Tensor]] | None = None
-    directions: Callable[[], list[Tensor]] | None = None
+    weights: dict[str, Tensor] | None = None
+    directions: list[Tensor] | None = None
     slope: Tensor | None = None
     mean: Tensor | None = None
     log_variance: Tensor | None = None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_repr.corruptions import HiddenBeside, HiddenBlocks, HiddenCells
+from sklearn_repr.corruptions import MaskedBeside, MaskedBlocks, MaskedCells
 from sklearn_repr.corruptions import hidden as settings
 from sklearn_repr.utils.patches import patch_grid, patch_numbers
 from sklearn_repr.utils.randomness import make_generator
@@ -16,7 +16,7 @@ GRIDS = [(7, 7), (4, 4), (5, 9), (2, 2), (1, 2), (16,), (3,), (2,)]
 
 def masks(grid, level=0.4, n=400, seed=0):
     count = int(np.prod(grid))
-    hide = HiddenBlocks(level, np.arange(count), grid)
+    hide = MaskedBlocks(level, np.arange(count), grid)
     return hide(torch.zeros(n, count), make_generator(seed)).mask.view(n, *grid)
 
 
@@ -73,7 +73,7 @@ def test_neighbours_are_hidden_together():
     mask = masks((7, 7), 0.3).float()
     both = (mask[:, :, 1:] * mask[:, :, :-1]).mean()
     assert both / mask.mean() > mask.mean() + 0.25
-    cells = HiddenCells(0.3, np.arange(49))(torch.zeros(400, 49), make_generator(0))
+    cells = MaskedCells(0.3, np.arange(49))(torch.zeros(400, 49), make_generator(0))
     single = cells.mask.view(-1, 7, 7).float()
     both = (single[:, :, 1:] * single[:, :, :-1]).mean()
     assert both / single.mean() < single.mean() + 0.05
@@ -108,11 +108,11 @@ def test_patches_of_images_in_blocks_beside_the_whole_row():
     patches, grid = patch_numbers(144, shape, 2), patch_grid(shape, 2)
     assert grid == (5, 4)
     rows = torch.randn(30, 144)
-    values, mask = HiddenBeside(0.5, patches, grid)(rows, make_generator(0))
+    values, mask = MaskedBeside(0.5, patches, grid)(rows, make_generator(0))
     hidden, clean = values.chunk(2, dim=1)
     assert torch.equal(clean, rows)
     assert torch.equal(hidden.isnan(), mask)
-    chosen = HiddenBlocks(0.5, patches, grid).choose(rows, make_generator(0))
+    chosen = MaskedBlocks(0.5, patches, grid).choose(rows, make_generator(0))
     for row, by_patch in zip(mask, chosen, strict=True):
         for column in range(144):
             assert row[column] == by_patch[patches[column]]

@@ -13,26 +13,24 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_repr import ContrastiveEmbedder, DenoisingAutoencoder
 from sklearn_repr.corruptions import (
-    IMAGE_CORRUPTIONS,
-    NATURAL_LEVELS,
-    SEQUENCE_CORRUPTIONS,
     Blur,
     Composed,
     GaussianNoise,
     MaskingNoise,
     TwoViews,
+    corruption,
     make_corruption,
     make_views,
     pixels,
 )
-from sklearn_repr.corruptions.registry import CORRUPTIONS, SHARES
 from sklearn_repr.modules.mixing import LatentMixup
 
 IMAGE, SEQUENCE = (2, 6, 9), (3, 20)
 SHAPED = [
-    *((name, IMAGE) for name in IMAGE_CORRUPTIONS),
-    *((name, SEQUENCE) for name in SEQUENCE_CORRUPTIONS),
-    ("blur", SEQUENCE),
+    (entry.name, shape)
+    for entry in corruption
+    for shape in (IMAGE, SEQUENCE)
+    if entry.takes("input_shape") and len(shape) in entry.make.shapes
 ]
 each_view = pytest.mark.parametrize(("name", "shape"), SHAPED)
 
@@ -46,8 +44,8 @@ def rows_of(shape, n=500, dtype=torch.float64):
 
 
 def view(name, level, shape, values, seed=0):
-    corruption = make_corruption(name, level, input_shape=shape).fit(values)
-    return corruption(values, generator(seed))
+    made = make_corruption(name, level, input_shape=shape).fit(values)
+    return made(values, generator(seed))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -78,7 +76,7 @@ def test_level_zero_changes_nothing(name, shape, level):
 @each_view
 def test_every_row_draws_for_itself_from_a_range(name, shape):
     values = rows_of(shape)[:1].repeat(200, 1)
-    top = 1.0 if name in SHARES else 2.0
+    top = 1.0 if corruption[name].metadata.get("share") else 2.0
     copies = view(name, (0.2 * top, top), shape, values).values
     distinct = {"horizontal_flip": 2, "vertical_flip": 2}.get(name, 20)
     assert len(torch.unique(copies, dim=0)) >= distinct
@@ -94,18 +92,16 @@ def test_two_views_are_drawn_independently(name, shape):
 
 @pytest.mark.parametrize("level", [0.5, 1.0])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 3), (1, 1), (2, 2)])
-@pytest.mark.parametrize("name", [*IMAGE_CORRUPTIONS, *SEQUENCE_CORRUPTIONS])
+@pytest.mark.parametrize("name", sorted({name for name, _ in SHAPED}))
 def test_the_smallest_images_and_sequences(name, shape, level):
-    if (name in IMAGE_CORRUPTIONS and len(shape) == 3) or (
-        name in SEQUENCE_CORRUPTIONS and len(shape) == 2
-    ):
+    if len(shape) in corruption[name].make.shapes:
         values = rows_of(shape, 7)
         assert view(name, level, shape, values).values.isfinite().all()
 
 
 @each_view
 def test_levels_above_one_are_refused_where_they_are_shares(name, shape):
-    if name in SHARES:
+    if corruption[name].metadata.get("share"):
         with pytest.raises(ValueError, match=r"corruption_level=1\.5 is not a share"):
             make_corruption(name, 1.5, input_shape=shape)
     else:
@@ -121,10 +117,10 @@ def test_a_row_of_another_shape_is_named(name, shape):
         make_corruption(name, 0.1, "views", wrong)
 
 
-def test_every_name_has_a_natural_level():
-    names = {*CORRUPTIONS, *IMAGE_CORRUPTIONS, *SEQUENCE_CORRUPTIONS}
-    assert set(NATURAL_LEVELS) == names
-    assert all(NATURAL_LEVELS[name] <= 1 for name in SHARES)
+def test_every_name_has_a_default_level():
+    for entry in corruption:
+        level = entry.metadata["default_level"]
+        assert 0 < level <= 1 or not entry.metadata.get("share")
 
 
 # -- images ----------------------------------------------------------------------------
@@ -293,7 +289,7 @@ def test_entries_bring_levels_of_their_own():
     levels = [part.level for part in views.corruptions]
     assert levels == [0.25, 5, 0.7, (0.1, 0.2)]
     assert views.corruptions[2] is not noise
-    assert make_views(["swap"]).level == NATURAL_LEVELS["swap"]
+    assert make_views(["swap"]).level == corruption["swap"].metadata["default_level"]
 
 
 def test_masks_of_a_list_are_joined_where_all_are_known():
@@ -312,7 +308,7 @@ def test_masks_of_a_list_are_joined_where_all_are_known():
     ("views", "message"),
     [
         ([], r"views=\[\] holds no view"),
-        (["crop", "sharpen"], "views='sharpen' is unknown; there are blur,"),
+        (["crop", "sharpen"], "no corruption 'sharpen'; there are 'blur',"),
         (["crop", 3], "views must hold names, pairs .* got 3"),
         ([("crop", 2)], r"corruption_level=2 .*views='crop' it must be between"),
         (["jitter"], r"Views of sequences need .*Jitter got \(2, 6, 9\)"),

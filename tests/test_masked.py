@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_repr import MaskedAutoencoder
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.corruptions import HiddenCells
+from sklearn_repr.corruptions import MaskedCells
 from sklearn_repr.modules.factors import best_width, fit_factors, posterior_mean
 from sklearn_repr.modules.tokens import TokenEncoder
 from sklearn_repr.objectives import Reconstruction
@@ -53,7 +53,7 @@ def test_a_share_of_the_patches_is_hidden(level, count):
     patches = np.repeat(np.arange(count), 3)
     values = torch.randn(200, len(patches))
     before = values.clone()
-    hidden, mask = HiddenCells(level, patches)(values, make_generator(0))
+    hidden, mask = MaskedCells(level, patches)(values, make_generator(0))
     assert torch.equal(hidden.isnan(), mask)
     assert torch.equal(hidden[~mask], values[~mask])
     assert torch.equal(values, before)

@@ -11,18 +11,17 @@ from torch import nn
 
 from sklearn_repr import objectives
 from sklearn_repr._contracts import Batch, Block, Outputs
-from sklearn_repr.objectives import LOSSES, NTXent, Reconstruction, nt_xent
-from sklearn_repr.objectives.losses import RESIDUAL_LOSSES
-from sklearn_repr.objectives.reconstruction import BINARY
+from sklearn_repr.objectives import NTXent, Reconstruction, cell_loss, nt_xent
+from sklearn_repr.objectives.losses import residual_losses
 
 
-@pytest.mark.parametrize("loss", [name for name in LOSSES if name != BINARY])
+@pytest.mark.parametrize("loss", residual_losses())
 @pytest.mark.parametrize("scale", [0.3, 1.0])
 def test_the_loss_of_a_row_is_the_sum_over_its_cells(loss, scale):
     x, rebuilt = torch.randn(2, 6, 4, dtype=torch.float64)
     outputs = Outputs(x, reconstruction=rebuilt)
     terms = Reconstruction(loss, scale=scale).terms(outputs, Batch(x))
-    function = RESIDUAL_LOSSES[loss]
+    function = cell_loss[loss].make
     slow = [
         sum(float(function(rebuilt[i, j] - x[i, j], scale)) for j in range(4))
         for i in range(6)
@@ -37,7 +36,7 @@ def test_huber_agrees_with_torch(scale):
     expected = nn.functional.huber_loss(
         r, torch.zeros_like(r), delta=scale, reduction="none"
     )
-    np.testing.assert_allclose(RESIDUAL_LOSSES["huber"](r, scale), expected)
+    np.testing.assert_allclose(cell_loss["huber"].make(r, scale), expected)
 
 
 def test_unobserved_cells_count_neither_in_the_loss_nor_in_its_gradient():
@@ -134,7 +133,7 @@ def test_nt_xent_stays_finite():
 def test_gradients_of_every_term_reach_every_input():
     x = torch.rand(6, 4)
     for objective, field in [
-        *((Reconstruction(loss), "reconstruction") for loss in LOSSES),
+        *((Reconstruction(loss), "reconstruction") for loss in cell_loss.names()),
         (NTXent(), "projection"),
     ]:
         rows = 12 if field == "projection" else 6

@@ -39,7 +39,7 @@ def allowed(pairs, rows, train):
         if isinstance(pairs, LabelPairs):
             mine = [j for j in others if labels[j] == labels[i] >= 0]
         elif isinstance(pairs, TimePairs):
-            mine = [j for j in others if abs(i - j) <= pairs.window]
+            mine = [j for j in others if abs(i - j) <= pairs.n_neighbors]
         else:
             distance = {j: np.square(values[i] - values[j]).sum() for j in others}
             mine = sorted(others, key=distance.get)[: pairs.n_neighbors]

@@ -22,8 +22,8 @@ from sklearn_repr.objectives import (
     Reconstruction,
     WeightL1,
 )
+from sklearn_repr.objectives import penalty as penalties
 from sklearn_repr.objectives.contraction import jacobian_norm_estimate
-from sklearn_repr.objectives.penalties import PENALTIES
 
 
 def autoencoder(hidden=(6,), k=3, **settings):
@@ -54,20 +54,17 @@ def slow_jacobian_norm(module, x):
     ids=["linear", "one layer", "one wide layer", "skip", "deep", "deep with rates"],
 )
 def test_the_contractive_penalty_is_the_jacobians_norm(module):
-    x = torch.randn(7, 5, dtype=torch.float64)
+    x = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
     penalty = Contraction().terms(module(x), Batch(x))["contractive"]
     torch.testing.assert_close(penalty, slow_jacobian_norm(module, x), rtol=1e-6, atol=0)
-    with torch.no_grad():
-        again = Contraction().terms(module(x), Batch(x))["contractive"]
-    torch.testing.assert_close(again, penalty.detach())
 
 
 def test_hutchinsons_estimate_is_unbiased_and_has_gradients():
     module = autoencoder((6,), k=20)
-    x = torch.randn(4, 5, dtype=torch.float64)
+    x = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
     torch.manual_seed(1)
     draws = torch.stack(
-        [jacobian_norm_estimate(module.encode, x, 1) for _ in range(2000)]
+        [jacobian_norm_estimate(module.encode(x), x, 2).detach() for _ in range(1500)]
     )
     exact = slow_jacobian_norm(module, x)
     error = draws.std(dim=0) / len(draws) ** 0.5
@@ -128,7 +125,7 @@ def test_penalties_refuse_modules_that_tell_too_little():
 
 def test_terms_stand_side_by_side_and_reach_every_parameter():
     module = autoencoder((6,))
-    x = torch.randn(8, 5, dtype=torch.float64)
+    x = torch.randn(8, 5, dtype=torch.float64, requires_grad=True)
     parts = [Reconstruction(), ActivityL1(), Contraction(), Decorrelation(), WeightL1()]
     terms = Composite(parts).terms(module(x), Batch(x))
     assert list(terms) == [
@@ -256,7 +253,7 @@ def test_penalties_on_a_users_architecture(X):
         )
 
     model = fitted(X, penalty="contractive", architecture=squashed, max_iter=1)
-    rows = model._codec.encode(X).values
+    rows = model._codec.encode(X).values.requires_grad_()
     module = model.net_.module_
     penalty = Contraction().terms(module(rows), Batch(rows))["contractive"]
     torch.testing.assert_close(penalty, slow_jacobian_norm(module, rows))
@@ -298,7 +295,7 @@ def test_penalties_compose_with_losses_and_corruptions(X):
     }
     terms = {
         name: model.loss_terms_[f"train_{name}"][0]
-        for name in PENALTIES
+        for name in penalties.names()
         if f"train_{name}" in model.loss_terms_
     }
     total = model.loss_terms_["train_reconstruction"][0] + sum(
@@ -309,11 +306,11 @@ def test_penalties_compose_with_losses_and_corruptions(X):
 
 def test_bad_penalties_are_named(X):
     for settings, message in [
-        ({"penalty": ["l1", "l3"]}, "got 'l3'"),
+        ({"penalty": ["l1", "l3"]}, "no penalty 'l3'.*mean 'l1'"),
         ({"penalty": ["l1", "l1"]}, "may stand twice"),
         ({"penalty": ["l1"], "penalty_weight": [1.0, 2.0]}, "one for each penalty"),
         ({"penalty": "l1", "penalty_weight": [-1.0]}, "must not be negative"),
-        ({"penalty": [["l1"]]}, r"got \['l1'\]"),
+        ({"penalty": [["l1"]]}, r"no penalty \['l1'\]"),
         ({"penalty": "l1", "penalty_weight": ["x"]}, "must hold numbers"),
     ]:
         with pytest.raises(ValueError, match=message):

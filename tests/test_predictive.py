@@ -23,7 +23,7 @@ from sklearn_repr.modules.predictive import (
     make_predictive_network,
 )
 from sklearn_repr.objectives import PredictiveInfoNCE
-from sklearn_repr.objectives.predictive import predictive_info_nce
+from sklearn_repr.objectives.predictive_info_nce import predictive_info_nce
 
 NEGATIVES = ["rows", "times", "both"]
 

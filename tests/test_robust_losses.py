@@ -10,7 +10,8 @@ import torch
 from scipy.linalg import subspace_angles
 
 from sklearn_repr import AutoencoderTransformer
-from sklearn_repr.objectives.losses import RESIDUAL_LOSSES, SCALED_LOSSES, auto_scale
+from sklearn_repr.objectives import cell_loss
+from sklearn_repr.objectives.losses import auto_scale, residual_losses
 
 FORMULAS = {
     "squared_error": lambda r, c: r**2,
@@ -37,14 +38,30 @@ INFLUENCE = {
 # the influence of a gross error vanishes, or at least stays bounded
 REDESCENDING = {"cauchy", "geman_mcclure", "correntropy"}
 UNBOUNDED = {"squared_error"}
+SCALED = [entry.name for entry in cell_loss if "tuning" in entry.metadata]
+
+
+@pytest.mark.parametrize("loss", SCALED)
+def test_the_tuning_constant_has_the_efficiency_that_is_said(loss):
+    x = torch.linspace(-12, 12, 100_001, dtype=torch.float64, requires_grad=True)
+    density = torch.exp(-x.detach().square() / 2) * (
+        24 / 100_000 / math.sqrt(2 * math.pi)
+    )
+    values = cell_loss[loss].make(x, cell_loss[loss].metadata["tuning"])
+    (influence,) = torch.autograd.grad(values.sum(), x)
+    # the expected slope of ψ is the expectation of x ψ(x), by parts
+    slope = float((x.detach() * influence * density).sum())
+    variance = float((influence.square() * density).sum())
+    said = cell_loss[loss].metadata.get("efficiency", 0.95)
+    assert slope**2 / variance == pytest.approx(said, abs=6e-4)
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 2.5])
-@pytest.mark.parametrize("loss", RESIDUAL_LOSSES)
+@pytest.mark.parametrize("loss", residual_losses())
 def test_formula_and_influence_function(loss, scale):
     r = torch.linspace(-6, 6, 49, dtype=torch.float64)[[*range(24), *range(25, 49)]]
     r.requires_grad_()
-    values = RESIDUAL_LOSSES[loss](r, scale)
+    values = cell_loss[loss].make(r, scale)
     (slope,) = torch.autograd.grad(values.sum(), r)
     points = r.tolist()
     np.testing.assert_allclose(
@@ -55,9 +72,9 @@ def test_formula_and_influence_function(loss, scale):
     )
 
 
-@pytest.mark.parametrize("loss", RESIDUAL_LOSSES)
+@pytest.mark.parametrize("loss", residual_losses())
 def test_zero_is_the_minimum_and_gross_errors_are_bounded(loss):
-    function = RESIDUAL_LOSSES[loss]
+    function = cell_loss[loss].make
     r = torch.tensor([0.0, 1e-4, -1e-4, 1e4, 1e18], requires_grad=True)
     values = function(r, 1.0)
     (slope,) = torch.autograd.grad(values.sum(), r)
@@ -73,11 +90,11 @@ def test_zero_is_the_minimum_and_gross_errors_are_bounded(loss):
         assert slope[3] > 1e3
 
 
-@pytest.mark.parametrize("loss", SCALED_LOSSES)
+@pytest.mark.parametrize("loss", SCALED)
 def test_the_automatic_scale_follows_the_spread(loss):
     normal = torch.randn(100_000, generator=torch.Generator().manual_seed(0))
     power = 2 if loss == "correntropy" else 1
-    tuning = SCALED_LOSSES[loss].tuning
+    tuning = cell_loss[loss].metadata["tuning"]
     assert auto_scale(loss, 3 * normal) == pytest.approx(tuning * 3**power, rel=0.03)
     gross = normal.clone()
     gross[:30_000] += 1e6
@@ -86,7 +103,7 @@ def test_the_automatic_scale_follows_the_spread(loss):
     assert auto_scale("squared_error", normal) == 1.0
 
 
-@pytest.mark.parametrize("loss", RESIDUAL_LOSSES)
+@pytest.mark.parametrize("loss", residual_losses())
 @pytest.mark.parametrize("loss_scale", [0.5, "auto"])
 def test_every_loss_trains(loss, loss_scale, X):
     fitted = AutoencoderTransformer(
@@ -99,9 +116,9 @@ def test_every_loss_trains(loss, loss_scale, X):
         assert parameter.grad.abs().max() > 0, name
 
 
-@pytest.mark.parametrize("loss", RESIDUAL_LOSSES)
+@pytest.mark.parametrize("loss", residual_losses())
 def test_single_precision_neither_cancels_nor_overflows(loss):
-    function = RESIDUAL_LOSSES[loss]
+    function = cell_loss[loss].make
     for scale in (1e-5, 1.0, 1e5):
         for r in (1e-6, 1e-3, 0.1, 1.0, 1e3, 1e6):
             single = float(function(torch.tensor(r), scale))

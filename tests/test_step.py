@@ -24,7 +24,7 @@ from sklearn_repr import (
 from sklearn_repr.engine import step as step_module
 from sklearn_repr.engine.optimizer import bare_update
 from sklearn_repr.engine.step import RecordedStep
-from sklearn_repr.objectives import LOSSES, Reconstruction
+from sklearn_repr.objectives import Reconstruction, cell_loss
 
 ROWS = 61
 
@@ -61,7 +61,11 @@ def contrast(**settings):
 
 
 FITS = [
-    *[AutoencoderTransformer(loss=loss) for loss in LOSSES if loss != "log_cosh"],
+    *[
+        AutoencoderTransformer(loss=loss)
+        for loss in cell_loss.names()
+        if loss != "log_cosh"
+    ],
     AutoencoderTransformer(loss="log_cosh", loss_scale="auto"),
     AutoencoderTransformer(activation="relu", linear_skip=False, init=None, alpha=1e-3),
     AutoencoderTransformer(hidden_layer_sizes=(), init=None, optimizer="adamw"),

@@ -20,7 +20,7 @@ from sklearn_repr import (
 )
 from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives import ELBO, TotalCorrelation
-from sklearn_repr.objectives.variational import (
+from sklearn_repr.objectives.elbo import (
     gaussian_kl,
     log_likelihood,
     log_normal,

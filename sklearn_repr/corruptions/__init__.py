@@ -1,7 +1,11 @@
-"""What happens to a row before the encoder sees it: noise, masks, swaps, two views."""
+"""What happens to a row before the encoder sees it: noise, masks, swaps, two views.
 
-from sklearn_repr.corruptions._base import Corruption, UserCorruption
-from sklearn_repr.corruptions.hidden import HiddenBeside, HiddenBlocks, HiddenCells
+All modules here are imported, so that what they register is known by its name: a new
+corruption is one file, or one class in a file, and no list elsewhere.
+"""
+
+from sklearn_repr.corruptions._base import Corruption, UserCorruption, corruption
+from sklearn_repr.corruptions.by_name import make_corruption, make_pairs, make_views
 from sklearn_repr.corruptions.images import (
     Crop,
     HorizontalFlip,
@@ -9,6 +13,7 @@ from sklearn_repr.corruptions.images import (
     Translation,
     VerticalFlip,
 )
+from sklearn_repr.corruptions.masked_cells import MaskedBeside, MaskedBlocks, MaskedCells
 from sklearn_repr.corruptions.masking import (
     ColumnSubset,
     MaskingNoise,
@@ -21,25 +26,15 @@ from sklearn_repr.corruptions.pairs import (
     NeighborPairs,
     Pairs,
     TimePairs,
+    pairing,
 )
 from sklearn_repr.corruptions.pixels import Blur, Brightness, Contrast, Cutout
-from sklearn_repr.corruptions.registry import (
-    CORRUPTIONS,
-    IMAGE_CORRUPTIONS,
-    NATURAL_LEVELS,
-    SEQUENCE_CORRUPTIONS,
-    make_corruption,
-    make_views,
-)
 from sklearn_repr.corruptions.sequences import Jitter, Scaling, TimeCrop, WindowMasking
 from sklearn_repr.corruptions.swap import MarginalSwap, SwapNoise
 from sklearn_repr.corruptions.views import Composed, Copies, TwoViews
+from sklearn_repr.utils.registry import import_modules
 
 __all__ = [
-    "CORRUPTIONS",
-    "IMAGE_CORRUPTIONS",
-    "NATURAL_LEVELS",
-    "SEQUENCE_CORRUPTIONS",
     "Blur",
     "Brightness",
     "ColumnSubset",
@@ -50,13 +45,13 @@ __all__ = [
     "Crop",
     "Cutout",
     "GaussianNoise",
-    "HiddenBeside",
-    "HiddenBlocks",
-    "HiddenCells",
     "HorizontalFlip",
     "Jitter",
     "LabelPairs",
     "MarginalSwap",
+    "MaskedBeside",
+    "MaskedBlocks",
+    "MaskedCells",
     "MaskingNoise",
     "Mixup",
     "MultiplicativeNoise",
@@ -73,6 +68,11 @@ __all__ = [
     "UserCorruption",
     "VerticalFlip",
     "WindowMasking",
+    "corruption",
     "make_corruption",
+    "make_pairs",
     "make_views",
+    "pairing",
 ]
+
+import_modules(__name__, __path__)

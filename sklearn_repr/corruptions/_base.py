@@ -9,6 +9,8 @@ import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Corrupted
+from sklearn_repr.utils.parameters import HasParameters
+from sklearn_repr.utils.registry import Registry
 
 __all__ = [
     "Corruption",
@@ -18,6 +20,7 @@ __all__ = [
     "ShapedView",
     "UserCorruption",
     "cells_at_rate",
+    "corruption",
     "draw_between",
     "draw_level",
 ]
@@ -25,8 +28,12 @@ __all__ = [
 # how strong: a number, or a range that every row draws from
 Level = float | tuple[float, float]
 
+# Corruptions and views by name, with their `default_level`; `share` says that a level is
+# a share or a probability, and so at most 1
+corruption = Registry("corruption")
 
-class Corruption:
+
+class Corruption(HasParameters):
     """Corrupt encoded rows, drawing from the generator that the caller brings.
 
     Attributes

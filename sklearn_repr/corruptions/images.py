@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from sklearn_repr._contracts import Corrupted
-from sklearn_repr.corruptions._base import ImageView, draw_between
+from sklearn_repr.corruptions._base import ImageView, corruption, draw_between
 
 __all__ = ["Crop", "HorizontalFlip", "Rotation", "Translation", "VerticalFlip"]
 
@@ -45,6 +45,7 @@ class _Affine(ImageView):
         return draw_between(-level, level, generator)
 
 
+@corruption("rotation", default_level=15.0)
 class Rotation(_Affine):
     """Rotate every image about its centre by an angle drawn from [-level, level].
 
@@ -76,6 +77,7 @@ class Rotation(_Affine):
         return torch.stack([first, second], dim=1)
 
 
+@corruption("translation", default_level=0.1, share=True)
 class Translation(_Affine):
     """Shift every image along both sides by shares of them drawn from [-level, level].
 
@@ -107,6 +109,7 @@ class Translation(_Affine):
         return torch.stack([first, second], dim=1)
 
 
+@corruption("crop", default_level=0.6, share=True)
 class Crop(_Affine):
     """Cut a rectangle out of every image and resize it to the whole.
 
@@ -154,6 +157,7 @@ class Crop(_Affine):
         return torch.stack([first, second], dim=1)
 
 
+@corruption("horizontal_flip", default_level=0.5, share=True)
 class HorizontalFlip(ImageView):
     """Mirror every image, left to right, with probability `level`.
 
@@ -186,6 +190,7 @@ class HorizontalFlip(ImageView):
         return Corrupted(chosen.reshape(values.shape))
 
 
+@corruption("vertical_flip", default_level=0.5, share=True)
 class VerticalFlip(HorizontalFlip):
     """Turn every image upside down with probability `level`.
 

@@ -6,11 +6,18 @@ import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Corrupted
-from sklearn_repr.corruptions._base import Corruption, Level, cells_at_rate, draw_level
+from sklearn_repr.corruptions._base import (
+    Corruption,
+    Level,
+    cells_at_rate,
+    corruption,
+    draw_level,
+)
 
 __all__ = ["ColumnSubset", "MaskingNoise", "SaltAndPepperNoise"]
 
 
+@corruption("masking", default_level=0.3, share=True)
 class MaskingNoise(Corruption):
     """Set each cell to zero with probability `level`.
 
@@ -44,6 +51,7 @@ class MaskingNoise(Corruption):
         return Corrupted(values.masked_fill(mask, 0.0), mask)
 
 
+@corruption("subset", default_level=0.3, share=True)
 class ColumnSubset(Corruption):
     """Let every row keep a random subset of its columns, and set the others to zero.
 
@@ -83,6 +91,7 @@ class ColumnSubset(Corruption):
         return Corrupted(values.masked_fill(mask, 0.0), mask)
 
 
+@corruption("salt_and_pepper", default_level=0.3, share=True)
 class SaltAndPepperNoise(Corruption):
     """Set each cell, with probability `level`, to its column's minimum or maximum.
 

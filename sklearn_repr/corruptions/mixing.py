@@ -6,11 +6,12 @@ import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Corrupted
-from sklearn_repr.corruptions._base import Corruption, Level, draw_level
+from sklearn_repr.corruptions._base import Corruption, Level, corruption, draw_level
 
 __all__ = ["Mixup"]
 
 
+@corruption("mixup", default_level=0.3, share=True)
 class Mixup(Corruption):
     r"""Mix every row with another row of the batch.
 

@@ -6,11 +6,12 @@ import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Corrupted
-from sklearn_repr.corruptions._base import Corruption, Level, draw_level
+from sklearn_repr.corruptions._base import Corruption, Level, corruption, draw_level
 
 __all__ = ["GaussianNoise", "MultiplicativeNoise"]
 
 
+@corruption("gaussian", default_level=0.3)
 class GaussianNoise(Corruption):
     r"""Additive noise in proportion to each column's spread.
 
@@ -53,6 +54,7 @@ class GaussianNoise(Corruption):
         return Corrupted(values + _normal(values, generator) * spread)
 
 
+@corruption("multiplicative", default_level=0.3)
 class MultiplicativeNoise(Corruption):
     r"""Multiplicative noise: encoded zeros stay zero.
 

@@ -6,16 +6,22 @@ import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Batch
+from sklearn_repr.utils.parameters import HasParameters
+from sklearn_repr.utils.registry import Registry
 
-__all__ = ["LabelPairs", "NeighborPairs", "Pairs", "TimePairs"]
+__all__ = ["LabelPairs", "NeighborPairs", "Pairs", "TimePairs", "pairing"]
 
 # Rows whose distances to all others are held in memory at a time
-CHUNK = 512
+ROWS_PER_CHUNK = 512
 # Rows among which neighbours are looked for, so that time grows no faster than the table
 MOST_CANDIDATES = 20_000
 
 
-class Pairs:
+# Where the second view of a row comes from, by name
+pairing = Registry("pairs")
+
+
+class Pairs(HasParameters):
     """Draw a positive for every row, uniformly from that row's candidates.
 
     Candidates are training rows only, for the rows that are held out as well. A row
@@ -97,6 +103,7 @@ class Pairs:
         raise NotImplementedError
 
 
+@pairing("label")
 class LabelPairs(Pairs):
     """Positives are the other rows of the same class.
 
@@ -106,6 +113,8 @@ class LabelPairs(Pairs):
     --------
     >>> import torch
     >>> from sklearn_repr._contracts import Batch
+    from sklearn_repr.utils.parameters import HasParameters
+    from sklearn_repr.utils.registry import Registry
     >>> from sklearn_repr.corruptions import LabelPairs
     >>> labels, index = torch.tensor([0, 1, 0, -1]), torch.arange(4)
     >>> rows = Batch(10.0 * index.unsqueeze(1), labels=labels, index=index)
@@ -128,18 +137,21 @@ class LabelPairs(Pairs):
         return pool, start, stop - start, own
 
 
+@pairing("time")
 class TimePairs(Pairs):
-    """Positives are rows at most `window` rows before or after; rows are in order.
+    """Positives are rows at most `n_neighbors` rows before or after; rows are in order.
 
     Parameters
     ----------
-    window : int
+    n_neighbors : int
         How many rows are near in time.
 
     Examples
     --------
     >>> import torch
     >>> from sklearn_repr._contracts import Batch
+    from sklearn_repr.utils.parameters import HasParameters
+    from sklearn_repr.utils.registry import Registry
     >>> from sklearn_repr.corruptions import TimePairs
     >>> index = torch.arange(2)
     >>> rows = Batch(10.0 * index.unsqueeze(1), index=index)
@@ -147,21 +159,22 @@ class TimePairs(Pairs):
     tensor([10.,  0.])
     """
 
-    def __init__(self, window: int):
-        self.window = window
+    def __init__(self, n_neighbors: int):
+        self.n_neighbors = n_neighbors
 
     def _candidates(
         self, rows: Batch, train: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         pool = train.sort().values
         now = torch.arange(len(rows), device=pool.device)
-        start = torch.searchsorted(pool, now - self.window)
-        stop = torch.searchsorted(pool, now + self.window, right=True)
+        start = torch.searchsorted(pool, now - self.n_neighbors)
+        stop = torch.searchsorted(pool, now + self.n_neighbors, right=True)
         own = torch.full_like(start, -1)
         own[pool] = torch.arange(len(pool), device=pool.device) - start[pool]
         return pool, start, stop - start, own
 
 
+@pairing("neighbors")
 class NeighborPairs(Pairs):
     """Positives are the nearest rows of the encoded table, by Euclidean distance.
 
@@ -184,6 +197,8 @@ class NeighborPairs(Pairs):
     --------
     >>> import torch
     >>> from sklearn_repr._contracts import Batch
+    from sklearn_repr.utils.parameters import HasParameters
+    from sklearn_repr.utils.registry import Registry
     >>> from sklearn_repr.corruptions import NeighborPairs
     >>> index = torch.arange(4)
     >>> rows = Batch(torch.tensor([[0.0], [1.0], [9.0], [7.0]]), index=index)
@@ -233,8 +248,8 @@ def nearest(values: Tensor, among: Tensor, k: int) -> Tensor:
     place = torch.full((len(values),), -1, device=among.device)
     place[among] = torch.arange(len(among), device=among.device)
     found = []
-    for start in range(0, len(values), CHUNK):
-        part = slice(start, start + CHUNK)
+    for start in range(0, len(values), ROWS_PER_CHUNK):
+        part = slice(start, start + ROWS_PER_CHUNK)
         # without the row's own length, which is the same for all
         distance = torch.addmm(lengths, centred[part], others.T, alpha=-2)
         own = place[part]

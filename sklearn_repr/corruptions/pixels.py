@@ -8,11 +8,12 @@ import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Corrupted
-from sklearn_repr.corruptions._base import ImageView, ShapedView, draw_between
+from sklearn_repr.corruptions._base import ImageView, ShapedView, corruption, draw_between
 
 __all__ = ["Blur", "Brightness", "Contrast", "Cutout"]
 
 
+@corruption("blur", default_level=1.0)
 class Blur(ShapedView):
     r"""Blur every image or sequence by a Gaussian of its own width.
 
@@ -71,6 +72,7 @@ def _cosine_basis(side: int, like: Tensor) -> tuple[Tensor, Tensor]:
     return cosines, 1 - torch.cos(frequency)
 
 
+@corruption("brightness", default_level=0.5)
 class Brightness(ImageView):
     """Add a constant to every image.
 
@@ -104,6 +106,7 @@ class Brightness(ImageView):
         return Corrupted(values + shift[:, None])
 
 
+@corruption("contrast", default_level=0.5, share=True)
 class Contrast(ImageView):
     r"""Stretch every image about the mean of each channel, or shrink it.
 
@@ -135,6 +138,7 @@ class Contrast(ImageView):
         return Corrupted(stretched.reshape(values.shape))
 
 
+@corruption("cutout", default_level=0.4, share=True)
 class Cutout(ImageView):
     """Set a rectangle of every image to zero.
 

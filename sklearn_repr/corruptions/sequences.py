@@ -6,11 +6,12 @@ import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Corrupted
-from sklearn_repr.corruptions._base import SequenceView, draw_between
+from sklearn_repr.corruptions._base import SequenceView, corruption, draw_between
 
 __all__ = ["Jitter", "Scaling", "TimeCrop", "WindowMasking"]
 
 
+@corruption("jitter", default_level=0.3)
 class Jitter(SequenceView):
     """Additive noise in proportion to the spread of each channel.
 
@@ -57,6 +58,7 @@ class Jitter(SequenceView):
         return Corrupted(values + noise.view(values.shape))
 
 
+@corruption("scaling", default_level=0.3)
 class Scaling(SequenceView):
     r"""Multiply every channel of a sequence by a factor of its own.
 
@@ -97,6 +99,7 @@ class Scaling(SequenceView):
         return Corrupted((self.shaped(values) * factor[..., None]).view(values.shape))
 
 
+@corruption("time_crop", default_level=0.5, share=True)
 class TimeCrop(SequenceView):
     """Cut a stretch out of every sequence and resize it to the whole.
 
@@ -146,6 +149,7 @@ class TimeCrop(SequenceView):
         return Corrupted(torch.lerp(left, right, weight).view(values.shape))
 
 
+@corruption("window_masking", default_level=0.3, share=True)
 class WindowMasking(SequenceView):
     """Set a stretch of every sequence to zero, in all channels.
 

@@ -6,11 +6,18 @@ import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Corrupted
-from sklearn_repr.corruptions._base import Corruption, Level, cells_at_rate, draw_level
+from sklearn_repr.corruptions._base import (
+    Corruption,
+    Level,
+    cells_at_rate,
+    corruption,
+    draw_level,
+)
 
 __all__ = ["MarginalSwap", "SwapNoise"]
 
 
+@corruption("swap", default_level=0.3, share=True)
 class SwapNoise(Corruption):
     """Replace each cell, with probability `level`, by the same column of another row.
 
@@ -47,6 +54,7 @@ class SwapNoise(Corruption):
         return Corrupted(torch.where(mask, others, values), mask)
 
 
+@corruption("scarf", default_level=0.3, share=True)
 class MarginalSwap(Corruption):
     """SCARF: replace exactly ⌊level · d⌋ cells of every row by draws from the marginals.
 

@@ -45,14 +45,14 @@ class TrainingSettings:
     learning_rate_init: float
     batch_size: int
     max_iter: int
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
-    tol: float
-    alpha: float
-    callbacks: Sequence[Any] | None
     device: torch.device
-    verbose: int
+    early_stopping: bool = True
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 10
+    tol: float = 1e-4
+    alpha: float = 0.0
+    callbacks: Sequence[Any] | None = None
+    verbose: int = 0
     min_rows: int = 1
     hold_out: bool = True
     good_start: bool = False

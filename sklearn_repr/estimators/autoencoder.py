@@ -30,14 +30,16 @@ from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.modules import make_autoencoder, principal_subspace
 from sklearn_repr.modules.code import make_code
 from sklearn_repr.modules.rotation import rotate_code
-from sklearn_repr.objectives import LOSSES, Composite, Objective, Reconstruction
-from sklearn_repr.objectives.penalties import (
-    PENALTIES,
-    SPARSE,
+from sklearn_repr.objectives import (
+    Composite,
+    Objective,
+    Reconstruction,
+    cell_loss,
     make_penalties,
+    penalty,
     penalty_weights,
 )
-from sklearn_repr.objectives.reconstruction import BINARY
+from sklearn_repr.objectives.losses import BINARY
 from sklearn_repr.utils import constraints
 
 __all__ = ["AutoencoderTransformer"]
@@ -220,9 +222,9 @@ class AutoencoderTransformer(BaseReconstructor):
         **BaseReconstructor._parameter_constraints,
         **LAYERS,
         "tied_weights": ["boolean"],
-        "loss": [StrOptions(set(LOSSES)), callable],
+        "loss": [StrOptions(set(cell_loss.names())), callable],
         "loss_scale": [constraints.POSITIVE, constraints.AUTO],
-        "penalty": [StrOptions(set(PENALTIES)), list, tuple, None],
+        "penalty": [StrOptions(set(penalty.names())), list, tuple, None],
         "penalty_weight": [constraints.NOT_NEGATIVE, "array-like"],
         "sparsity_target": [Interval(Real, 0, 1, closed="neither")],
     }
@@ -366,7 +368,9 @@ class AutoencoderTransformer(BaseReconstructor):
         """Rotate the code to its principal axes, which changes no reconstruction."""
         if hasattr(self, "explained_variance_ratio_"):
             del self.explained_variance_ratio_
-        if callable(self.architecture) or SPARSE & set(self._penalties()):
+        # what is asked of single units or weights, a rotation would undo
+        sparse = set(penalty.names(sparse=True)) & set(self._penalties())
+        if callable(self.architecture) or sparse:
             return
         module = net.module_
         values = rows.some(ROWS_TO_ROTATE_BY).values

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from sklearn_repr import corruptions, objectives
 from sklearn_repr._contracts import (
     Architecture,
     Array,
@@ -25,15 +26,6 @@ from sklearn_repr._contracts import (
     RandomState,
     Table,
 )
-from sklearn_repr.corruptions import (
-    CORRUPTIONS,
-    IMAGE_CORRUPTIONS,
-    SEQUENCE_CORRUPTIONS,
-    Corruption,
-    Pairs,
-    make_views,
-)
-from sklearn_repr.corruptions.positives import PAIRS, make_pairs
 from sklearn_repr.corruptions.views import TwoViews, warn_of_same_views
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.data.batches import batch_sizes
@@ -43,7 +35,6 @@ from sklearn_repr.estimators._base import LAYERS, BaseRepresentation, epoch_curv
 from sklearn_repr.modules import make_contrastive_network
 from sklearn_repr.modules.readout import unit_length
 from sklearn_repr.objectives import Composite, Objective, Reconstruction
-from sklearn_repr.objectives.between_views import OBJECTIVES, make_view_objective
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.labels import encode_labels
 from sklearn_repr.utils.randomness import local_torch_seed
@@ -51,7 +42,6 @@ from sklearn_repr.utils.validation import check_compared
 
 __all__ = ["ContrastiveEmbedder"]
 
-VIEWS = {*CORRUPTIONS, *IMAGE_CORRUPTIONS, *SEQUENCE_CORRUPTIONS}
 # Rows that are compared with each other in score, whatever the training batch was
 SCORE_BATCH = 256
 # Rows from which the readout takes its axes
@@ -130,8 +120,10 @@ class ContrastiveEmbedder(BaseRepresentation):
         "barlow_twins". A view predicts the other, which is only as good as predictor and
         target keep it from collapsing: "byol", "simsiam". An instance of a class of
         :mod:`sklearn_repr.objectives` brings constants of its own.
-    temperature : float, default=0.5
-        :math:`\tau` of "nt_xent" and "supcon", which divides the similarities.
+    temperature : float or None, default=None
+        :math:`\tau` of objectives that have one, which divides the similarities. None is
+        their own default, 0.5 of "nt_xent" and "supcon"; with others, and with an
+        instance, a number is an error.
     learn_temperature : bool, default=False
         Learn the temperature of "nt_xent", from `temperature` on.
     reconstruction_weight : float, default=1.0
@@ -308,13 +300,13 @@ class ContrastiveEmbedder(BaseRepresentation):
         "projection_dim": [constraints.COUNT],
         "predictor": ["boolean"],
         "target_momentum": [constraints.SHARE],
-        "objective": [StrOptions(set(OBJECTIVES)), Objective],
-        "temperature": [constraints.POSITIVE],
+        "objective": [StrOptions(set(objectives.objective.names())), Objective],
+        "temperature": [constraints.POSITIVE, None],
         "learn_temperature": ["boolean"],
         "reconstruction_weight": [constraints.NOT_NEGATIVE],
-        "pairs": [StrOptions({"auto", *PAIRS})],
+        "pairs": [StrOptions({"auto", "row", *corruptions.pairing.names()})],
         "n_neighbors": [constraints.COUNT],
-        "views": [StrOptions(VIEWS), callable, list, tuple],
+        "views": [StrOptions(set(corruptions.corruption.names())), callable, list, tuple],
         "corruption_level": [constraints.NOT_NEGATIVE, constraints.AUTO, list, tuple],
         "latent_mixup": [constraints.SHARE],
         "batch_size": [constraints.AUTO, constraints.TWO_OR_MORE],
@@ -346,7 +338,7 @@ class ContrastiveEmbedder(BaseRepresentation):
         predictor: bool = True,
         target_momentum: float = 0.99,
         objective: str | Objective = "nt_xent",
-        temperature: float = 0.5,
+        temperature: float | None = None,
         learn_temperature: bool = False,
         reconstruction_weight: float = 1.0,
         pairs: str = "auto",
@@ -485,14 +477,16 @@ class ContrastiveEmbedder(BaseRepresentation):
                 objective.load_state_dict(state)
         return objective
 
-    def _build_corruption(self) -> Corruption:
+    def _build_corruption(self) -> corruptions.Corruption:
         shape = self._row_shape()
-        views = make_views(self.views, self.corruption_level, input_shape=shape)
+        views = corruptions.make_views(
+            self.views, self.corruption_level, input_shape=shape
+        )
         # pairs bring two rows for each, of which every one is corrupted once
         return TwoViews(views) if self._pairing() == "row" else views
 
-    def _build_pairs(self) -> Pairs | None:
-        return make_pairs(self._pairing(), self.n_neighbors)
+    def _build_pairs(self) -> corruptions.Pairs | None:
+        return corruptions.make_pairs(self._pairing(), self.n_neighbors)
 
     def _after_training(self, net: RepresentationNet, rows: Batch) -> None:
         before = self._option("embedding_curves_", {}) if self.warm_start else {}
@@ -531,8 +525,10 @@ class ContrastiveEmbedder(BaseRepresentation):
         return table and self.readout != "last"
 
     def _make_objective(self) -> Objective:
-        return make_view_objective(
-            self.objective, self.temperature, self.learn_temperature
+        return objectives.make_objective(
+            self.objective,
+            temperature=self.temperature,
+            learn_temperature=self.learn_temperature or None,
         )
 
     def _shape_params(self) -> dict[str, Any]:

@@ -20,11 +20,9 @@ from sklearn_repr._contracts import (
     RandomState,
 )
 from sklearn_repr.corruptions import (
-    CORRUPTIONS,
-    IMAGE_CORRUPTIONS,
-    SEQUENCE_CORRUPTIONS,
     Copies,
     Corruption,
+    corruption,
     make_corruption,
 )
 from sklearn_repr.estimators.autoencoder import AutoencoderTransformer
@@ -213,7 +211,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     _parameter_constraints: ClassVar[Constraints] = {
         **AutoencoderTransformer._parameter_constraints,
         "corruption": [
-            StrOptions({*CORRUPTIONS, *IMAGE_CORRUPTIONS, *SEQUENCE_CORRUPTIONS}),
+            StrOptions(set(corruption.names())),
             callable,
         ],
         "corruption_level": [constraints.NOT_NEGATIVE, tuple, list],

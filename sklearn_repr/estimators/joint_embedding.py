@@ -24,7 +24,7 @@ from sklearn_repr._contracts import (
     RandomState,
     Table,
 )
-from sklearn_repr.corruptions import Corruption, HiddenBeside
+from sklearn_repr.corruptions import Corruption, MaskedBeside
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.data.batches import batch_sizes
 from sklearn_repr.engine import RepresentationNet, evaluate
@@ -33,7 +33,7 @@ from sklearn_repr.exceptions import CollapseWarning
 from sklearn_repr.modules import ACTIVATIONS
 from sklearn_repr.modules.jepa import JointEmbeddingNetwork, make_joint_embedding_network
 from sklearn_repr.objectives import JointEmbedding, Objective
-from sklearn_repr.objectives.joint_embedding import EMBEDDING_LOSSES
+from sklearn_repr.objectives.predicted_tokens import EMBEDDING_LOSSES
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.patches import patch_grid, patch_numbers
 from sklearn_repr.utils.randomness import local_torch_seed
@@ -352,7 +352,7 @@ class JointEmbeddingPredictor(BaseRepresentation):
         if self.masking == "block" and shape is not None:
             grid = patch_grid(shape, int(self.patch_size))
         level = check_share("mask_ratio", self.mask_ratio)
-        return HiddenBeside(level, self._patches(), grid)
+        return MaskedBeside(level, self._patches(), grid)
 
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
         self.n_components_ = int(self.n_components)

@@ -25,14 +25,14 @@ from sklearn_repr._contracts import (
     RandomState,
     Table,
 )
-from sklearn_repr.corruptions import Corruption, HiddenCells
+from sklearn_repr.corruptions import Corruption, MaskedCells
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.modules import principal_subspace
 from sklearn_repr.modules.factors import best_width, fit_factors
 from sklearn_repr.modules.masked import make_masked_network, path_width
 from sklearn_repr.objectives import Objective, Reconstruction
-from sklearn_repr.objectives.losses import RESIDUAL_LOSSES
+from sklearn_repr.objectives.losses import residual_losses
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.patches import patch_numbers
 from sklearn_repr.utils.randomness import make_generator
@@ -212,7 +212,7 @@ class MaskedAutoencoder(BaseReconstructor):
         "architecture": [StrOptions({"mlp", "transformer"})],
         "patch_size": [constraints.COUNT],
         "layer_norm": ["boolean"],
-        "loss": [StrOptions(set(RESIDUAL_LOSSES)), callable],
+        "loss": [StrOptions(set(residual_losses())), callable],
         "loss_scale": [constraints.POSITIVE, constraints.AUTO],
         "mask_ratio": [constraints.SHARE_BELOW_1, tuple, list],
     }
@@ -291,7 +291,7 @@ class MaskedAutoencoder(BaseReconstructor):
         return patch_numbers(columns, self._row_shape(), int(self.patch_size))
 
     def _build_corruption(self) -> Corruption:
-        return HiddenCells(check_share("mask_ratio", self.mask_ratio), self._patches())
+        return MaskedCells(check_share("mask_ratio", self.mask_ratio), self._patches())
 
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
         self._resolve_width(rows, held_out)

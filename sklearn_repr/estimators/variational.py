@@ -35,7 +35,7 @@ from sklearn_repr.modules.factory import make_variational_network
 from sklearn_repr.modules.linear import principal_subspace
 from sklearn_repr.modules.variational import VariationalNetwork
 from sklearn_repr.objectives import ELBO, Objective, TotalCorrelation
-from sklearn_repr.objectives.variational import (
+from sklearn_repr.objectives.elbo import (
     density_bound,
     gaussian_kl,
     log_likelihood,

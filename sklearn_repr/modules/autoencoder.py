@@ -69,9 +69,8 @@ class Autoencoder(nn.Module):
             embedding=embedding,
             reconstruction=self.decode(embedding),
             inputs=x,
-            encode=self.encode,
-            weights=self.weights,
-            directions=self.directions,
+            weights=self.weights(),
+            directions=self.directions(),
             slope=self._slope(embedding),
         )
 

@@ -8,11 +8,19 @@ from torch import Tensor, nn
 
 from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._checks import check_constant
+from sklearn_repr.utils.parameters import HasParameters
+from sklearn_repr.utils.registry import Registry
 
-__all__ = ["Objective"]
+__all__ = ["Objective", "cell_loss", "objective", "penalty"]
+
+# Objectives of two views; losses of a cell; penalties Ω. What is registered here can be
+# asked for by its name, in every estimator that has such a parameter.
+objective = Registry("objective")
+cell_loss = Registry("loss")
+penalty = Registry("penalty")
 
 
-class Objective(nn.Module):
+class Objective(HasParameters, nn.Module):
     """Named terms of a loss, neither weighted nor reduced.
 
     The engine multiplies each term by its weight, averages it over rows, adds the terms
@@ -38,9 +46,11 @@ class Objective(nn.Module):
         True if it was made for heads whose hidden layers are normalised over the batch.
     uses_global_generator : bool
         True if the terms draw from torch's global generator.
-    second_order : bool
-        True if the terms hold derivatives of the module, so that their gradient needs
-        second ones.
+    needs_input_gradient : bool
+        True if the terms differentiate ``Outputs.embedding`` by ``Outputs.inputs``.
+    phase : hashable
+        A value that changes when the terms are from now on computed in another way, so
+        that a recorded step is recorded anew.
     needs_labels : bool
         True if the terms read ``Batch.labels``.
     needs_prediction : bool
@@ -54,7 +64,6 @@ class Objective(nn.Module):
     judges = True
     batch_norm_heads = False
     uses_global_generator = False
-    second_order = False
     needs_input_gradient = False
     phase: Hashable = None
     needs_labels = False
@@ -63,9 +72,12 @@ class Objective(nn.Module):
 
     def __init__(self, weights: Mapping[str, float] | None = None):
         super().__init__()
-        self.weights = dict(weights or {})
-        for name, weight in self.weights.items():
+        self.weights = self._checked_weights(weights)
+
+    def _checked_weights(self, weights: Mapping[str, float] | None) -> dict[str, float]:
+        for name, weight in (weights or {}).items():
             check_constant(self, f"weights[{name!r}]", weight)
+        return dict(weights or {})
 
     def fit(self, outputs: Outputs, target: Batch) -> Objective:
         """Learn what the terms need from what the untrained module says.

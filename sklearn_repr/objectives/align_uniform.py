@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._base import Objective, objective
 from sklearn_repr.objectives._checks import check_constant
 from sklearn_repr.objectives._views import two_views
 
@@ -80,6 +80,7 @@ def uniformity(z: Tensor, t: float = 2.0) -> Tensor:
     return potential.flatten().logsumexp(dim=0) - math.log(n * (n - 1))
 
 
+@objective("align_uniform")
 class AlignUniform(Objective):
     r"""Alignment of two views and uniformity of each; see :func:`uniformity`.
 

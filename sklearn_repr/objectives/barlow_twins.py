@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._base import Objective, objective
 from sklearn_repr.objectives._views import two_views
 
 __all__ = ["BarlowTwins", "cross_correlation"]
@@ -51,6 +51,7 @@ def _standardised(z: Tensor) -> Tensor:
     return centred / centred.square().sum(dim=0).add(torch.finfo(z.dtype).eps).sqrt()
 
 
+@objective("barlow_twins")
 class BarlowTwins(Objective):
     r"""Make equal columns of two views agree and different ones be uncorrelated.
 

@@ -6,12 +6,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._base import Objective, objective
 from sklearn_repr.objectives._views import two_views
 
 __all__ = ["BYOL"]
 
 
+@objective("byol")
 class BYOL(Objective):
     r"""Squared distance between unit predictions and unit targets of the other view.
 

@@ -44,7 +44,7 @@ class Composite(Objective):
         self.uses_global_generator = any(
             part.uses_global_generator for part in objectives
         )
-        self.second_order = any(part.second_order for part in objectives)
+        self.needs_input_gradient = any(part.needs_input_gradient for part in objectives)
         self.judges = all(part.judges for part in objectives)
         self.batch_norm_heads = any(part.batch_norm_heads for part in objectives)
         self.needs_labels = any(part.needs_labels for part in objectives)
@@ -62,6 +62,7 @@ class Composite(Objective):
         for part in self.objectives:
             part.start_epoch(epoch, n_rows)  # type: ignore[operator]
         self.settled = all(part.settled for part in self.objectives)
+        self.phase = tuple(part.phase for part in self.objectives)
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the terms of all parts; see :class:`Objective`."""

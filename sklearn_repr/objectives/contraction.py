@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._base import Objective, penalty
 from sklearn_repr.objectives._checks import check_constant
 
 __all__ = ["Contraction", "jacobian_norm", "jacobian_norm_estimate"]
@@ -17,15 +15,15 @@ __all__ = ["Contraction", "jacobian_norm", "jacobian_norm_estimate"]
 EXACT_WIDTH = 16
 
 
-def jacobian_norm(encode: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def jacobian_norm(embedding: Tensor, inputs: Tensor) -> Tensor:
     r"""Squared Frobenius norm of the encoder's Jacobian at every row, exactly.
 
     Parameters
     ----------
-    encode : callable
-        Maps (n, d) to (n, k), each row by itself.
-    x : Tensor of shape (n, d)
-        Rows.
+    embedding : Tensor of shape (n, k)
+        What the encoder makes of the rows, each by itself.
+    inputs : Tensor of shape (n, d)
+        The rows, which require a gradient.
 
     Returns
     -------
@@ -36,27 +34,28 @@ def jacobian_norm(encode: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     --------
     >>> import torch
     >>> from sklearn_repr.objectives import jacobian_norm
-    >>> jacobian_norm(lambda x: 2 * x, torch.ones(1, 3))
+    >>> x = torch.ones(1, 3, requires_grad=True)
+    >>> jacobian_norm(2 * x, x).detach()
     tensor([12.])
     """
-    # rows do not touch each other: the Jacobian of the sum holds every row's own
-    jacobian: Tensor = torch.func.jacrev(lambda rows: encode(rows).sum(dim=0))(x)
-    return jacobian.square().sum(dim=(0, 2))
+    total = torch.zeros_like(inputs[:, 0])
+    for unit in embedding.unbind(dim=1):
+        # rows do not touch each other: the gradient of the sum holds every row's own
+        total = total + _gradient(unit.sum(), inputs).square().sum(dim=1)
+    return total
 
 
-def jacobian_norm_estimate(
-    encode: Callable[[Tensor], Tensor], x: Tensor, n_probes: int
-) -> Tensor:
+def jacobian_norm_estimate(embedding: Tensor, inputs: Tensor, n_probes: int) -> Tensor:
     r"""Hutchinson's unbiased estimate of :func:`jacobian_norm`.
 
     .. math:: \|J\|_F^2 = E_v \|J^\top v\|^2, \quad v_k = \pm 1
 
     Parameters
     ----------
-    encode : callable
-        Maps (n, d) to (n, k), each row by itself.
-    x : Tensor of shape (n, d)
-        Rows.
+    embedding : Tensor of shape (n, k)
+        What the encoder makes of the rows, each by itself.
+    inputs : Tensor of shape (n, d)
+        The rows, which require a gradient.
     n_probes : int
         Random vectors a row, from torch's global generator.
 
@@ -74,17 +73,22 @@ def jacobian_norm_estimate(
     --------
     >>> import torch
     >>> from sklearn_repr.objectives.contraction import jacobian_norm_estimate
-    >>> jacobian_norm_estimate(lambda x: 2 * x, torch.ones(1, 3), 1)
+    >>> x = torch.ones(1, 3, requires_grad=True)
+    >>> jacobian_norm_estimate(2 * x, x, 1).detach()
     tensor([12.])
     """
-    codes, pull_back = torch.func.vjp(encode, x)[:2]
-    total = torch.zeros_like(x[:, 0])
+    total = torch.zeros_like(inputs[:, 0])
     for _ in range(n_probes):
-        signs = torch.randint_like(codes, 2).mul_(2).sub_(1)
-        total = total + pull_back(signs)[0].square().sum(dim=1)
+        signs = torch.randint_like(embedding, 2).mul_(2).sub_(1)
+        total = total + _gradient((embedding * signs).sum(), inputs).square().sum(dim=1)
     return total / n_probes
 
 
+def _gradient(of: Tensor, inputs: Tensor) -> Tensor:
+    return torch.autograd.grad(of, inputs, create_graph=True)[0]
+
+
+@penalty("contractive")
 class Contraction(Objective):
     r"""Squared Frobenius norm of the encoder's Jacobian, :math:`\|J_\phi(x_i)\|_F^2`.
 
@@ -106,14 +110,14 @@ class Contraction(Objective):
     >>> import torch
     >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import Contraction
-    >>> x = torch.ones(1, 3)
-    >>> outputs = Outputs(2 * x, inputs=x, encode=lambda x: 2 * x)
-    >>> Contraction().terms(outputs, Batch(x))
-    {'contractive': tensor([12.])}
+    >>> x = torch.ones(1, 3, requires_grad=True)
+    >>> outputs = Outputs(2 * x, inputs=x)
+    >>> Contraction().terms(outputs, Batch(x))["contractive"].detach()
+    tensor([12.])
     """
 
     uses_global_generator = True
-    second_order = True
+    needs_input_gradient = True
 
     def __init__(self, n_probes: int = 1):
         super().__init__()
@@ -121,16 +125,16 @@ class Contraction(Objective):
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the penalty of every row; see :class:`Objective`."""
-        encode, x = outputs.encode, outputs.inputs
-        if encode is None or x is None:
+        embedding, inputs = outputs.embedding, outputs.inputs
+        if inputs is None:
             raise ValueError(
-                "The contractive penalty needs a module that says its encoder."
+                "The contractive penalty needs a module that says what it was given."
             )
         if outputs.slope is not None and outputs.weights is not None:
-            weight = outputs.weights()["encoder.0.weight"]
+            weight = outputs.weights["encoder.0.weight"]
             rows = outputs.slope.square() @ weight.square().sum(dim=1)
-        elif outputs.embedding.shape[1] <= EXACT_WIDTH:
-            rows = jacobian_norm(encode, x)
+        elif embedding.shape[1] <= EXACT_WIDTH:
+            rows = jacobian_norm(embedding, inputs)
         else:
-            rows = jacobian_norm_estimate(encode, x, self.n_probes)
+            rows = jacobian_norm_estimate(embedding, inputs, self.n_probes)
         return {"contractive": rows.view(-1, len(target)).mean(dim=0)}

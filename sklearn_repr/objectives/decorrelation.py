@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._base import Objective, penalty
 
 __all__ = ["Decorrelation", "OrthogonalDecoder"]
 
 
+@penalty("decorrelation")
 class Decorrelation(Objective):
     r"""Squared correlations between the units of the code.
 
@@ -43,6 +44,7 @@ class Decorrelation(Objective):
         return {"decorrelation": correlation.triu(diagonal=1).square().sum()}
 
 
+@penalty("orthogonal")
 class OrthogonalDecoder(Objective):
     r"""Squared cosines between the columns of the decoder's first linear maps.
 
@@ -55,14 +57,14 @@ class OrthogonalDecoder(Objective):
     >>> import torch
     >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import OrthogonalDecoder
-    >>> outputs = Outputs(torch.zeros(1, 2), directions=lambda: [torch.eye(2)])
+    >>> outputs = Outputs(torch.zeros(1, 2), directions=[torch.eye(2)])
     >>> float(OrthogonalDecoder().terms(outputs, Batch(torch.zeros(1, 2)))["orthogonal"])
     0.0
     """
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the penalty of the batch; see :class:`Objective`."""
-        maps = outputs.directions() if outputs.directions is not None else []
+        maps = outputs.directions
         if not maps:
             raise ValueError(
                 "The orthogonal penalty needs a decoder that begins with a linear map."

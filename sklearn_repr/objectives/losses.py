@@ -1,20 +1,27 @@
-"""Losses of one residual r; the robust ones stop minding how gross an error is."""
+"""Losses ρ of one cell's residual r; robust ones grow slowly where r is large.
+
+Those with a scale register `tuning`: their scale in standard deviations of the
+residuals, to the `power` that it has in units of the residual. On normal errors an
+estimate of location by such a loss has E[ψ']² / E[ψ²] of the mean's efficiency, with
+ψ = ρ': 95% unless `efficiency` says otherwise. Less efficient ones forget gross errors
+sooner.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sklearn_repr.objectives._base import cell_loss
+
 __all__ = [
-    "RESIDUAL_LOSSES",
-    "SCALED_LOSSES",
+    "BINARY",
     "absolute_error",
     "auto_scale",
+    "binary_cross_entropy",
     "cauchy",
     "correntropy",
     "fair",
@@ -22,8 +29,12 @@ __all__ = [
     "huber",
     "log_cosh",
     "pseudo_huber",
+    "residual_losses",
     "squared_error",
 ]
+
+# The loss of a probability, which no residual alone determines
+BINARY = "binary_cross_entropy"
 
 # Standard deviation of a normal distribution over its median absolute deviation
 MAD_TO_SD = 1.4826
@@ -31,16 +42,19 @@ MAD_TO_SD = 1.4826
 FAR = 1e18
 
 
+@cell_loss("squared_error")
 def squared_error(residual: Tensor, scale: float) -> Tensor:
     """Return r²; `scale` plays no part."""
     return residual.square()
 
 
+@cell_loss("absolute_error")
 def absolute_error(residual: Tensor, scale: float) -> Tensor:
     """Return abs(r); `scale` plays no part."""
     return residual.abs()
 
 
+@cell_loss("huber", tuning=1.345)
 def huber(residual: Tensor, scale: float) -> Tensor:
     """Return r²/2 where abs(r) <= c and c · (abs(r) - c/2) beyond; c is `scale`."""
     size = residual.abs()
@@ -48,6 +62,7 @@ def huber(residual: Tensor, scale: float) -> Tensor:
     return inside * (size - 0.5 * inside)
 
 
+@cell_loss("pseudo_huber", tuning=1.345, efficiency=0.954)
 def pseudo_huber(residual: Tensor, scale: float) -> Tensor:
     """Return c² (√(1 + (r/c)²) - 1), also known as L1-L2; c is `scale`."""
     ratio = residual / scale
@@ -55,17 +70,20 @@ def pseudo_huber(residual: Tensor, scale: float) -> Tensor:
     return scale**2 * ratio * (ratio / (torch.hypot(ratio, torch.ones_like(ratio)) + 1))
 
 
+@cell_loss("cauchy", tuning=2.3849)
 def cauchy(residual: Tensor, scale: float) -> Tensor:
     """Return c²/2 · log(1 + (r/c)²); c is `scale`."""
     return scale**2 / 2 * torch.log1p((residual / scale).clamp(-FAR, FAR).square())
 
 
+@cell_loss("geman_mcclure", tuning=2.0, efficiency=0.782)
 def geman_mcclure(residual: Tensor, scale: float) -> Tensor:
     """Return r²/2 / (1 + (r/c)²), which never exceeds c²/2; c is `scale`."""
     ratio = (residual / scale).clamp(-FAR, FAR).square()
     return scale**2 / 2 * (ratio / (1 + ratio))
 
 
+@cell_loss("fair", tuning=1.3998)
 def fair(residual: Tensor, scale: float) -> Tensor:
     """Return c² (abs(r)/c - log(1 + abs(r)/c)); c is `scale`."""
     ratio = residual.abs() / scale
@@ -76,11 +94,13 @@ def fair(residual: Tensor, scale: float) -> Tensor:
     return scale**2 * torch.where(ratio < 0.02, small.square() * series, far)
 
 
+@cell_loss("correntropy", tuning=2.0, power=2, efficiency=0.65)
 def correntropy(residual: Tensor, scale: float) -> Tensor:
     """Return 1 - exp(-r²/σ), which never exceeds 1; σ is `scale`."""
     return -torch.expm1(-residual.square() / scale)
 
 
+@cell_loss("log_cosh", tuning=1.2047)
 def log_cosh(residual: Tensor, scale: float) -> Tensor:
     """Return c² log cosh(r/c); c is `scale`."""
     size = (residual / scale).abs()
@@ -90,49 +110,28 @@ def log_cosh(residual: Tensor, scale: float) -> Tensor:
     return scale**2 * torch.where(size < 1, near, far)
 
 
-class ScaledLoss(NamedTuple):
-    """A loss with a scale, and the scale at which it is 95% efficient on normal errors.
-
-    Attributes
-    ----------
-    function : callable
-        Maps residuals and scale to losses, cell by cell.
-    tuning : float
-        The efficient scale, in standard deviations of the residuals.
-    """
-
-    function: Callable[[Tensor, float], Tensor]
-    tuning: float
+@cell_loss(BINARY, of_residual=False)
+def binary_cross_entropy(rebuilt: Tensor, values: Tensor) -> Tensor:
+    """Return -x log p - (1 - x) log(1 - p) of values x and probabilities p."""
+    return functional.binary_cross_entropy(rebuilt, values, reduction="none")
 
 
-# constants of Zhang (1997), doi:10.1016/S0262-8856(96)01112-2, table 1, where it has them
-SCALED_LOSSES = {
-    "huber": ScaledLoss(huber, 1.345),
-    "pseudo_huber": ScaledLoss(pseudo_huber, 1.345),
-    "cauchy": ScaledLoss(cauchy, 2.3849),
-    "geman_mcclure": ScaledLoss(geman_mcclure, 2.0),
-    "fair": ScaledLoss(fair, 1.3998),
-    "correntropy": ScaledLoss(correntropy, 2.0),
-    "log_cosh": ScaledLoss(log_cosh, 1.2047),
-}
-RESIDUAL_LOSSES: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "squared_error": squared_error,
-    "absolute_error": absolute_error,
-    **{name: loss.function for name, loss in SCALED_LOSSES.items()},
-}
+def residual_losses() -> list[str]:
+    """Return the names of losses that depend on the residual alone."""
+    return [entry.name for entry in cell_loss if entry.metadata.get("of_residual", True)]
 
 
 def auto_scale(loss: str, residual: Tensor) -> float:
     """Return the scale of a loss that fits given residuals.
 
     The spread s of the residuals is 1.4826 times their median absolute value. The scale
-    is the loss's tuning constant times s, for "correntropy" 2 s², which makes its
+    is the loss's tuning constant times s, for "correntropy" times s², which makes its
     exponent that of a normal density.
 
     Parameters
     ----------
     loss : str
-        A name in `SCALED_LOSSES`; any other has no scale, and 1 is returned.
+        A registered name; for a loss without a scale 1 is returned.
     residual : Tensor
         Residuals of any shape.
 
@@ -148,7 +147,8 @@ def auto_scale(loss: str, residual: Tensor) -> float:
     >>> round(auto_scale("correntropy", torch.tensor([-1.0, 1.0, 1.0])), 3)
     4.396
     """
-    if loss not in SCALED_LOSSES:
+    tuning = cell_loss[loss].metadata.get("tuning")
+    if tuning is None:
         return 1.0
     if residual.numel() == 0:
         return 1.0
@@ -157,5 +157,4 @@ def auto_scale(loss: str, residual: Tensor) -> float:
     if typical == 0.0 and sizes.any():  # more than half are zero: the others decide
         typical = float(sizes[sizes > 0].median())
     spread = max(MAD_TO_SD * typical, 1e-6)
-    tuning = SCALED_LOSSES[loss].tuning
-    return tuning * spread**2 if loss == "correntropy" else tuning * spread
+    return float(tuning * spread ** cell_loss[loss].metadata.get("power", 1))

@@ -6,19 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sklearn_repr._contracts import Batch, Block, Outputs
-from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._base import Objective, cell_loss
 from sklearn_repr.objectives._checks import check_constant
-from sklearn_repr.objectives.losses import RESIDUAL_LOSSES, auto_scale
+from sklearn_repr.objectives.losses import auto_scale
 
-__all__ = ["BINARY", "LOSSES", "Reconstruction"]
-
-
-# the loss of a probability, which no residual alone determines
-BINARY = "binary_cross_entropy"
-LOSSES = (*RESIDUAL_LOSSES, BINARY)
+__all__ = ["Reconstruction"]
 
 
 class Reconstruction(Objective):
@@ -35,8 +29,8 @@ class Reconstruction(Objective):
     Parameters
     ----------
     loss : str or callable
-        :math:`\rho`, a name in `LOSSES`; a callable maps residuals to losses, cell by
-        cell. "binary_cross_entropy" takes the reconstruction for a probability.
+        :math:`\rho`, the name of a registered loss; a callable maps residuals to losses,
+        cell by cell. "binary_cross_entropy" takes the reconstruction for a probability.
     scale : float or "auto", default=1.0
         Scale of the loss, in encoded units; "auto" takes it from the residuals at the
         start of training, see :func:`~sklearn_repr.objectives.losses.auto_scale`.
@@ -113,10 +107,10 @@ class Reconstruction(Objective):
                     "A loss given as a callable must return one value per cell, shape"
                     f" {tuple(values.shape)}; got {tuple(cells.shape)}."
                 )
-        elif self.loss == BINARY:
-            cells = functional.binary_cross_entropy(rebuilt, values, reduction="none")
+        elif cell_loss[self.loss].metadata.get("of_residual", True):
+            cells = cell_loss[self.loss].make(rebuilt - values, self.scale)
         else:
-            cells = RESIDUAL_LOSSES[self.loss](rebuilt - values, self.scale)
+            cells = cell_loss[self.loss].make(rebuilt, values)
         return (
             cells if observed is None else cells.where(observed, torch.zeros_like(cells))
         )

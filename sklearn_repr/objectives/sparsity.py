@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._base import Objective, penalty
 from sklearn_repr.objectives._checks import check_constant
 
 __all__ = ["ActivityL1", "KLSparsity", "WeightL1"]
 
 
+@penalty("activity_l1", sparse=True)
 class ActivityL1(Objective):
     r"""Absolute activations of the code, summed: :math:`\Omega_i = \sum_k |z_{ik}|`.
 
@@ -31,6 +32,7 @@ class ActivityL1(Objective):
         return {"activity_l1": rows.view(-1, len(target)).mean(dim=0)}
 
 
+@penalty("kl_sparsity", sparse=True, code="logistic")
 class KLSparsity(Objective):
     r"""Divergence of each unit's mean activation from a target rate.
 
@@ -72,6 +74,7 @@ class KLSparsity(Objective):
         return {"kl_sparsity": kl.sum()}
 
 
+@penalty("l1", sparse=True)
 class WeightL1(Objective):
     r"""Absolute weights of encoder and decoder, summed: :math:`\Omega = \sum |W|`.
 
@@ -81,7 +84,7 @@ class WeightL1(Objective):
     >>> from sklearn_repr._contracts import Batch, Outputs
     >>> from sklearn_repr.objectives import WeightL1
     >>> weights = {"encoder.weight": torch.tensor([[1.0, -2.0]])}
-    >>> outputs = Outputs(torch.zeros(1, 1), weights=lambda: weights)
+    >>> outputs = Outputs(torch.zeros(1, 1), weights=weights)
     >>> WeightL1().terms(outputs, Batch(torch.zeros(1, 2)))
     {'l1': tensor(3.)}
     """
@@ -90,5 +93,5 @@ class WeightL1(Objective):
         """Return the penalty of the batch; see :class:`Objective`."""
         if outputs.weights is None:
             raise ValueError("The l1 penalty needs a module that says its weights.")
-        sizes = [w.abs().sum() for w in outputs.weights().values() if w.ndim > 1]
+        sizes = [w.abs().sum() for w in outputs.weights.values() if w.ndim > 1]
         return {"l1": torch.stack(sizes).sum()}

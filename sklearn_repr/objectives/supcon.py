@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._base import Objective, objective
 from sklearn_repr.objectives._checks import check_constant
 from sklearn_repr.objectives._views import two_views
 
@@ -67,6 +67,7 @@ def supcon(
     return -(total / positive.sum(dim=1)).view(2, n).mean(dim=0)
 
 
+@objective("supcon")
 class SupCon(Objective):
     """Supervised contrastive loss on the projections of two views; see :func:`supcon`.
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._base import Objective, cell_loss
 from sklearn_repr.objectives._checks import check_constant
-from sklearn_repr.objectives.losses import RESIDUAL_LOSSES
 
 __all__ = ["TrimmedReconstruction"]
 
@@ -36,7 +35,7 @@ class TrimmedReconstruction(Objective):
         Epochs at the start in which all rows count: before anything is learned, large
         losses say nothing of a row.
     loss : str or callable, default="squared_error"
-        :math:`\rho`, a name in `RESIDUAL_LOSSES` or a callable of residuals.
+        :math:`\rho`, the name of a registered loss of residuals, or a callable.
     scale : float, default=1.0
         Scale of a robust loss.
     weights : mapping of str to float, optional
@@ -108,7 +107,7 @@ class TrimmedReconstruction(Objective):
         if callable(self.loss):
             cells = self.loss(residual)
         else:
-            cells = RESIDUAL_LOSSES[self.loss](residual, self.scale)
+            cells = cell_loss[self.loss].make(residual, self.scale)
         rows = cells.sum(dim=2)  # (M, n)
         if self.phase == "full":
             return {"reconstruction": rows.mean(dim=1).sum()}

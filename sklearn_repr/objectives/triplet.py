@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._base import Objective, objective
 from sklearn_repr.objectives._checks import check_constant
 from sklearn_repr.objectives._views import two_views
 
@@ -73,6 +73,7 @@ def triplet(
     return (losses * negative.any(dim=1)).view(2, n).mean(dim=0)
 
 
+@objective("triplet")
 class Triplet(Objective):
     """Triplet loss on the projections of two views; see :func:`triplet`.
 

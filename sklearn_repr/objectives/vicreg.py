@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._base import Objective, objective
 from sklearn_repr.objectives._views import two_views
 
 __all__ = ["VICReg", "covariance_penalty", "variance_hinge"]
@@ -88,6 +88,7 @@ def covariance_penalty(z: Tensor) -> Tensor:
     return off_diagonal / z.shape[1]
 
 
+@objective("vicreg")
 class VICReg(Objective):
     r"""Variance, invariance and covariance of the projections of two views.
 

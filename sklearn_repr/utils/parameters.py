@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspect import Parameter, signature
+from inspect import signature
 from typing import Any, Self
 
 __all__ = ["HasParameters"]
@@ -13,24 +13,29 @@ class HasParameters:
 
     :func:`sklearn.base.clone` copies such an object by its parameters, and
     ``set_params(objective__temperature=0.1)`` of an estimator that holds one reaches it.
-    Every parameter must be kept in an attribute of its name.
+    Parameters are remembered as they were given, whatever the object makes of them.
 
     Examples
     --------
     >>> from sklearn_repr.utils.parameters import HasParameters
     >>> class Noise(HasParameters):
     ...     def __init__(self, level=0.3):
-    ...         self.level = level
+    ...         self.variance = level**2
     >>> noise = Noise().set_params(level=0.1)
     >>> noise.get_params()
     {'level': 0.1}
     """
 
-    @classmethod
-    def _parameter_names(cls) -> list[str]:
-        parameters = list(signature(cls.__init__).parameters.values())[1:]
-        kinds = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
-        return [p.name for p in parameters if p.kind not in kinds]
+    _given: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Remember what ``__init__`` is given."""
+        made = super().__new__(cls)
+        # copying and unpickling make an object without arguments, and fill it afterwards
+        bound = signature(cls).bind_partial(*args, **kwargs)
+        bound.apply_defaults()
+        vars(made)["_given"] = dict(bound.arguments)
+        return made
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name.
@@ -46,8 +51,8 @@ class HasParameters:
             The parameters.
         """
         found: dict[str, Any] = {}
-        for name in self._parameter_names():
-            value = found[name] = getattr(self, name)
+        for name, value in self._given.items():
+            found[name] = value
             if deep and hasattr(value, "get_params") and not isinstance(value, type):
                 inner = value.get_params()
                 found.update({f"{name}__{key}": part for key, part in inner.items()})
@@ -84,4 +89,5 @@ class HasParameters:
             else:
                 known[name] = value
         type(self).__init__(self, **known)
+        vars(self)["_given"] = known
         return self

@@ -74,8 +74,8 @@ class Registry:
         return register
 
     def __getitem__(self, name: str) -> Entry:
-        if name not in self._entries:
-            near = get_close_matches(str(name), self._entries, n=1)
+        if name not in self:
+            near = get_close_matches(str(name), self._entries, n=1, cutoff=0.5)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             known = ", ".join(map(repr, self.names()))
             raise ValueError(
@@ -87,7 +87,7 @@ class Registry:
         return (self._entries[name] for name in self.names())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return isinstance(name, str) and name in self._entries
 
     def names(self, **metadata: Any) -> list[str]:
         """Return the names in order, of entries whose metadata has these values."""

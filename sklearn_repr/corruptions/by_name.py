@@ -1,4 +1,4 @@
-"""Corruptions by name."""
+"""Corruptions, views and pairs from an estimator's parameters."""
 
 from __future__ import annotations
 
@@ -11,99 +11,11 @@ from typing import Any
 from torch import Tensor
 
 from sklearn_repr.corruptions._base import Corruption, Level, UserCorruption
-from sklearn_repr.corruptions.images import (
-    Crop,
-    HorizontalFlip,
-    Rotation,
-    Translation,
-    VerticalFlip,
-)
-from sklearn_repr.corruptions.masking import (
-    ColumnSubset,
-    MaskingNoise,
-    SaltAndPepperNoise,
-)
-from sklearn_repr.corruptions.mixing import Mixup
-from sklearn_repr.corruptions.noise import GaussianNoise, MultiplicativeNoise
-from sklearn_repr.corruptions.pixels import Blur, Brightness, Contrast, Cutout
-from sklearn_repr.corruptions.sequences import Jitter, Scaling, TimeCrop, WindowMasking
-from sklearn_repr.corruptions.swap import MarginalSwap, SwapNoise
+from sklearn_repr.corruptions._base import corruption as corruptions
+from sklearn_repr.corruptions.pairs import Pairs, pairing
 from sklearn_repr.corruptions.views import Composed
 
-__all__ = [
-    "CORRUPTIONS",
-    "IMAGE_CORRUPTIONS",
-    "NATURAL_LEVELS",
-    "RATE_CORRUPTIONS",
-    "SEQUENCE_CORRUPTIONS",
-    "SHARES",
-    "make_corruption",
-    "make_views",
-]
-
-# those whose level is a share of cells, and so at most 1
-RATE_CORRUPTIONS: dict[str, Callable[[Level], Corruption]] = {
-    "masking": MaskingNoise,
-    "salt_and_pepper": SaltAndPepperNoise,
-    "scarf": MarginalSwap,
-    "subset": ColumnSubset,
-    "swap": SwapNoise,
-}
-CORRUPTIONS: dict[str, Callable[[Level], Corruption]] = {
-    "gaussian": GaussianNoise,
-    "mixup": Mixup,
-    "multiplicative": MultiplicativeNoise,
-    **RATE_CORRUPTIONS,
-}
-# those that need to know that a row is an image, or an image or a sequence
-IMAGE_CORRUPTIONS: dict[str, Callable[[Level, Sequence[int]], Corruption]] = {
-    "blur": Blur,
-    "brightness": Brightness,
-    "contrast": Contrast,
-    "crop": Crop,
-    "cutout": Cutout,
-    "horizontal_flip": HorizontalFlip,
-    "rotation": Rotation,
-    "translation": Translation,
-    "vertical_flip": VerticalFlip,
-}
-# those that need to know that a row is a sequence
-SEQUENCE_CORRUPTIONS: dict[str, Callable[[Level, Sequence[int]], Corruption]] = {
-    "jitter": Jitter,
-    "scaling": Scaling,
-    "time_crop": TimeCrop,
-    "window_masking": WindowMasking,
-}
-# levels that are a share or a probability
-SHARES = {
-    *RATE_CORRUPTIONS,
-    *("contrast", "crop", "cutout", "horizontal_flip", "mixup", "time_crop"),
-    *("translation", "vertical_flip", "window_masking"),
-}
-# what "auto" stands for
-NATURAL_LEVELS: dict[str, float] = {
-    "blur": 1.0,
-    "brightness": 0.5,
-    "contrast": 0.5,
-    "crop": 0.6,
-    "cutout": 0.4,
-    "gaussian": 0.3,
-    "horizontal_flip": 0.5,
-    "jitter": 0.3,
-    "masking": 0.3,
-    "mixup": 0.3,
-    "multiplicative": 0.3,
-    "rotation": 15.0,
-    "salt_and_pepper": 0.3,
-    "scaling": 0.3,
-    "scarf": 0.3,
-    "subset": 0.3,
-    "swap": 0.3,
-    "time_crop": 0.5,
-    "translation": 0.1,
-    "vertical_flip": 0.5,
-    "window_masking": 0.3,
-}
+__all__ = ["make_corruption", "make_pairs", "make_views"]
 
 
 def make_corruption(
@@ -117,11 +29,10 @@ def make_corruption(
     Parameters
     ----------
     corruption : str, callable or Corruption
-        A name in `CORRUPTIONS`, `IMAGE_CORRUPTIONS` or `SEQUENCE_CORRUPTIONS`, or a
-        function from encoded rows to corrupted rows.
+        A registered name, or a function from encoded rows to corrupted rows.
     level : float, (float, float) or "auto"
         Strength: what the class of that name calls `level`. A range is drawn from per
-        row; "auto" is the name's entry in `NATURAL_LEVELS`.
+        row; "auto" is the name's default.
     parameter : str, default="corruption"
         What the estimator calls the parameter, for the message.
     input_shape : sequence of int or None, default=None
@@ -148,12 +59,9 @@ def make_corruption(
         return copy.deepcopy(corruption)  # fitting it must not change the parameter
     if not isinstance(corruption, str):
         return UserCorruption(corruption)
-    shaped = {**IMAGE_CORRUPTIONS, **SEQUENCE_CORRUPTIONS}
-    if corruption not in {**CORRUPTIONS, **shaped}:
-        known = ", ".join(sorted({**CORRUPTIONS, **shaped}))
-        raise ValueError(f"{parameter}={corruption!r} is unknown; there are {known}.")
+    entry = corruptions[corruption]
     if isinstance(level, str) and level == "auto":
-        level = NATURAL_LEVELS[corruption]
+        level = entry.metadata["default_level"]
     ends: Any = tuple(level) if isinstance(level, tuple | list) else (level, level)
     numbers = all(isinstance(end, Real) and math.isfinite(end) for end in ends)
     if len(ends) != 2 or not numbers or not 0 <= ends[0] <= ends[1]:
@@ -161,20 +69,20 @@ def make_corruption(
             "corruption_level must be a number >= 0 or a range (low, high) of such;"
             f" got {level!r}."
         )
-    if corruption in SHARES and ends[1] > 1:
+    if entry.metadata.get("share") and ends[1] > 1:
         raise ValueError(
             f"corruption_level={level!r} is not a share: with"
             f" {parameter}={corruption!r} it must be between 0 and 1."
         )
     drawn: Level = ends[0] if ends[0] == ends[1] else ends
-    if corruption in CORRUPTIONS:
-        return CORRUPTIONS[corruption](drawn)
+    if not entry.takes("input_shape"):
+        made: Corruption = entry.make(drawn)
+        return made
     if input_shape is None:
-        shape = "length" if corruption in SEQUENCE_CORRUPTIONS else "height, width"
-        raise ValueError(
-            f"{parameter}={corruption!r} needs input_shape=(channels, {shape})."
-        )
-    return shaped[corruption](drawn, input_shape)
+        shapes = " or ".join(entry.make.shapes.values())  # type: ignore[attr-defined]
+        raise ValueError(f"{parameter}={corruption!r} needs input_shape={shapes}.")
+    shaped: Corruption = entry.make(drawn, input_shape)
+    return shaped
 
 
 def make_views(
@@ -233,3 +141,32 @@ def make_views(
             )
         parts.append(make_corruption(name, own, parameter, input_shape))
     return parts[0] if len(parts) == 1 else Composed(parts)
+
+
+def make_pairs(name: str, n_neighbors: int) -> Pairs | None:
+    """Build pairs from an estimator's parameters.
+
+    Parameters
+    ----------
+    name : str
+        A registered name, or "row".
+    n_neighbors : int
+        How many rows are near, for those that ask.
+
+    Returns
+    -------
+    pairs : Pairs or None
+        Not yet fitted; None if both views are made of the same row.
+
+    Examples
+    --------
+    >>> from sklearn_repr.corruptions import make_pairs
+    >>> make_pairs("time", 3).n_neighbors
+    3
+    """
+    if name == "row":
+        return None
+    entry = pairing[name]
+    given = {"n_neighbors": n_neighbors} if entry.takes("n_neighbors") else {}
+    made: Pairs = entry.make(**given)
+    return made

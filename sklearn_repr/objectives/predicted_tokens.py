@@ -56,7 +56,7 @@ def hidden_tokens_loss(
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr.objectives.joint_embedding import hidden_tokens_loss
+    >>> from sklearn_repr.objectives.predicted_tokens import hidden_tokens_loss
     >>> target = torch.tensor([[[0.0, 1.0], [float("nan"), float("nan")]]])
     >>> hidden_tokens_loss(torch.ones(1, 2, 2), target)
     tensor([0.2500])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._base import Objective, objective
 from sklearn_repr.objectives._checks import check_constant
 from sklearn_repr.objectives._views import two_views
 
@@ -64,6 +64,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float | Tensor) -> Tenso
     return losses.view(2, n).mean(dim=0)
 
 
+@objective("nt_xent")
 class NTXent(Objective):
     """NT-Xent on the projections of two views; see :func:`nt_xent`.
 

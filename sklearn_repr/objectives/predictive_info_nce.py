@@ -53,7 +53,7 @@ def predictive_info_nce(
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr.objectives.predictive import predictive_info_nce
+    >>> from sklearn_repr.objectives.predictive_info_nce import predictive_info_nce
     >>> predictive_info_nce(torch.zeros(2, 3, 4), torch.ones(2, 3, 4), 1)  # log 2
     tensor([0.6931, 0.6931])
     """

@@ -44,7 +44,7 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr.objectives.variational import gaussian_kl
+    >>> from sklearn_repr.objectives.elbo import gaussian_kl
     >>> gaussian_kl(torch.ones(1, 1), torch.zeros(1, 1))
     tensor([[0.5000]])
     """
@@ -113,7 +113,7 @@ class ELBO(Objective):
     --------
     >>> import torch
     >>> from sklearn_repr._contracts import Batch, Outputs
-    >>> from sklearn_repr.objectives.variational import ELBO
+    >>> from sklearn_repr.objectives.elbo import ELBO
     >>> zero = torch.zeros(1, 1)
     >>> outputs = Outputs(zero, zero, mean=zero, log_variance=zero, log_noise=zero[0])
     >>> terms = ELBO().terms(outputs, Batch(zero))

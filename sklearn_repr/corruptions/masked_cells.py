@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from sklearn_repr._contracts import Corrupted
 from sklearn_repr.corruptions._base import Corruption, Level, draw_between, draw_level
 
-__all__ = ["HiddenBeside", "HiddenBlocks", "HiddenCells"]
+__all__ = ["MaskedBeside", "MaskedBlocks", "MaskedCells"]
 
 # I-JEPA's blocks: how many, their height by their width, and the share of an image that
 # the context is taken from
@@ -22,7 +22,7 @@ ASPECT = 0.75, 1.5
 CONTEXT = 0.85, 1.0
 
 
-class HiddenCells(Corruption):
+class MaskedCells(Corruption):
     """Hide a share of every row's patches from a module that knows what is hidden.
 
     Hidden cells become NaN, as missing ones are. At least one patch is hidden and, if
@@ -44,8 +44,8 @@ class HiddenCells(Corruption):
     --------
     >>> import numpy as np
     >>> import torch
-    >>> from sklearn_repr.corruptions import HiddenCells
-    >>> hide = HiddenCells(0.5, np.array([0, 0, 1, 1]))
+    >>> from sklearn_repr.corruptions import MaskedCells
+    >>> hide = MaskedCells(0.5, np.array([0, 0, 1, 1]))
     >>> hide(torch.zeros(1, 4), torch.Generator().manual_seed(0)).mask
     tensor([[ True,  True, False, False]])
     """
@@ -76,7 +76,7 @@ class HiddenCells(Corruption):
         return draws <= _ordered(draws).gather(1, last)
 
 
-class HiddenBlocks(HiddenCells):
+class MaskedBlocks(MaskedCells):
     r"""Hide blocks of neighbouring patches of images, or windows of sequences.
 
     Four blocks, which may overlap, each of a share :math:`1 - (1 - r)^{1/4}` of all
@@ -105,8 +105,8 @@ class HiddenBlocks(HiddenCells):
     --------
     >>> import numpy as np
     >>> import torch
-    >>> from sklearn_repr.corruptions import HiddenBlocks
-    >>> hide = HiddenBlocks(0.4, np.arange(9), (9,))
+    >>> from sklearn_repr.corruptions import MaskedBlocks
+    >>> hide = MaskedBlocks(0.4, np.arange(9), (9,))
     >>> hide(torch.zeros(1, 9), torch.Generator().manual_seed(0)).mask.long()
     tensor([[0, 0, 1, 0, 1, 1, 0, 0, 1]])
     """
@@ -169,7 +169,7 @@ def _ordered(draws: Tensor) -> Tensor:
     return draws.sort(dim=1).values
 
 
-class HiddenBeside(Corruption):
+class MaskedBeside(Corruption):
     """Put rows with hidden patches beside the same rows as they are.
 
     For modules that predict what another part of theirs makes of the whole row.
@@ -182,8 +182,8 @@ class HiddenBeside(Corruption):
         Number of the patch that each column belongs to, from 0.
     grid : sequence of int or None, default=None
         (rows, columns) of patches, or (windows,), to hide blocks of neighbours as
-        :class:`HiddenBlocks` does; None hides patches one by one, as
-        :class:`HiddenCells` does.
+        :class:`MaskedBlocks` does; None hides patches one by one, as
+        :class:`MaskedCells` does.
 
     Notes
     -----
@@ -193,8 +193,8 @@ class HiddenBeside(Corruption):
     --------
     >>> import numpy as np
     >>> import torch
-    >>> from sklearn_repr.corruptions import HiddenBeside
-    >>> hide = HiddenBeside(0.5, np.array([0, 1]))
+    >>> from sklearn_repr.corruptions import MaskedBeside
+    >>> hide = MaskedBeside(0.5, np.array([0, 1]))
     >>> hide(torch.ones(1, 2), torch.Generator().manual_seed(0)).values
     tensor([[nan, 1., 1., 1.]])
     """
@@ -203,9 +203,9 @@ class HiddenBeside(Corruption):
         self, level: Level, patches: NDArray[Any], grid: Sequence[int] | None = None
     ):
         self.hide = (
-            HiddenCells(level, patches)
+            MaskedCells(level, patches)
             if grid is None
-            else HiddenBlocks(level, patches, grid)
+            else MaskedBlocks(level, patches, grid)
         )
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:

@@ -1,0 +1,232 @@
+"""What can be asked for by name: its oracle, its constants, its parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import test_corruptions
+import test_image_views
+import test_joint_objectives
+import test_pairs
+import test_penalties
+import test_robust_losses
+import torch
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+from sklearn_repr import AutoencoderTransformer, ContrastiveEmbedder, DenoisingAutoencoder
+from sklearn_repr.corruptions import (
+    Composed,
+    GaussianNoise,
+    SwapNoise,
+    TwoViews,
+    corruption,
+    make_corruption,
+    pairing,
+)
+from sklearn_repr.objectives import (
+    Composite,
+    KLSparsity,
+    NTXent,
+    Reconstruction,
+    TotalCorrelation,
+    VICReg,
+    cell_loss,
+    make_objective,
+    objective,
+    penalty,
+)
+from sklearn_repr.utils.registry import Entry
+
+# For every name, the test that holds what it computes against a slow reference written
+# from its formula, or against its defining property. A name without one fails below.
+losses = test_robust_losses.test_formula_and_influence_function
+penalties = test_penalties.test_penalties_follow_their_formulas
+rows, shaped = test_corruptions, test_image_views
+ORACLES = {
+    objective: {
+        **dict.fromkeys(
+            test_joint_objectives.PROJECTING,
+            test_joint_objectives.test_objectives_of_projections_equal_their_papers,
+        ),
+        **dict.fromkeys(
+            test_joint_objectives.PREDICTING,
+            test_joint_objectives.test_objectives_of_predictions_equal_their_papers,
+        ),
+    },
+    cell_loss: {
+        **dict.fromkeys(test_robust_losses.FORMULAS, losses),
+        "binary_cross_entropy": lambda: test_binary_cross_entropy_is_torchs,
+    },
+    penalty: {
+        **dict.fromkeys(("activity_l1", "decorrelation", "kl_sparsity"), penalties),
+        **dict.fromkeys(("l1", "orthogonal"), penalties),
+        "contractive": test_penalties.test_the_contractive_penalty_is_the_jacobians_norm,
+        "topk": test_penalties.test_topk_keeps_k_units,
+    },
+    pairing: dict.fromkeys(
+        ("label", "neighbors", "time"),
+        test_pairs.test_positives_are_drawn_from_the_documented_rows,
+    ),
+    corruption: {
+        "blur": shaped.test_blur_of_a_point_has_the_variance_of_its_level,
+        "brightness": shaped.test_brightness_adds_a_constant_within_its_level,
+        "contrast": shaped.test_contrast_stretches_about_the_mean_of_each_channel,
+        "crop": shaped.test_crops_show_a_part_of_the_image_in_its_order,
+        "cutout": shaped.test_cutout_is_one_rectangle_in_all_channels,
+        "gaussian": rows.test_gaussian_noise_is_in_proportion_to_the_spread,
+        "horizontal_flip": shaped.test_flips_mirror_and_twice_is_identity,
+        "jitter": shaped.test_jitter_goes_by_the_spread_of_the_channel,
+        "masking": rows.test_masked_cells_are_zero,
+        "mixup": rows.test_mixup_lies_between_a_row_and_another,
+        "multiplicative": rows.test_multiplicative_noise_scales_cells,
+        "rotation": rows.test_rotations_turn_images,
+        "salt_and_pepper": (rows.test_salt_and_pepper_are_the_extremes_in_equal_parts),
+        "scaling": shaped.test_scaling_is_one_factor_a_channel,
+        "scarf": rows.test_scarf_draws_every_cell_from_its_own_column,
+        "subset": rows.test_a_subset_leaves_out_exactly_its_share_but_never_all,
+        "swap": rows.test_swapped_cells_come_from_the_same_column_of_another_row,
+        "time_crop": shaped.test_time_crops_keep_the_order_and_cover_their_share,
+        "translation": rows.test_translations_shift_images,
+        "vertical_flip": shaped.test_flips_mirror_and_twice_is_identity,
+        "window_masking": shaped.test_masked_windows_are_one_stretch_in_all_channels,
+    },
+}
+
+
+@pytest.mark.parametrize("registry", ORACLES, ids=lambda registry: registry.kind)
+def test_every_name_has_an_oracle(registry):
+    assert set(registry.names()) == set(ORACLES[registry])
+    assert all(callable(test) for test in ORACLES[registry].values())
+
+
+def test_binary_cross_entropy_is_torchs():
+    p, x = torch.rand(2, 50, dtype=torch.float64)
+    expected = -(x * p.log() + (1 - x) * (1 - p).log())
+    found = cell_loss["binary_cross_entropy"].make(p, x)
+    torch.testing.assert_close(found, expected)
+
+
+def test_constants_reach_an_objective_by_its_signature(X):
+    assert make_objective("nt_xent", temperature=0.1).temperature == 0.1
+    assert make_objective("nt_xent", temperature=None).temperature == 0.5
+    embedder = ContrastiveEmbedder(2, objective="supcon", temperature=0.1, max_iter=1)
+    embedder.fit(X, np.arange(len(X)) % 2)
+    assert embedder.net_.criterion_.objectives[0].temperature == 0.1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"objective": "vicreg", "temperature": 0.1},
+            "temperature=0.1 has no effect with objective='vicreg'.*nt_xent.*supcon",
+        ),
+        (
+            {"objective": "supcon", "learn_temperature": True},
+            "learn_temperature=True has no effect with objective='supcon'",
+        ),
+        (
+            {"objective": NTXent(0.5), "temperature": 0.1},
+            "temperature=0.1 has no effect with an objective that was built.*NTXent",
+        ),
+    ],
+)
+def test_a_constant_that_nobody_takes_is_an_error(settings, message, X):
+    with pytest.raises(ValueError, match=message):
+        ContrastiveEmbedder(2, **settings).fit(X, np.arange(len(X)) % 2)
+
+
+def test_a_name_near_another_is_suggested():
+    with pytest.raises(ValueError, match=r"no corruption 'gausian'.*mean 'gaussian'"):
+        make_corruption("gausian", 0.3)
+
+
+class Alignment(NTXent):
+    """A new objective: nothing but this class is written for it."""
+
+    recordable = True
+
+    def terms(self, outputs, target):
+        first, second = outputs.projection.tensor_split(2)
+        return {"distance": (first - second).square().sum(dim=1) / self.temperature}
+
+
+def test_a_new_objective_is_one_class_and_is_recorded(X, monkeypatch):
+    monkeypatch.setitem(objective._entries, "yours", Entry("yours", Alignment))
+    # which the estimator reads from the registry when it is defined
+    known = {**ContrastiveEmbedder._parameter_constraints, "objective": [str]}
+    monkeypatch.setattr(ContrastiveEmbedder, "_parameter_constraints", known)
+    embedder = ContrastiveEmbedder(
+        2, objective="yours", temperature=0.1, max_iter=30, random_state=0
+    ).fit(X)
+    assert embedder.net_.criterion_.objectives[0].temperature == 0.1
+    assert embedder.net_.way_ == "recorded"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        NTXent(0.3, learn_temperature=True),
+        VICReg({"covariance": 2.0}),
+        KLSparsity(0.1),
+        TotalCorrelation(2.0, warm_up=3),
+        Composite(
+            [Reconstruction("huber", scale=2.0), KLSparsity()], {"kl_sparsity": 0.1}
+        ),
+        GaussianNoise((0.1, 0.2)),
+        TwoViews(Composed([SwapNoise(0.1), GaussianNoise(0.3)])),
+        pairing["neighbors"].make(3),
+    ],
+    ids=lambda made: type(made).__name__,
+)
+def test_objects_are_cloned_by_their_parameters(made):
+    twin = clone(made)
+    assert type(twin) is type(made)
+    assert twin is not made
+    assert twin.get_params().keys() == made.get_params().keys()
+    for name, value in made.get_params().items():
+        assert type(twin.get_params()[name]) is type(value)
+        if isinstance(value, int | float | str | tuple | dict):
+            assert twin.get_params()[name] == value
+
+
+def test_parameters_of_objects_are_set_in_their_place():
+    views = TwoViews(Composed([SwapNoise(0.1)]))
+    noise = GaussianNoise(0.3).set_params(level=0.5)
+    assert noise.level == noise.get_params()["level"] == 0.5
+    assert views.get_params()["corruption"] is views.corruption
+    with pytest.raises(ValueError, match=r"no parameter 'rate'; it has 'level'"):
+        noise.set_params(rate=1)
+    with pytest.raises(ValueError, match="NTXent got temperature=-1"):
+        NTXent(0.5).set_params(temperature=-1)
+
+
+SEARCHES = [
+    (ContrastiveEmbedder(2, objective=NTXent(0.5)), "objective__temperature"),
+    (DenoisingAutoencoder(2, corruption=GaussianNoise(0.3)), "corruption__level"),
+]
+
+
+@pytest.mark.parametrize(("estimator", "name"), SEARCHES, ids=lambda part: str(part)[:20])
+def test_parameters_of_objects_can_be_searched(estimator, name, X):
+    estimator.set_params(max_iter=2, random_state=0)
+    given = estimator.get_params()[name]
+    search = GridSearchCV(estimator, {name: [0.1, 0.2]}, cv=2).fit(X)
+    assert search.best_params_[name] in (0.1, 0.2)
+    assert search.best_estimator_.get_params()[name] == search.best_params_[name]
+    # neither the search nor a fit changes what was given
+    assert estimator.get_params()[name] == given
+    changed = clone(estimator).set_params(**{name: 0.1}).fit(X)
+    assert not np.array_equal(changed.transform(X), estimator.fit(X).transform(X))
+
+
+def test_a_fit_leaves_a_given_corruption_as_it_was(X):
+    noise = GaussianNoise(0.3)
+    DenoisingAutoencoder(2, corruption=noise, max_iter=1).fit(X)
+    assert not hasattr(noise, "spread_")
+
+
+def test_losses_by_name_reach_the_estimator(X):
+    with pytest.raises(ValueError, match="'loss' parameter"):
+        AutoencoderTransformer(2, loss="hubert").fit(X)
