@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -174,6 +174,68 @@ class Outputs:
     log_variance: Tensor | None = None
     log_noise: Tensor | None = None
     log_scale: Tensor | None = None
+
+
+# -- what the rooms ask of each other ----------------------------------------------------
+
+
+class Rows(Protocol):
+    """Encoded rows, in memory or not: a Batch, RowBlocks, the batches of an ensemble."""
+
+    labels: Tensor | None
+
+    def __len__(self) -> int: ...
+
+    @property
+    def values(self) -> Any:
+        """The cells, (n, n_encoded), or something with their shape, dtype and device."""
+
+    def to(self, device: torch.device | str) -> Rows:
+        """Return the same rows on `device`."""
+
+    def whole(self) -> Batch:
+        """Return all rows at once."""
+
+    def sample(self) -> Batch:
+        """Return as many rows as are needed to learn simple things."""
+
+    def some(self, limit: int) -> Batch:
+        """Return at most `limit` rows, evenly spread over all."""
+
+    def pool_sizes(self) -> list[int]:
+        """Return how many rows are shuffled together."""
+
+    def pools(self, generator: torch.Generator | None) -> Iterator[Batch]:
+        """Yield rows that are shuffled together, shuffled if there is a generator."""
+
+
+class CorruptionLike(Protocol):
+    """Rows (n, d) in, m corrupted copies (m * n, d) out."""
+
+    uses_global_generator: bool
+
+    def fit(self, values: Tensor) -> Any:
+        """Learn what is needed of the training rows, (n, d)."""
+
+    def __call__(self, values: Tensor, generator: torch.Generator) -> Corrupted:
+        """Return the corrupted rows and, where it applies, which cells were replaced."""
+
+
+class PairsLike(Protocol):
+    """Where a second row for every row comes from."""
+
+    def fit(self, rows: Batch, train: Batch) -> Any:
+        """Find candidates among the training rows, for all rows of the table."""
+
+    def draw(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return one partner for every row, (n, d)."""
+
+
+class Step(Protocol):
+    """One gradient step."""
+
+    def __call__(self, seen: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Leave gradients in the parameters; return "loss" and its terms by name."""
 
 
 # -- scikit-learn's untyped edges: what users pass in, and get back ----------------------

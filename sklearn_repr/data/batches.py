@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
-from sklearn_repr._contracts import Batch
+from sklearn_repr._contracts import Batch, Rows
 from sklearn_repr.data.blocks import RowBlocks
 from sklearn_repr.utils.randomness import make_generator
 
@@ -80,18 +80,20 @@ class Split(NamedTuple):
         Those that early stopping looks at.
     """
 
-    rows: Any
-    train: Any
-    held_out: Any
+    rows: Rows
+    train: Rows
+    held_out: Rows | None
 
     def to(self, device: torch.device) -> Split:
         """Return the same rows on `device`."""
-        # the same object may stand in several places
-        moved = {id(part): None if part is None else part.to(device) for part in self}
-        return Split(*(moved[id(part)] for part in self))
+        rows, train = self.rows.to(device), self.train.to(device)
+        held_out = None if self.held_out is None else self.held_out.to(device)
+        return Split(rows, train, held_out)
 
 
-def hold_out(rows: Any, fraction: float, seed: int, min_rows: int = 1) -> tuple[Any, Any]:
+def hold_out(
+    rows: Rows, fraction: float, seed: int, min_rows: int = 1
+) -> tuple[Rows, Rows | None]:
     """Return rows to train on, and a random share of the rows that is held out.
 
     Parameters
@@ -118,12 +120,12 @@ def hold_out(rows: Any, fraction: float, seed: int, min_rows: int = 1) -> tuple[
     generator = make_generator(seed)
     if isinstance(rows, RowBlocks):
         return rows.hold_out(fraction, generator)
-    order = torch.randperm(len(rows), generator=generator)
-    order = order.to(rows.values.device)
-    return rows.take(order[n_held_out:]), rows.take(order[:n_held_out])
+    whole = rows.whole()
+    order = torch.randperm(len(whole), generator=generator).to(whole.values.device)
+    return whole.take(order[n_held_out:]), whole.take(order[:n_held_out])
 
 
-def number_rows(rows: Any) -> Batch:
+def number_rows(rows: Rows) -> Batch:
     """Return all rows, each with its number in the table, by which pairs find it."""
     whole: Batch = rows.whole()
     return replace(whole, index=torch.arange(len(whole), device=whole.values.device))

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from skorch.callbacks import Callback
 from tqdm import tqdm
 
-from sklearn_repr._contracts import Batch
+from sklearn_repr._contracts import Batch, Rows
 from sklearn_repr.engine.schedule import DIVISOR
 from sklearn_repr.exceptions import NonFiniteLossError
 from sklearn_repr.utils.validation import column_label
+
+if TYPE_CHECKING:
+    from sklearn_repr.engine.net import RepresentationNet
 
 __all__ = ["FiniteLoss", "Patience", "ProgressBar", "StopTraining", "loss_fell"]
 
@@ -38,10 +41,10 @@ class FiniteLoss(Callback):  # type: ignore[misc]
 
     def on_epoch_end(
         self,
-        net: Any,
+        net: RepresentationNet,
         dataset_train: Batch | None = None,
         dataset_valid: Batch | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         """Look at this epoch's losses."""
         row = net.history[-1]
@@ -49,7 +52,7 @@ class FiniteLoss(Callback):  # type: ignore[misc]
             if rows is not None and not math.isfinite(row[key]):
                 self.fail(net, rows)
 
-    def fail(self, net: Any, rows: Batch) -> None:
+    def fail(self, net: RepresentationNet, rows: Rows) -> None:
         """Name the column with the largest encoded value."""
         parts = [pool.values.abs().nan_to_num().amax(dim=0) for pool in rows.pools(None)]
         largest = torch.stack(parts).amax(dim=0)
@@ -95,7 +98,7 @@ class Patience(Callback):  # type: ignore[misc]
         self.good_start = good_start
         self.falls = falls
 
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, net: RepresentationNet, **kwargs: object) -> None:
         """Forget earlier training."""
         self.best_loss_ = math.inf
         self.reference_ = math.inf
@@ -106,7 +109,7 @@ class Patience(Callback):  # type: ignore[misc]
         self.weights_: dict[str, torch.Tensor] | None = None
 
     def on_epoch_begin(
-        self, net: Any, dataset_valid: Batch | None = None, **kwargs: Any
+        self, net: RepresentationNet, dataset_valid: Batch | None = None, **kwargs: object
     ) -> None:
         """Count the start as epoch 0 where there are rows to judge it by."""
         judged = dataset_valid is not None and net.criterion_.judges
@@ -115,10 +118,10 @@ class Patience(Callback):  # type: ignore[misc]
 
     def on_epoch_end(
         self,
-        net: Any,
+        net: RepresentationNet,
         dataset_train: Batch | None = None,
         dataset_valid: Batch | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         """Compare this epoch with the best so far."""
         judges, settled = net.criterion_.judges, net.criterion_.settled
@@ -141,14 +144,16 @@ class Patience(Callback):  # type: ignore[misc]
             elif not held_out and judges and epoch > 1:
                 self.finding_ = _why_it_did_not_fall(net.history[:, "train_loss"])
 
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+    def on_train_end(self, net: RepresentationNet, **kwargs: object) -> None:
         """Put the best weights back."""
         if self.weights_ is not None:
             net.module_.load_state_dict(self.weights_)
             net.criterion_.load_state_dict(self.learned_)
             self.weights_ = None
 
-    def _why_the_start_is_best(self, net: Any, rows: Batch | None) -> str | None:
+    def _why_the_start_is_best(
+        self, net: RepresentationNet, rows: Batch | None
+    ) -> str | None:
         """Tell no progress at all from overfitting: by the training loss, noise fixed."""
         batches = net.get_iterator(rows)
         final = net.evaluate(batches, net.inputs_)["loss"]
@@ -162,7 +167,9 @@ class Patience(Callback):  # type: ignore[misc]
         fell = final < start - 1e-6 * abs(start)
         return None if fell else f"the loss never fell: {numbers}"
 
-    def _consider(self, net: Any, loss: float, *, epoch: int, keep: bool) -> None:
+    def _consider(
+        self, net: RepresentationNet, loss: float, *, epoch: int, keep: bool
+    ) -> None:
         if loss < self.best_loss_:
             self.best_loss_ = loss
             self.best_epoch_ = epoch
@@ -228,13 +235,13 @@ class ProgressBar(Callback):  # type: ignore[misc]
     def __init__(self, label: str):
         self.label = label
 
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, net: RepresentationNet, **kwargs: object) -> None:
         """Draw the empty bar."""
         self.bar_ = tqdm(
             total=net.max_epochs, desc=self.label, unit="epoch", file=sys.stderr
         )
 
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+    def on_epoch_end(self, net: RepresentationNet, **kwargs: object) -> None:
         """Move on by one epoch."""
         row = net.history[-1]
         shown = {"loss": f"{row['train_loss']:.4g}"}
@@ -243,7 +250,7 @@ class ProgressBar(Callback):  # type: ignore[misc]
         self.bar_.set_postfix(shown, refresh=False)
         self.bar_.update()
 
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+    def on_train_end(self, net: RepresentationNet, **kwargs: object) -> None:
         """Leave the bar as it is."""
         self.close()
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
-from sklearn_repr._contracts import Batch
+from sklearn_repr._contracts import Batch, CorruptionLike, PairsLike
 from sklearn_repr.data.batches import Split
 from sklearn_repr.utils.randomness import local_torch_seed, make_generator
 
@@ -26,14 +26,16 @@ class Inputs(NamedTuple):
         Draws a positive for every row, which is then corrupted like the row itself.
     """
 
-    corruption: Any = None
-    pairs: Any = None
+    corruption: CorruptionLike | None = None
+    pairs: PairsLike | None = None
 
     @classmethod
-    def fitted(cls, corruption: Any, pairs: Any, split: Split) -> Inputs:
+    def fitted(
+        cls, corruption: CorruptionLike | None, pairs: PairsLike | None, split: Split
+    ) -> Inputs:
         """Let both learn from the training rows."""
         if pairs is not None:
-            pairs.fit(split.rows, split.train)
+            pairs.fit(split.rows.whole(), split.train.whole())
         if corruption is not None:
             corruption.fit(split.train.sample().values)
         return cls(corruption, pairs)

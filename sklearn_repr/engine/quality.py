@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from skorch.callbacks import Callback
@@ -12,6 +12,9 @@ from sklearn_repr._contracts import Batch
 from sklearn_repr.exceptions import CollapseWarning
 from sklearn_repr.objectives.align_uniform import alignment, uniformity
 from sklearn_repr.utils.spread import effective_rank, spread
+
+if TYPE_CHECKING:
+    from sklearn_repr.engine.net import RepresentationNet
 
 __all__ = ["QUALITY_PREFIX", "EmbeddingQuality"]
 
@@ -41,14 +44,14 @@ class EmbeddingQuality(Callback):  # type: ignore[misc]
     epoch from 2,560 rows on. An epoch without a look repeats the last one's values.
     """
 
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, net: RepresentationNet, **kwargs: object) -> None:
         """Forget earlier training."""
         self.start_: dict[str, float] = {}
         self.end_: dict[str, float] = {}
         self.epochs_ = self.pause_ = 0
 
     def on_epoch_begin(
-        self, net: Any, dataset_train: Batch | None = None, **kwargs: Any
+        self, net: RepresentationNet, dataset_train: Batch | None = None, **kwargs: object
     ) -> None:
         """Look at the embedding before training."""
         if not self.start_ and dataset_train is not None:
@@ -59,7 +62,7 @@ class EmbeddingQuality(Callback):  # type: ignore[misc]
             self.supervised_ = net.criterion_.needs_labels
 
     def on_epoch_end(
-        self, net: Any, dataset_train: Batch | None = None, **kwargs: Any
+        self, net: RepresentationNet, dataset_train: Batch | None = None, **kwargs: object
     ) -> None:
         """Write to the net's history what the embedding is like."""
         self.epochs_ += 1
@@ -71,13 +74,13 @@ class EmbeddingQuality(Callback):  # type: ignore[misc]
             net.history.record(QUALITY_PREFIX + name, value)
             self.most_[name] = max(value, self.most_[name])
 
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+    def on_train_end(self, net: RepresentationNet, **kwargs: object) -> None:
         """Look at the embedding that is kept."""
         if self.start_:
             self.end_ = self.measure(net, self.rows_)
             del self.rows_
 
-    def measure(self, net: Any, rows: Batch) -> dict[str, float]:
+    def measure(self, net: RepresentationNet, rows: Batch) -> dict[str, float]:
         """Return the measures by name.
 
         Parameters

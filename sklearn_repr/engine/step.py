@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from sklearn_repr.utils.hooks import is_watched
 from sklearn_repr.utils.program import Program
 from sklearn_repr.utils.randomness import GlobalDraws
 from sklearn_repr.utils.trace import Recorder, TraceError
+
+if TYPE_CHECKING:
+    from sklearn_repr.engine.net import RepresentationNet
 
 __all__ = [
     "ChunkedStep",
@@ -55,7 +58,7 @@ class PlainStep:
     # what must be as it was for the step to serve in another epoch
     relied_on: tuple[Any, ...] = ()
 
-    def __init__(self, net: Any, zero_grad: Callable[[], Any]):
+    def __init__(self, net: RepresentationNet, zero_grad: Callable[[], Any]):
         self.net = net
         self.zero_grad = zero_grad
 
@@ -80,7 +83,7 @@ class RecordedStep(PlainStep):
     recording serves from then on. Where a step cannot be recorded, nothing changes.
     """
 
-    def __init__(self, net: Any, zero_grad: Callable[[], Any]):
+    def __init__(self, net: RepresentationNet, zero_grad: Callable[[], Any]):
         super().__init__(net, zero_grad)
         everything = (net.module_, net.criterion_)
         self.buffers = [b for part in everything for b in part.buffers()]
@@ -239,7 +242,7 @@ class ChunkedStep(PlainStep):
         """Return "loss" and the terms of a batch by name."""
         net, module = self.net, self.net.module_
         with net.precision(training=True):
-            sizes = batch_sizes(len(seen), net.chunk_size)
+            sizes = batch_sizes(len(seen), int(net.chunk_size or len(seen)))
             chunks = torch.split(seen, sizes)
             draws: list[GlobalDraws | None] = []
             embedding, targets = _encoded(net, chunks, draws)
@@ -262,7 +265,7 @@ class ChunkedStep(PlainStep):
         return {"loss": loss.detach(), **{k: v.detach() for k, v in terms.items()}}
 
 
-def forward_in_chunks(net: Any, seen: Tensor) -> Outputs:
+def forward_in_chunks(net: RepresentationNet, seen: Tensor) -> Outputs:
     """Call a net's module, whose encoder sees ``net.chunk_size`` rows at a time.
 
     Parameters
@@ -285,7 +288,7 @@ def forward_in_chunks(net: Any, seen: Tensor) -> Outputs:
 
 @torch.no_grad()
 def _encoded(
-    net: Any, chunks: Sequence[Tensor], draws: list[GlobalDraws | None]
+    net: RepresentationNet, chunks: Sequence[Tensor], draws: list[GlobalDraws | None]
 ) -> tuple[Tensor, Tensor | None]:
     """Encode chunk by chunk, and note in `draws` what the draws of each start from."""
     embeddings, targets = [], []
@@ -297,7 +300,7 @@ def _encoded(
     return torch.cat(embeddings), beside
 
 
-def choose_step(net: Any, earlier: PlainStep | None = None) -> PlainStep:
+def choose_step(net: RepresentationNet, earlier: PlainStep | None = None) -> PlainStep:
     """Return how a net's gradients are to be computed in the next epoch.
 
     Parameters

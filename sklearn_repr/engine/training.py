@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,14 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 from torch import nn
 
+from sklearn_repr._contracts import (
+    Callbacks,
+    CorruptionLike,
+    Names,
+    Optimizer,
+    PairsLike,
+    Rows,
+)
 from sklearn_repr.data.batches import Split, hold_out, number_rows
 from sklearn_repr.engine.callbacks import FiniteLoss, Patience, ProgressBar
 from sklearn_repr.engine.net import RepresentationNet
@@ -41,7 +49,7 @@ class TrainingSettings:
     any.
     """
 
-    optimizer: str | Callable[..., Any]
+    optimizer: Optimizer
     learning_rate_init: float
     batch_size: int
     max_iter: int
@@ -51,7 +59,7 @@ class TrainingSettings:
     n_iter_no_change: int = 10
     tol: float = 1e-4
     alpha: float = 0.0
-    callbacks: Sequence[Any] | None = None
+    callbacks: Callbacks = None
     verbose: int = 0
     min_rows: int = 1
     hold_out: bool = True
@@ -62,7 +70,7 @@ class TrainingSettings:
     mixed: bool = False
     chunk_size: int | None = None
 
-    def split(self, rows: Any, seeds: Seeds, *, numbered: bool = False) -> Split:
+    def split(self, rows: Rows, seeds: Seeds, *, numbered: bool = False) -> Split:
         """Return the rows to train on and those that early stopping looks at.
 
         Parameters
@@ -94,12 +102,12 @@ def train(
     objective: Objective,
     split: Split,
     *,
-    corruption: Any,
+    corruption: CorruptionLike | None,
     settings: TrainingSettings,
     seeds: Seeds,
-    column_names: Any = None,
+    column_names: Names = None,
     global_generator: bool = False,
-    pairs: Any = None,
+    pairs: PairsLike | None = None,
     watch_embedding: bool = False,
 ) -> RepresentationNet:
     """Train `module`.
@@ -204,7 +212,7 @@ def train(
     return net
 
 
-def copy_callbacks(callbacks: Sequence[Any] | None) -> list[Any]:
+def copy_callbacks(callbacks: Callbacks) -> list[Any]:
     """Copy a user's callbacks, so that training leaves the originals alone.
 
     Parameters

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import fields
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -217,7 +217,9 @@ class BaseRepresentation(
             split = settings.split(rows, seeds, numbered=pairs is not None)
             # held-out rows must not shape the start that they are compared with
             with single_thread(), local_torch_seed(seeds["module"]):
-                module = self._build_module(split.train, split.held_out)
+                module = self._build_module(
+                    *cast("tuple[Batch, Batch | None]", split[1:])
+                )
             if continuing:
                 module.load_state_dict(self.net_.module_.state_dict())
             net = train(

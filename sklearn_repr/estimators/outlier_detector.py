@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from sklearn_repr import detection
+from sklearn_repr._contracts import Constraints, Labels, Names, RandomState, Table
 from sklearn_repr.corruptions import Corruption
 from sklearn_repr.corruptions.members import KnownNoise, PartialNoise
 from sklearn_repr.data import NumericCodec
@@ -100,7 +102,7 @@ class _Ensemble:
     n_steps: int | str
     seeds: Seeds
     verbose: int
-    column_names: Any
+    column_names: Names
 
     def fit(self, rows: NDArray[np.float64]) -> _Ensemble:
         """Train on rows (n, d) of comparable columns, all members in one pass."""
@@ -264,7 +266,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     array([ 1, -1])
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[Constraints] = {
         "estimator": [HasMethods(["fit", "transform", "inverse_transform"]), None],
         "novelty": ["boolean"],
         "neighbor_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -302,7 +304,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         false_alarm_rate: float = 0.05,
         calibration: int | float | str | None = "auto",
         scaling: str | None = "standard",
-        random_state: Any = None,
+        random_state: RandomState = None,
         verbose: int = 0,
     ):
         self.estimator = estimator
@@ -318,7 +320,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Table, y: Labels = None) -> Self:
         """Fit the reconstructor and the threshold.
 
         Parameters
@@ -353,7 +355,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             self._set_offset(self._offset_by_rule(self.threshold))
         return self
 
-    def _validate(self, X: Any, *, reset: bool) -> Any:
+    def _validate(self, X: Table, *, reset: bool) -> Table:
         return validate_table(
             self, X, reset=reset, largest=float(np.finfo(np.float32).max)
         )
@@ -370,7 +372,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         """Return how the ensemble is trained; its parts may be exchanged here."""
         return RECIPES[bool(self.novelty)]
 
-    def _fit_scorer(self, X: Any, seeds: Seeds) -> detection.TableScorer:
+    def _fit_scorer(self, X: Table, seeds: Seeds) -> detection.TableScorer:
         names, novelty = getattr(self, "feature_names_in_", None), bool(self.novelty)
         weight: Any = self.neighbor_weight
         if weight == "auto":
@@ -394,7 +396,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         codec = NumericCodec(self.scaling, "float64", seeds["scaling"])
         return detection.TableScorer(codec, cells).fit(X, names)
 
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
+    def score_samples(self, X: Table) -> NDArray[np.float64]:
         """Score rows, the higher the more normal.
 
         Parameters
@@ -410,7 +412,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         return self._scorer.score(self._validate(X, reset=False))
 
-    def anomaly_score(self, X: Any) -> NDArray[np.float64]:
+    def anomaly_score(self, X: Table) -> NDArray[np.float64]:
         """Score rows, the higher the more abnormal.
 
         Parameters
@@ -425,7 +427,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return -self.score_samples(X)
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
+    def decision_function(self, X: Table) -> NDArray[np.float64]:
         """Return the distance to the threshold.
 
         Parameters
@@ -440,7 +442,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X: Any) -> NDArray[np.int64]:
+    def predict(self, X: Table) -> NDArray[np.int64]:
         """Tell outliers from inliers.
 
         Parameters
@@ -455,7 +457,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def score_parts(self, X: Any) -> dict[str, NDArray[np.float64]]:
+    def score_parts(self, X: Table) -> dict[str, NDArray[np.float64]]:
         """Return what reconstruction and neighbours add to the anomaly score.
 
         Parameters
@@ -472,7 +474,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         return self._scorer.sums(self._validate(X, reset=False))
 
-    def explain(self, X: Any, *, as_frame: bool = False) -> Any:
+    def explain(self, X: Table, *, as_frame: bool = False) -> Table:
         """Say which cells make rows abnormal.
 
         Parameters
@@ -533,7 +535,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         offset = self._offset_by_rule(threshold, contamination, false_alarm_rate)
         return self._set_offset(offset)
 
-    def tune_threshold(self, X: Any, y: Any, metric: Any = "f1") -> Self:
+    def tune_threshold(self, X: Table, y: Labels, metric: Any = "f1") -> Self:
         """Move the threshold to where decisions on labelled rows are best.
 
         Parameters
@@ -575,7 +577,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             rounding=rounding if self.estimator is not None else 0.0,
         )
 
-    def p_values(self, X: Any, *, smoothed: bool = True) -> NDArray[np.float64]:
+    def p_values(self, X: Table, *, smoothed: bool = True) -> NDArray[np.float64]:
         r"""Return conformal p-values: how rare a row's score is among inliers.
 
         .. math:: p = \frac{\#\{i: s_i < s\} + U (1 + \#\{i: s_i = s\})}{n + 1}
@@ -617,7 +619,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         chunks = self._scorer.scaled_chunks(X)
         return self._calibration.p_values(X, row_uniforms(chunks) if smoothed else None)
 
-    def select(self, X: Any, fdr: float = 0.1) -> NDArray[np.bool_]:
+    def select(self, X: Table, fdr: float = 0.1) -> NDArray[np.bool_]:
         """Select outliers such that few of those selected are none.
 
         Parameters
@@ -639,7 +641,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return detection.benjamini_hochberg(self.p_values(X), fdr)
 
-    def outlier_probability(self, X: Any) -> NDArray[np.float64]:
+    def outlier_probability(self, X: Table) -> NDArray[np.float64]:
         """Return the probability that rows are outliers.
 
         Parameters
@@ -656,7 +658,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return self._odds(self.score_samples(X))
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
