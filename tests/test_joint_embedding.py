@@ -18,7 +18,7 @@ from torch import nn
 
 from sklearn_repr import CollapseWarning, JointEmbeddingPredictor
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.corruptions import MaskedBeside, MaskedBlocks
+from sklearn_repr.corruptions import MaskedAndWhole, MaskedBlocks
 from sklearn_repr.inspection import knn_probe_score
 from sklearn_repr.modules.jepa import make_joint_embedding_network
 from sklearn_repr.objectives import JointEmbedding
@@ -46,7 +46,7 @@ def network(patches=4, momentum=0.9):
 def views(n=6, d=4):
     torch.manual_seed(1)
     rows = torch.randn(n, d)
-    return MaskedBeside((0.2, 0.7), np.arange(d))(rows, make_generator(0)).values
+    return MaskedAndWhole((0.2, 0.7), np.arange(d))(rows, make_generator(0)).values
 
 
 def planted(shared, n=500):
@@ -106,7 +106,7 @@ def test_the_guard_is_the_variance_term_of_vicreg():
 def test_rows_with_hidden_patches_stand_beside_themselves():
     patches = np.array([0, 0, 1, 2, 2])
     rows = torch.randn(20, 5)
-    values, mask = MaskedBeside(0.5, patches)(rows, make_generator(0))
+    values, mask = MaskedAndWhole(0.5, patches)(rows, make_generator(0))
     hidden, clean = values.chunk(2, dim=1)
     assert torch.equal(clean, rows)
     assert torch.equal(hidden.isnan(), mask)
@@ -192,7 +192,7 @@ def unexplained(fitted, X):
     module = fitted.net_.module_
     rows = fitted._codec.encode(X).values
     patches = np.arange(rows.shape[1])
-    seen = MaskedBeside(0.3, patches)(rows, make_generator(0)).values
+    seen = MaskedAndWhole(0.3, patches)(rows, make_generator(0)).values
     with torch.no_grad():
         outputs = module(seen)
         target = outputs.target

@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn_repr import ContrastiveEmbedder
 from sklearn_repr._contracts import Batch
 from sklearn_repr.corruptions import LabelPairs, NeighborPairs, TimePairs
-from sklearn_repr.corruptions.pairs import nearest
+from sklearn_repr.corruptions.positive_pairs import nearest
 from sklearn_repr.data.batches import hold_out, number_rows
 from sklearn_repr.engine.inputs import Inputs
 
@@ -155,7 +155,7 @@ def test_pairs_decide_what_is_learned():
 
 
 def test_neighbours_in_a_large_table_are_looked_for_among_some_of_it(monkeypatch):
-    monkeypatch.setattr("sklearn_repr.corruptions.pairs.MOST_CANDIDATES", 10)
+    monkeypatch.setattr("sklearn_repr.corruptions.positive_pairs.MAX_CANDIDATE_ROWS", 10)
     table = number_rows(Batch(torch.arange(25.0).unsqueeze(1)))
     drawn = NeighborPairs(1).fit(table, table).draw(table, torch.Generator()).flatten()
     assert set((drawn % 3).tolist()) == {0.0}  # every third row

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import test_corruptions
-import test_image_views
+import test_corruption_oracles
 import test_joint_objectives
 import test_pairs
 import test_penalties
@@ -22,7 +21,7 @@ from sklearn_repr.corruptions import (
     TwoViews,
     corruption,
     make_corruption,
-    pairing,
+    pairs,
 )
 from sklearn_repr.objectives import (
     Composite,
@@ -42,7 +41,6 @@ from sklearn_repr.utils.registry import Entry
 # from its formula, or against its defining property. A name without one fails below.
 losses = test_robust_losses.test_formula_and_influence_function
 penalties = test_penalties.test_penalties_follow_their_formulas
-rows, shaped = test_corruptions, test_image_views
 ORACLES = {
     objective: {
         **dict.fromkeys(
@@ -64,40 +62,18 @@ ORACLES = {
         "contractive": test_penalties.test_the_contractive_penalty_is_the_jacobians_norm,
         "topk": test_penalties.test_topk_keeps_k_units,
     },
-    pairing: dict.fromkeys(
+    pairs: dict.fromkeys(
         ("label", "neighbors", "time"),
         test_pairs.test_positives_are_drawn_from_the_documented_rows,
     ),
-    corruption: {
-        "blur": shaped.test_blur_of_a_point_has_the_variance_of_its_level,
-        "brightness": shaped.test_brightness_adds_a_constant_within_its_level,
-        "contrast": shaped.test_contrast_stretches_about_the_mean_of_each_channel,
-        "crop": shaped.test_crops_show_a_part_of_the_image_in_its_order,
-        "cutout": shaped.test_cutout_is_one_rectangle_in_all_channels,
-        "gaussian": rows.test_gaussian_noise_is_in_proportion_to_the_spread,
-        "horizontal_flip": shaped.test_flips_mirror_and_twice_is_identity,
-        "jitter": shaped.test_jitter_goes_by_the_spread_of_the_channel,
-        "masking": rows.test_masked_cells_are_zero,
-        "mixup": rows.test_mixup_lies_between_a_row_and_another,
-        "multiplicative": rows.test_multiplicative_noise_scales_cells,
-        "rotation": rows.test_rotations_turn_images,
-        "salt_and_pepper": (rows.test_salt_and_pepper_are_the_extremes_in_equal_parts),
-        "scaling": shaped.test_scaling_is_one_factor_a_channel,
-        "scarf": rows.test_scarf_draws_every_cell_from_its_own_column,
-        "subset": rows.test_a_subset_leaves_out_exactly_its_share_but_never_all,
-        "swap": rows.test_swapped_cells_come_from_the_same_column_of_another_row,
-        "time_crop": shaped.test_time_crops_keep_the_order_and_cover_their_share,
-        "translation": rows.test_translations_shift_images,
-        "vertical_flip": shaped.test_flips_mirror_and_twice_is_identity,
-        "window_masking": shaped.test_masked_windows_are_one_stretch_in_all_channels,
-    },
+    corruption: test_corruption_oracles.ORACLES,
 }
 
 
 @pytest.mark.parametrize("registry", ORACLES, ids=lambda registry: registry.kind)
 def test_every_name_has_an_oracle(registry):
     assert set(registry.names()) == set(ORACLES[registry])
-    assert all(callable(test) for test in ORACLES[registry].values())
+    assert all(ORACLES[registry].values())
 
 
 def test_binary_cross_entropy_is_torchs():
@@ -176,7 +152,7 @@ def test_a_new_objective_is_one_class_and_is_recorded(X, monkeypatch):
         ),
         GaussianNoise((0.1, 0.2)),
         TwoViews(Composed([SwapNoise(0.1), GaussianNoise(0.3)])),
-        pairing["neighbors"].make(3),
+        pairs["neighbors"].make(3),
     ],
     ids=lambda made: type(made).__name__,
 )

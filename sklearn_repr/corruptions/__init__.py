@@ -1,11 +1,12 @@
-"""What happens to a row before the encoder sees it: noise, masks, swaps, two views.
-
-All modules here are imported, so that what they register is known by its name: a new
-corruption is one file, or one class in a file, and no list elsewhere.
-"""
+"""What happens to a row before the encoder sees it: noise, masks, swaps, two views."""
 
 from sklearn_repr.corruptions._base import Corruption, UserCorruption, corruption
-from sklearn_repr.corruptions.by_name import make_corruption, make_pairs, make_views
+from sklearn_repr.corruptions.by_name import make_corruption, make_views
+from sklearn_repr.corruptions.erasing import (
+    ColumnSubset,
+    MaskingNoise,
+    SaltAndPepperNoise,
+)
 from sklearn_repr.corruptions.images import (
     Crop,
     HorizontalFlip,
@@ -13,26 +14,29 @@ from sklearn_repr.corruptions.images import (
     Translation,
     VerticalFlip,
 )
-from sklearn_repr.corruptions.masked_cells import MaskedBeside, MaskedBlocks, MaskedCells
-from sklearn_repr.corruptions.masking import (
-    ColumnSubset,
-    MaskingNoise,
-    SaltAndPepperNoise,
+from sklearn_repr.corruptions.masked_cells import (
+    MaskedAndWhole,
+    MaskedBlocks,
+    MaskedCells,
 )
-from sklearn_repr.corruptions.mixing import Mixup
+from sklearn_repr.corruptions.mixup import Mixup
 from sklearn_repr.corruptions.noise import GaussianNoise, MultiplicativeNoise
-from sklearn_repr.corruptions.pairs import (
+from sklearn_repr.corruptions.pixels import Blur, Brightness, Contrast, Cutout
+from sklearn_repr.corruptions.positive_pairs import (
     LabelPairs,
     NeighborPairs,
     Pairs,
     TimePairs,
-    pairing,
+    make_pairs,
+    pairs,
 )
-from sklearn_repr.corruptions.pixels import Blur, Brightness, Contrast, Cutout
 from sklearn_repr.corruptions.sequences import Jitter, Scaling, TimeCrop, WindowMasking
 from sklearn_repr.corruptions.swap import MarginalSwap, SwapNoise
 from sklearn_repr.corruptions.views import Composed, Copies, TwoViews
 from sklearn_repr.utils.registry import import_modules
+
+# a corruption in a file of its own is then available by its name
+import_modules(__name__, __path__)
 
 __all__ = [
     "Blur",
@@ -49,7 +53,7 @@ __all__ = [
     "Jitter",
     "LabelPairs",
     "MarginalSwap",
-    "MaskedBeside",
+    "MaskedAndWhole",
     "MaskedBlocks",
     "MaskedCells",
     "MaskingNoise",
@@ -72,7 +76,5 @@ __all__ = [
     "make_corruption",
     "make_pairs",
     "make_views",
-    "pairing",
+    "pairs",
 ]
-
-import_modules(__name__, __path__)

@@ -1,9 +1,11 @@
-"""The interface of a corruption, and a user's callable behind it."""
+"""The interface of a corruption, their names, and a user's callable."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -13,36 +15,66 @@ from sklearn_repr.utils.parameters import HasParameters
 from sklearn_repr.utils.registry import Registry
 
 __all__ = [
+    "SHAPES",
     "Corruption",
-    "ImageView",
     "Level",
-    "SequenceView",
-    "ShapedView",
+    "ShapedCorruption",
     "UserCorruption",
     "cells_at_rate",
+    "check_level",
     "corruption",
     "draw_between",
     "draw_level",
 ]
 
-# how strong: a number, or a range that every row draws from
+# Corruptions by name. What is said of each where it is registered:
+#   default_level  what the level "auto" stands for
+#   share          whether the level is a share or a probability, and so at most 1
+#   needs          which rows it needs: "image", "sequence" or "either"; missing for any
+corruption = Registry("corruption")
+
+# how strong: a number, or a range from which every row draws its own
 Level = float | tuple[float, float]
 
-# Corruptions and views by name, with their `default_level`; `share` says that a level is
-# a share or a probability, and so at most 1
-corruption = Registry("corruption")
+# the shapes of a row that `needs` allows, by their number of axes
+SHAPES: dict[str, dict[int, str]] = {
+    "image": {3: "(channels, height, width)"},
+    "sequence": {2: "(channels, length)"},
+    "either": {2: "(channels, length)", 3: "(channels, height, width)"},
+}
 
 
 class Corruption(HasParameters):
-    """Corrupt encoded rows, drawing from the generator that the caller brings.
+    """Corrupt encoded rows, drawing from the generator that the caller passes.
+
+    Parameters
+    ----------
+    level : float or (float, float)
+        How strong; every row draws its own level from a range.
 
     Attributes
     ----------
     uses_global_generator : bool
         True where the randomness is not the caller's generator but torch's global one.
+
+    Notes
+    -----
+    ``@corruption(name, default_level=...)`` above a subclass makes it available by name.
+    Its constructor stores every parameter unchanged, so that it can be cloned; what `fit`
+    learns goes to attributes of other names.
     """
 
     uses_global_generator = False
+
+    def __init__(self, level: Level):
+        check_level(level, bool(self._metadata().get("share")), type(self).__name__)
+        self.level = level
+
+    @classmethod
+    def _metadata(cls) -> dict[str, Any]:
+        """Return what the registry says of this class, or of one it inherits from."""
+        entry = corruption.entry_of(cls)
+        return {} if entry is None else entry.metadata
 
     def fit(self, values: Tensor) -> Corruption:
         """Learn what the corruption needs of the training rows.
@@ -113,36 +145,31 @@ class UserCorruption(Corruption):
         return Corrupted(result.to(values.dtype))
 
 
-class ShapedView(Corruption):
+class ShapedCorruption(Corruption):
     """A corruption of rows that are images or sequences.
 
     Parameters
     ----------
     level : float or (float, float)
-        How strong; a range is drawn from anew for every row.
+        How strong; every row draws its own level from a range.
     input_shape : sequence of int
         (channels, height, width) or (channels, length) of a row.
     """
 
-    # what a row may be, by the number of its sides
-    shapes: ClassVar[dict[int, str]] = {
-        2: "(channels, length)",
-        3: "(channels, height, width)",
-    }
-    kind: ClassVar[str] = "Views of images and sequences"
-
     def __init__(self, level: Level, input_shape: Sequence[int]):
-        self.level = level
-        self.input_shape = tuple(input_shape)
-        if len(self.input_shape) not in self.shapes:
+        super().__init__(level)
+        self.input_shape = input_shape
+        self._shape = tuple(input_shape)
+        allowed = SHAPES[self._metadata().get("needs", "either")]
+        if len(self._shape) not in allowed:
             raise ValueError(
-                f"{self.kind} need input_shape={' or '.join(self.shapes.values())};"
-                f" {type(self).__name__} got {self.input_shape}."
+                f"{type(self).__name__} needs input_shape="
+                f"{' or '.join(allowed.values())}; got {self._shape}."
             )
 
     def shaped(self, values: Tensor) -> Tensor:
         """Return flat rows as images or sequences, without copying."""
-        return values.view(-1, *self.input_shape)
+        return values.view(-1, *self._shape)
 
     def draw(self, values: Tensor, generator: Generator) -> Tensor:
         """Return the level of every row, (n,)."""
@@ -152,23 +179,48 @@ class ShapedView(Corruption):
         )[:, 0]
 
 
-class ImageView(ShapedView):
-    """A corruption of rows that are images; see :class:`ShapedView`."""
+def check_level(level: Any, share: bool, owner: str, parameter: str = "level") -> Level:
+    """Check a level, and return it as a number, or as a range that is not a point.
 
-    shapes = {3: "(channels, height, width)"}  # noqa: RUF012 - annotated above
-    kind = "Views of images"
+    Parameters
+    ----------
+    level : float or (float, float)
+        What was given.
+    share : bool
+        Whether it must be at most 1.
+    owner : str
+        Whose level it is, for the message.
+    parameter : str, default="level"
+        What the level is called there.
 
+    Returns
+    -------
+    level : float or (float, float)
+        The level.
 
-class SequenceView(ShapedView):
-    """A corruption of rows that are sequences; see :class:`ShapedView`."""
-
-    shapes = {2: "(channels, length)"}  # noqa: RUF012 - annotated above
-    kind = "Views of sequences"
+    Raises
+    ------
+    ValueError
+        If it is no number or range, is negative, or is above 1 where it is a share.
+    """
+    ends: Any = tuple(level) if isinstance(level, tuple | list) else (level, level)
+    numbers = all(isinstance(end, Real) and math.isfinite(end) for end in ends)
+    if len(ends) != 2 or not numbers or not 0 <= ends[0] <= ends[1]:
+        raise ValueError(
+            f"{parameter} must be a number >= 0 or a range (low, high) of such;"
+            f" got {level!r}."
+        )
+    if share and ends[1] > 1:
+        raise ValueError(
+            f"{parameter}={level!r} is not a share: with {owner} it must be between"
+            " 0 and 1."
+        )
+    return ends[0] if ends[0] == ends[1] else ends  # type: ignore[no-any-return]
 
 
 def draw_level(level: Level, values: Tensor, generator: Generator) -> float | Tensor:
     """Return a fixed level, or one for every row, drawn uniformly from a range."""
-    if not isinstance(level, tuple):
+    if not isinstance(level, tuple | list):
         return level
     low, high = level
     draws = torch.rand(

@@ -1,21 +1,24 @@
-"""Corruptions, views and pairs from an estimator's parameters."""
+"""Corruptions from an estimator's parameters: names, callables, instances and lists."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import Any
 
 from torch import Tensor
 
-from sklearn_repr.corruptions._base import Corruption, Level, UserCorruption
-from sklearn_repr.corruptions._base import corruption as corruptions
-from sklearn_repr.corruptions.pairs import Pairs, pairing
+from sklearn_repr.corruptions._base import (
+    SHAPES,
+    Corruption,
+    Level,
+    UserCorruption,
+    check_level,
+)
+from sklearn_repr.corruptions._base import corruption as registered
 from sklearn_repr.corruptions.views import Composed
 
-__all__ = ["make_corruption", "make_pairs", "make_views"]
+__all__ = ["make_corruption", "make_views"]
 
 
 def make_corruption(
@@ -29,10 +32,11 @@ def make_corruption(
     Parameters
     ----------
     corruption : str, callable or Corruption
-        A registered name, or a function from encoded rows to corrupted rows.
+        A name of the registry `corruption`, a function from encoded rows to corrupted
+        rows, or an instance, which is copied.
     level : float, (float, float) or "auto"
-        Strength: what the class of that name calls `level`. A range is drawn from per
-        row; "auto" is the name's default.
+        Strength: what the class of that name calls `level`. Every row draws its own
+        from a range; "auto" is the default level of that name.
     parameter : str, default="corruption"
         What the estimator calls the parameter, for the message.
     input_shape : sequence of int or None, default=None
@@ -59,30 +63,19 @@ def make_corruption(
         return copy.deepcopy(corruption)  # fitting it must not change the parameter
     if not isinstance(corruption, str):
         return UserCorruption(corruption)
-    entry = corruptions[corruption]
+    entry = registered[corruption]
+    named = f"{parameter}={corruption!r}"
     if isinstance(level, str) and level == "auto":
         level = entry.metadata["default_level"]
-    ends: Any = tuple(level) if isinstance(level, tuple | list) else (level, level)
-    numbers = all(isinstance(end, Real) and math.isfinite(end) for end in ends)
-    if len(ends) != 2 or not numbers or not 0 <= ends[0] <= ends[1]:
-        raise ValueError(
-            "corruption_level must be a number >= 0 or a range (low, high) of such;"
-            f" got {level!r}."
-        )
-    if entry.metadata.get("share") and ends[1] > 1:
-        raise ValueError(
-            f"corruption_level={level!r} is not a share: with"
-            f" {parameter}={corruption!r} it must be between 0 and 1."
-        )
-    drawn: Level = ends[0] if ends[0] == ends[1] else ends
-    if not entry.takes("input_shape"):
-        made: Corruption = entry.make(drawn)
-        return made
+    share = bool(entry.metadata.get("share"))
+    level = check_level(level, share, named, "corruption_level")
+    needs = entry.metadata.get("needs")
+    if needs is None:
+        return entry.make(level)  # type: ignore[no-any-return]
     if input_shape is None:
-        shapes = " or ".join(entry.make.shapes.values())  # type: ignore[attr-defined]
-        raise ValueError(f"{parameter}={corruption!r} needs input_shape={shapes}.")
-    shaped: Corruption = entry.make(drawn, input_shape)
-    return shaped
+        shapes = " or ".join(SHAPES[needs].values())
+        raise ValueError(f"{named} needs input_shape={shapes}.")
+    return entry.make(level, input_shape)  # type: ignore[no-any-return]
 
 
 def make_views(
@@ -141,32 +134,3 @@ def make_views(
             )
         parts.append(make_corruption(name, own, parameter, input_shape))
     return parts[0] if len(parts) == 1 else Composed(parts)
-
-
-def make_pairs(name: str, n_neighbors: int) -> Pairs | None:
-    """Build pairs from an estimator's parameters.
-
-    Parameters
-    ----------
-    name : str
-        A registered name, or "row".
-    n_neighbors : int
-        How many rows are near, for those that ask.
-
-    Returns
-    -------
-    pairs : Pairs or None
-        Not yet fitted; None if both views are made of the same row.
-
-    Examples
-    --------
-    >>> from sklearn_repr.corruptions import make_pairs
-    >>> make_pairs("time", 3).n_neighbors
-    3
-    """
-    if name == "row":
-        return None
-    entry = pairing[name]
-    given = {"n_neighbors": n_neighbors} if entry.takes("n_neighbors") else {}
-    made: Pairs = entry.make(**given)
-    return made

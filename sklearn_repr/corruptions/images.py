@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from sklearn_repr._contracts import Corrupted
-from sklearn_repr.corruptions._base import ImageView, corruption, draw_between
+from sklearn_repr.corruptions._base import ShapedCorruption, corruption, draw_between
 
 __all__ = ["Crop", "HorizontalFlip", "Rotation", "Translation", "VerticalFlip"]
 
@@ -18,7 +18,7 @@ __all__ = ["Crop", "HorizontalFlip", "Rotation", "Translation", "VerticalFlip"]
 STRETCH = 4 / 3
 
 
-class _Affine(ImageView):
+class _Affine(ShapedCorruption):
     """A view that resamples images bilinearly."""
 
     # what lies outside an image: encoded zeros, or its border
@@ -45,7 +45,7 @@ class _Affine(ImageView):
         return draw_between(-level, level, generator)
 
 
-@corruption("rotation", default_level=15.0)
+@corruption("rotation", default_level=15.0, needs="image")
 class Rotation(_Affine):
     """Rotate every image about its centre by an angle drawn from [-level, level].
 
@@ -69,7 +69,7 @@ class Rotation(_Affine):
     def matrices(self, values: Tensor, generator: Generator) -> Tensor:
         """Draw rotations; see :class:`Corruption`."""
         angle = self._uniform(values, generator) * (math.pi / 180)
-        _, height, width = self.input_shape
+        _, height, width = self._shape
         cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
         # the grid runs from -1 to 1 along both sides, however long they are
         first = torch.stack([cos, -sin * height / width, zero], dim=1)
@@ -77,7 +77,7 @@ class Rotation(_Affine):
         return torch.stack([first, second], dim=1)
 
 
-@corruption("translation", default_level=0.1, share=True)
+@corruption("translation", default_level=0.1, share=True, needs="image")
 class Translation(_Affine):
     """Shift every image along both sides by shares of them drawn from [-level, level].
 
@@ -109,7 +109,7 @@ class Translation(_Affine):
         return torch.stack([first, second], dim=1)
 
 
-@corruption("crop", default_level=0.6, share=True)
+@corruption("crop", default_level=0.6, share=True, needs="image")
 class Crop(_Affine):
     """Cut a rectangle out of every image and resize it to the whole.
 
@@ -157,8 +157,8 @@ class Crop(_Affine):
         return torch.stack([first, second], dim=1)
 
 
-@corruption("horizontal_flip", default_level=0.5, share=True)
-class HorizontalFlip(ImageView):
+@corruption("horizontal_flip", default_level=0.5, share=True, needs="image")
+class HorizontalFlip(ShapedCorruption):
     """Mirror every image, left to right, with probability `level`.
 
     Parameters
@@ -190,7 +190,7 @@ class HorizontalFlip(ImageView):
         return Corrupted(chosen.reshape(values.shape))
 
 
-@corruption("vertical_flip", default_level=0.5, share=True)
+@corruption("vertical_flip", default_level=0.5, share=True, needs="image")
 class VerticalFlip(HorizontalFlip):
     """Turn every image upside down with probability `level`.
 

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Corrupted
-from sklearn_repr.corruptions._base import Corruption, Level, corruption, draw_level
+from sklearn_repr.corruptions._base import Corruption, corruption, draw_level
 
 __all__ = ["GaussianNoise", "MultiplicativeNoise"]
 
@@ -40,9 +40,6 @@ class GaussianNoise(Corruption):
     0.5
     """
 
-    def __init__(self, level: Level):
-        self.level = level
-
     def fit(self, values: Tensor) -> GaussianNoise:
         """Measure the spread of every column; see :class:`Corruption`."""
         self.spread_ = values.std(dim=0, correction=0)
@@ -73,9 +70,6 @@ class MultiplicativeNoise(Corruption):
     >>> MultiplicativeNoise(0.5)(torch.zeros(1, 2), torch.Generator()).values
     tensor([[0., 0.]])
     """
-
-    def __init__(self, level: Level):
-        self.level = level
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Multiply by noise; see :class:`Corruption`."""

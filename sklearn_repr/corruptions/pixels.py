@@ -8,13 +8,13 @@ import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Corrupted
-from sklearn_repr.corruptions._base import ImageView, ShapedView, corruption, draw_between
+from sklearn_repr.corruptions._base import ShapedCorruption, corruption, draw_between
 
 __all__ = ["Blur", "Brightness", "Contrast", "Cutout"]
 
 
-@corruption("blur", default_level=1.0)
-class Blur(ShapedView):
+@corruption("blur", default_level=1.0, needs="either")
+class Blur(ShapedCorruption):
     r"""Blur every image or sequence by a Gaussian of its own width.
 
     The kernel is the discrete Gaussian, which smooths as diffusion between neighbouring
@@ -52,7 +52,7 @@ class Blur(ShapedView):
         level = self.draw(values, generator)
         variance = draw_between(torch.zeros_like(level), level, generator).square()
         blurred = self.shaped(values)
-        for axis, side in enumerate(self.input_shape[1:], start=2):
+        for axis, side in enumerate(self._shape[1:], start=2):
             cosines, decay = _cosine_basis(side, values)
             factor = torch.exp(-variance[:, None] * decay)
             shape = [len(values)] + [1] * (blurred.ndim - 1)
@@ -72,8 +72,8 @@ def _cosine_basis(side: int, like: Tensor) -> tuple[Tensor, Tensor]:
     return cosines, 1 - torch.cos(frequency)
 
 
-@corruption("brightness", default_level=0.5)
-class Brightness(ImageView):
+@corruption("brightness", default_level=0.5, needs="image")
+class Brightness(ShapedCorruption):
     """Add a constant to every image.
 
     Parameters
@@ -106,8 +106,8 @@ class Brightness(ImageView):
         return Corrupted(values + shift[:, None])
 
 
-@corruption("contrast", default_level=0.5, share=True)
-class Contrast(ImageView):
+@corruption("contrast", default_level=0.5, share=True, needs="image")
+class Contrast(ShapedCorruption):
     r"""Stretch every image about the mean of each channel, or shrink it.
 
     .. math:: \tilde x = \bar x + f (x - \bar x), \quad f \sim U(1 - \lambda, 1 + \lambda)
@@ -138,8 +138,8 @@ class Contrast(ImageView):
         return Corrupted(stretched.reshape(values.shape))
 
 
-@corruption("cutout", default_level=0.4, share=True)
-class Cutout(ImageView):
+@corruption("cutout", default_level=0.4, share=True, needs="image")
+class Cutout(ShapedCorruption):
     """Set a rectangle of every image to zero.
 
     Its sides are `level` times those of the image; its centre is anywhere in the image,
@@ -171,7 +171,7 @@ class Cutout(ImageView):
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Cut rectangles; see :class:`Corruption`."""
-        channels, *sides = self.input_shape
+        channels, *sides = self._shape
         level = self.draw(values, generator)
         inside = []
         for side in sides:

@@ -6,13 +6,13 @@ import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Corrupted
-from sklearn_repr.corruptions._base import SequenceView, corruption, draw_between
+from sklearn_repr.corruptions._base import ShapedCorruption, corruption, draw_between
 
 __all__ = ["Jitter", "Scaling", "TimeCrop", "WindowMasking"]
 
 
-@corruption("jitter", default_level=0.3)
-class Jitter(SequenceView):
+@corruption("jitter", default_level=0.3, needs="sequence")
+class Jitter(ShapedCorruption):
     """Additive noise in proportion to the spread of each channel.
 
     :class:`GaussianNoise` goes by the spread of every column, which for a sequence is a
@@ -49,7 +49,7 @@ class Jitter(SequenceView):
         """Add noise; see :class:`Corruption`."""
         level = self.draw(values, generator)
         noise = torch.randn(
-            (len(values), *self.input_shape),
+            (len(values), *self._shape),
             generator=generator,
             device=values.device,
             dtype=values.dtype,
@@ -58,8 +58,8 @@ class Jitter(SequenceView):
         return Corrupted(values + noise.view(values.shape))
 
 
-@corruption("scaling", default_level=0.3)
-class Scaling(SequenceView):
+@corruption("scaling", default_level=0.3, needs="sequence")
+class Scaling(ShapedCorruption):
     r"""Multiply every channel of a sequence by a factor of its own.
 
     .. math:: \tilde x_{ct} = (1 + \lambda \varepsilon_c) x_{ct}, \quad
@@ -90,7 +90,7 @@ class Scaling(SequenceView):
         """Scale channels; see :class:`Corruption`."""
         level = self.draw(values, generator)
         draws = torch.randn(
-            (len(values), self.input_shape[0]),
+            (len(values), self._shape[0]),
             generator=generator,
             device=values.device,
             dtype=values.dtype,
@@ -99,8 +99,8 @@ class Scaling(SequenceView):
         return Corrupted((self.shaped(values) * factor[..., None]).view(values.shape))
 
 
-@corruption("time_crop", default_level=0.5, share=True)
-class TimeCrop(SequenceView):
+@corruption("time_crop", default_level=0.5, share=True, needs="sequence")
+class TimeCrop(ShapedCorruption):
     """Cut a stretch out of every sequence and resize it to the whole.
 
     The stretch covers a share of the sequence drawn from [1 - level, 1]; values between
@@ -131,7 +131,7 @@ class TimeCrop(SequenceView):
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Crop sequences; see :class:`Corruption`."""
-        channels, length = self.input_shape
+        channels, length = self._shape
         last = length - 1
         level = self.draw(values, generator)
         zero = torch.zeros_like(level)
@@ -149,8 +149,8 @@ class TimeCrop(SequenceView):
         return Corrupted(torch.lerp(left, right, weight).view(values.shape))
 
 
-@corruption("window_masking", default_level=0.3, share=True)
-class WindowMasking(SequenceView):
+@corruption("window_masking", default_level=0.3, share=True, needs="sequence")
+class WindowMasking(ShapedCorruption):
     """Set a stretch of every sequence to zero, in all channels.
 
     Parameters
@@ -177,7 +177,7 @@ class WindowMasking(SequenceView):
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Mask windows; see :class:`Corruption`."""
-        channels, length = self.input_shape
+        channels, length = self._shape
         width = (self.draw(values, generator) * length).round()
         places = length - width + 1
         start = draw_between(torch.zeros_like(width), places, generator).floor()

@@ -8,7 +8,6 @@ from torch import Generator, Tensor
 from sklearn_repr._contracts import Corrupted
 from sklearn_repr.corruptions._base import (
     Corruption,
-    Level,
     cells_at_rate,
     corruption,
     draw_level,
@@ -37,9 +36,6 @@ class SwapNoise(Corruption):
     tensor([[1.],
             [0.]])
     """
-
-    def __init__(self, level: Level):
-        self.level = level
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Swap cells; see :class:`Corruption`."""
@@ -80,9 +76,6 @@ class MarginalSwap(Corruption):
     >>> (swap(torch.zeros(2, 4), torch.Generator()).values == 7).sum(dim=1)
     tensor([2, 2])
     """
-
-    def __init__(self, level: Level):
-        self.level = level
 
     def fit(self, values: Tensor) -> MarginalSwap:
         """Keep the rows whose marginals are drawn from; see :class:`Corruption`."""

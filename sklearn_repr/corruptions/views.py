@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Corrupted
 from sklearn_repr.corruptions._base import Corruption
-from sklearn_repr.corruptions.masking import ColumnSubset
+from sklearn_repr.corruptions.erasing import ColumnSubset
 from sklearn_repr.corruptions.swap import MarginalSwap
 
 __all__ = ["Composed", "Copies", "TwoViews", "warn_of_same_views"]
@@ -42,7 +42,7 @@ class Composed(Corruption):
     """
 
     def __init__(self, corruptions: Sequence[Corruption]):
-        self.corruptions = list(corruptions)
+        self.corruptions = corruptions
         self.uses_global_generator = any(c.uses_global_generator for c in corruptions)
 
     def fit(self, values: Tensor) -> Composed:

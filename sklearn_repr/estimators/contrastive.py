@@ -304,7 +304,7 @@ class ContrastiveEmbedder(BaseRepresentation):
         "temperature": [constraints.POSITIVE, None],
         "learn_temperature": ["boolean"],
         "reconstruction_weight": [constraints.NOT_NEGATIVE],
-        "pairs": [StrOptions({"auto", "row", *corruptions.pairing.names()})],
+        "pairs": [StrOptions({"auto", "row", *corruptions.pairs.names()})],
         "n_neighbors": [constraints.COUNT],
         "views": [StrOptions(set(corruptions.corruption.names())), callable, list, tuple],
         "corruption_level": [constraints.NOT_NEGATIVE, constraints.AUTO, list, tuple],
@@ -486,7 +486,13 @@ class ContrastiveEmbedder(BaseRepresentation):
         return TwoViews(views) if self._pairing() == "row" else views
 
     def _build_pairs(self) -> corruptions.Pairs | None:
-        return corruptions.make_pairs(self._pairing(), self.n_neighbors)
+        name = self._pairing()
+        if name == "row":
+            return None
+        near = corruptions.pairs[name].takes("n_neighbors")
+        return corruptions.make_pairs(
+            name, n_neighbors=self.n_neighbors if near else None
+        )
 
     def _after_training(self, net: RepresentationNet, rows: Batch) -> None:
         before = self._option("embedding_curves_", {}) if self.warm_start else {}

@@ -24,7 +24,7 @@ from sklearn_repr._contracts import (
     RandomState,
     Table,
 )
-from sklearn_repr.corruptions import Corruption, MaskedBeside
+from sklearn_repr.corruptions import Corruption, MaskedAndWhole
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.data.batches import batch_sizes
 from sklearn_repr.engine import RepresentationNet, evaluate
@@ -352,7 +352,7 @@ class JointEmbeddingPredictor(BaseRepresentation):
         if self.masking == "block" and shape is not None:
             grid = patch_grid(shape, int(self.patch_size))
         level = check_share("mask_ratio", self.mask_ratio)
-        return MaskedBeside(level, self._patches(), grid)
+        return MaskedAndWhole(level, self._patches(), grid)
 
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
         self.n_components_ = int(self.n_components)

@@ -97,6 +97,11 @@ class Registry:
             if all(entry.metadata.get(k) == v for k, v in metadata.items())
         )
 
+    def entry_of(self, made: type) -> Entry | None:
+        """Return the entry of a class, or of the nearest class it inherits from."""
+        by_class = {entry.make: entry for entry in self._entries.values()}
+        return next((by_class[kind] for kind in made.__mro__ if kind in by_class), None)
+
     def make(self, name: str, parameter: str, **constants: Any) -> Any:
         """Build what a name stands for, from the constants that were given.
 

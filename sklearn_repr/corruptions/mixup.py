@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Corrupted
-from sklearn_repr.corruptions._base import Corruption, Level, corruption, draw_level
+from sklearn_repr.corruptions._base import Corruption, corruption, draw_level
 
 __all__ = ["Mixup"]
 
@@ -38,9 +38,6 @@ class Mixup(Corruption):
     tensor([[0.2500],
             [0.7500]])
     """
-
-    def __init__(self, level: Level):
-        self.level = level
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Mix rows; see :class:`Corruption`."""

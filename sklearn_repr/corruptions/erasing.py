@@ -8,7 +8,6 @@ from torch import Generator, Tensor
 from sklearn_repr._contracts import Corrupted
 from sklearn_repr.corruptions._base import (
     Corruption,
-    Level,
     cells_at_rate,
     corruption,
     draw_level,
@@ -41,9 +40,6 @@ class MaskingNoise(Corruption):
     tensor([[0., 0.]])
     """
 
-    def __init__(self, level: Level):
-        self.level = level
-
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Mask cells; see :class:`Corruption`."""
         level = draw_level(self.level, values, generator)
@@ -75,9 +71,6 @@ class ColumnSubset(Corruption):
     >>> ColumnSubset(0.5)(torch.ones(2, 4), torch.Generator()).values.sum(dim=1)
     tensor([2., 2.])
     """
-
-    def __init__(self, level: Level):
-        self.level = level
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Leave columns out; see :class:`Corruption`."""
@@ -114,9 +107,6 @@ class SaltAndPepperNoise(Corruption):
     >>> noise(values, torch.Generator()).values.unique()
     tensor([0., 1.])
     """
-
-    def __init__(self, level: Level):
-        self.level = level
 
     def fit(self, values: Tensor) -> SaltAndPepperNoise:
         """Find the extremes of every column; see :class:`Corruption`."""

@@ -1,6 +1,8 @@
-"""Which rows are positives of which: a layer of its own, before the views."""
+"""Positive pairs: which rows are positives of which, before they are corrupted."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -9,16 +11,16 @@ from sklearn_repr._contracts import Batch
 from sklearn_repr.utils.parameters import HasParameters
 from sklearn_repr.utils.registry import Registry
 
-__all__ = ["LabelPairs", "NeighborPairs", "Pairs", "TimePairs", "pairing"]
+__all__ = ["LabelPairs", "NeighborPairs", "Pairs", "TimePairs", "make_pairs", "pairs"]
 
-# Rows whose distances to all others are held in memory at a time
+# kinds of positive pairs by name
+pairs = Registry("pairs")
+
+# how many rows' distances to all others are held in memory at a time
 ROWS_PER_CHUNK = 512
-# Rows among which neighbours are looked for, so that time grows no faster than the table
-MOST_CANDIDATES = 20_000
-
-
-# Where the second view of a row comes from, by name
-pairing = Registry("pairs")
+# neighbours are looked for among at most so many rows, so that time grows no faster than
+# the table
+MAX_CANDIDATE_ROWS = 20_000
 
 
 class Pairs(HasParameters):
@@ -29,14 +31,14 @@ class Pairs(HasParameters):
 
     Notes
     -----
-    A subclass fills `_candidates`. All of a row's candidates stand next to each other in
-    one pool, perhaps with the row itself among them, which is never drawn.
+    A subclass defines `_candidates`. All candidates of a row are consecutive in one pool;
+    the row itself may be among them, and is never drawn.
 
     References
     ----------
     Schneider, Lee and Mathis, "Learnable latent embeddings for joint behavioural and
     neural analysis", Nature 617 (2023), arXiv:2204.00673: the distribution of positives
-    is apart from the loss.
+    does not depend on the loss.
     """
 
     def fit(self, rows: Batch, train: Batch) -> Pairs:
@@ -60,7 +62,7 @@ class Pairs(HasParameters):
         self.pool_ = pool if len(pool) else train.index[:1]
         inside = own >= 0
         self.others_ = count - inside.long()
-        # the row's own place, which is passed over, or one behind all
+        # the position of the row itself, which is skipped, or one past the last
         self.own_ = torch.where(inside, own, count)
         return self
 
@@ -96,14 +98,15 @@ class Pairs(HasParameters):
     def _candidates(
         self, rows: Batch, train: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the pool and, for each row, where its part starts, its size, own rank.
+        """Return the pool and each row's start in it, number of candidates and position.
 
-        The last is the place of the row itself within its part, -1 where it has none.
+        The last is the position of the row itself among its candidates, -1 if it is none
+        of them.
         """
         raise NotImplementedError
 
 
-@pairing("label")
+@pairs("label")
 class LabelPairs(Pairs):
     """Positives are the other rows of the same class.
 
@@ -113,8 +116,6 @@ class LabelPairs(Pairs):
     --------
     >>> import torch
     >>> from sklearn_repr._contracts import Batch
-    from sklearn_repr.utils.parameters import HasParameters
-    from sklearn_repr.utils.registry import Registry
     >>> from sklearn_repr.corruptions import LabelPairs
     >>> labels, index = torch.tensor([0, 1, 0, -1]), torch.arange(4)
     >>> rows = Batch(10.0 * index.unsqueeze(1), labels=labels, index=index)
@@ -137,7 +138,7 @@ class LabelPairs(Pairs):
         return pool, start, stop - start, own
 
 
-@pairing("time")
+@pairs("time")
 class TimePairs(Pairs):
     """Positives are rows at most `n_neighbors` rows before or after; rows are in order.
 
@@ -150,8 +151,6 @@ class TimePairs(Pairs):
     --------
     >>> import torch
     >>> from sklearn_repr._contracts import Batch
-    from sklearn_repr.utils.parameters import HasParameters
-    from sklearn_repr.utils.registry import Registry
     >>> from sklearn_repr.corruptions import TimePairs
     >>> index = torch.arange(2)
     >>> rows = Batch(10.0 * index.unsqueeze(1), index=index)
@@ -174,19 +173,19 @@ class TimePairs(Pairs):
         return pool, start, stop - start, own
 
 
-@pairing("neighbors")
+@pairs("neighbors")
 class NeighborPairs(Pairs):
     """Positives are the nearest rows of the encoded table, by Euclidean distance.
 
     Parameters
     ----------
     n_neighbors : int
-        How many, the row itself apart.
+        How many, not counting the row itself.
 
     Notes
     -----
-    Of a table of more than 20,000 rows, every k-th is a candidate, with the least k that
-    leaves no more.
+    Of a table of more than 20,000 rows, only every k-th is a candidate, for the
+    smallest k that leaves no more than that.
 
     References
     ----------
@@ -197,8 +196,6 @@ class NeighborPairs(Pairs):
     --------
     >>> import torch
     >>> from sklearn_repr._contracts import Batch
-    from sklearn_repr.utils.parameters import HasParameters
-    from sklearn_repr.utils.registry import Registry
     >>> from sklearn_repr.corruptions import NeighborPairs
     >>> index = torch.arange(4)
     >>> rows = Batch(torch.tensor([[0.0], [1.0], [9.0], [7.0]]), index=index)
@@ -212,7 +209,7 @@ class NeighborPairs(Pairs):
     def _candidates(
         self, rows: Batch, train: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        train = train[:: -(-len(train) // MOST_CANDIDATES)]
+        train = train[:: -(-len(train) // MAX_CANDIDATE_ROWS)]
         n, k = len(rows), min(self.n_neighbors, len(train) - 1)
         pool = train[nearest(rows.values, train, k)].flatten()
         count = torch.full((n,), k, device=train.device)
@@ -225,7 +222,7 @@ class NeighborPairs(Pairs):
 
 
 def nearest(values: Tensor, among: Tensor, k: int) -> Tensor:
-    """Return where in `among` each row's k nearest other rows stand.
+    """Return the positions in `among` of each row's k nearest other rows.
 
     Parameters
     ----------
@@ -241,7 +238,7 @@ def nearest(values: Tensor, among: Tensor, k: int) -> Tensor:
     places : int64 Tensor of shape (n, k)
         Positions in `among`, nearest first.
     """
-    # near the origin squared distances lose least to rounding
+    # squared distances are rounded least near the origin
     centred = values - values.mean(dim=0)
     others = centred[among]
     lengths = others.square().sum(dim=1)
@@ -250,10 +247,39 @@ def nearest(values: Tensor, among: Tensor, k: int) -> Tensor:
     found = []
     for start in range(0, len(values), ROWS_PER_CHUNK):
         part = slice(start, start + ROWS_PER_CHUNK)
-        # without the row's own length, which is the same for all
+        # the row's own squared length is left out: it does not change the order
         distance = torch.addmm(lengths, centred[part], others.T, alpha=-2)
         own = place[part]
         inside = own >= 0
         distance[inside.nonzero().squeeze(1), own[inside]] = torch.inf
         found.append(distance.topk(k, dim=1, largest=False).indices)
     return torch.cat(found)
+
+
+def make_pairs(name: str, **constants: Any) -> Pairs:
+    """Build a kind of positive pairs from its name.
+
+    Parameters
+    ----------
+    name : str
+        A name of the registry `pairs`.
+    **constants : dict
+        Parameters of the class of that name; None stands for its default.
+
+    Returns
+    -------
+    pairs : Pairs
+        Not yet fitted.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or does not take one of the constants.
+
+    Examples
+    --------
+    >>> from sklearn_repr.corruptions import make_pairs
+    >>> make_pairs("time", n_neighbors=3).n_neighbors
+    3
+    """
+    return pairs.make(name, "pairs", **constants)  # type: ignore[no-any-return]
