@@ -22,7 +22,7 @@ def masks(grid, level=0.4, n=400, seed=0):
 
 def without_margin(monkeypatch, blocks):
     monkeypatch.setattr(settings, "N_BLOCKS", blocks)
-    monkeypatch.setattr(settings, "CONTEXT", (1.0, 1.0))
+    monkeypatch.setattr(settings, "CONTEXT_SHARES", (1.0, 1.0))
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
@@ -49,7 +49,7 @@ def test_a_block_is_a_rectangle_of_the_papers_shape(grid, level, monkeypatch):
         # filled, of a share and an aspect that rounding to whole patches allows
         assert int(mask.sum()) == height * width
         area = level * mask.numel()
-        low, high = settings.ASPECT
+        low, high = settings.ASPECT_RATIOS
         assert (area * low) ** 0.5 - 0.5 <= height <= (area * high) ** 0.5 + 0.5
         assert (area / high) ** 0.5 - 0.5 <= width <= (area / low) ** 0.5 + 0.5
         found.add((int(rows.min()), int(columns.min()), height, width))
@@ -103,7 +103,7 @@ def test_the_number_of_masked_cells_is_rounded(level):
 
 
 def test_nothing_is_visible_outside_of_the_context(monkeypatch):
-    monkeypatch.setattr(settings, "CONTEXT", (0.5, 0.5))
+    monkeypatch.setattr(settings, "CONTEXT_SHARES", (0.5, 0.5))
     for mask in masks((8, 8), 0.05, n=100):
         rows, columns = (~mask).any(dim=1).nonzero(), (~mask).any(dim=0).nonzero()
         # √½ of 8 is 6

@@ -141,7 +141,7 @@ class UserCorruption(Corruption):
                 "A corruption given as a callable must return a tensor of the shape it"
                 f" was given, {tuple(values.shape)}; got {got}."
             )
-        # NumPy's constants make doubles of singles
+        # float64 constants of NumPy promote float32 tensors
         return Corrupted(result.to(values.dtype))
 
 

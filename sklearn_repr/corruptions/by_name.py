@@ -90,10 +90,10 @@ def make_views(
     Parameters
     ----------
     views : str, callable, Corruption or sequence
-        See :func:`make_corruption`. The entries of a sequence act in their order; each is
-        one of these, or a pair (name, level).
+        See :func:`make_corruption`. The entries of a sequence are applied in order; each
+        is one of these, or a pair (name, level).
     level : float, (float, float) or "auto", default="auto"
-        Level of every name that brings none of its own.
+        Level of every name that is given without one.
     parameter : str, default="views"
         What the estimator calls the parameter, for the message.
     input_shape : sequence of int or None, default=None

@@ -1,4 +1,4 @@
-"""Cells wiped out: set to zero, all but a subset, or to the column's extremes."""
+"""Cells that are erased: set to zero, or to their column's extremes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class MaskingNoise(Corruption):
     """Set each cell to zero with probability `level`.
 
     Zero is the encoded zero: a column's mean under standard scaling, its median under
-    robust scaling, black for an unscaled picture.
+    robust scaling, black for an unscaled image.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ class MaskingNoise(Corruption):
 class ColumnSubset(Corruption):
     """Let every row keep a random subset of its columns, and set the others to zero.
 
-    Exactly ⌊level · d⌋ cells of each row are wiped out, but never all of them. Which
-    ones is drawn anew for every row, where the paper cuts the columns into fixed subsets.
+    Exactly ⌊level · d⌋ cells of each row are set to zero, but never all of them.
+    Every row draws its own subset, where the paper uses fixed subsets of the columns.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class ColumnSubset(Corruption):
         """Leave columns out; see :class:`Corruption`."""
         width = values.shape[1]
         level = draw_level(self.level, values, generator)
-        # the tiny addend keeps a product like 0.3 * 10 = 2.9999... at its meaning
+        # a product such as 0.3 * 10 may be rounded to 2.9999..., whose floor is 2
         count = torch.as_tensor(level * width + 1e-6, device=values.device).floor()
         draws = torch.rand(values.shape, generator=generator, device=values.device)
         rank = draws.argsort(dim=1).argsort(dim=1)

@@ -1,4 +1,4 @@
-"""Rows that are images, moved: crops, flips, rotations and translations."""
+"""Geometric corruptions of images: crops, flips, rotations and translations."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from sklearn_repr.corruptions._base import ShapedCorruption, corruption, draw_be
 
 __all__ = ["Crop", "HorizontalFlip", "Rotation", "Translation", "VerticalFlip"]
 
-# Crops are at most this much wider than the image, or higher, by the paper's setting
-STRETCH = 4 / 3
+# largest factor between the aspect ratios of a crop and of the image, as in the paper
+MAX_STRETCH = 4 / 3
 
 
 class _Affine(ShapedCorruption):
     """A view that resamples images bilinearly."""
 
-    # what lies outside an image: encoded zeros, or its border
+    # what is sampled outside an image: encoded zeros, or its border
     padding: ClassVar[str] = "zeros"
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
-        """Move every image by its own draw; see :class:`Corruption`."""
+        """Resample every image by a matrix of its own; see :class:`Corruption`."""
         images = self.shaped(values)
         grid = functional.affine_grid(
             self.matrices(values, generator), list(images.shape), align_corners=False
@@ -52,7 +52,7 @@ class Rotation(_Affine):
     Parameters
     ----------
     level : float or (float, float)
-        Largest angle in degrees; a range is drawn from anew for every row.
+        Largest angle in degrees; every row draws its own from a range.
     input_shape : sequence of int
         (channels, height, width) of a row.
 
@@ -84,8 +84,8 @@ class Translation(_Affine):
     Parameters
     ----------
     level : float or (float, float)
-        Largest shift as a share of the side, in [0, 1]; a range is drawn from anew for
-        every row.
+        Largest shift as a share of the side, in [0, 1]; every row draws its own from a
+        range.
     input_shape : sequence of int
         (channels, height, width) of a row.
 
@@ -113,15 +113,14 @@ class Translation(_Affine):
 class Crop(_Affine):
     """Cut a rectangle out of every image and resize it to the whole.
 
-    The rectangle covers a share of the area drawn from [1 - level, 1]; its sides differ
-    from the image's proportions by a factor of up to 4/3 either way, as far as it still
-    fits in.
+    The rectangle covers a share of the area drawn from [1 - level, 1]; its aspect
+    ratio differs from the image's by a factor of up to 4/3 either way, as far as it fits.
 
     Parameters
     ----------
     level : float or (float, float)
-        Largest share of the area to cut off, in [0, 1]; a range is drawn from anew for
-        every row.
+        Largest share of the area to cut off, in [0, 1]; every row draws its own from a
+        range.
     input_shape : sequence of int
         (channels, height, width) of a row.
 
@@ -144,9 +143,9 @@ class Crop(_Affine):
     def matrices(self, values: Tensor, generator: Generator) -> Tensor:
         """Draw rectangles; see :class:`Corruption`."""
         level = self.draw(values, generator)
-        # nothing left at all has no proportions
+        # a rectangle of area 0 has no aspect ratio
         area = draw_between(1 - level, torch.ones_like(level), generator).clamp_min(1e-3)
-        most = (-area.log()).clamp_max(math.log(STRETCH))
+        most = (-area.log()).clamp_max(math.log(MAX_STRETCH))
         ratio = draw_between(-most, most, generator)
         high, wide = (area.log() + ratio).div(2).exp(), (area.log() - ratio).div(2).exp()
         right = draw_between(wide - 1, 1 - wide, generator)
@@ -192,7 +191,7 @@ class HorizontalFlip(ShapedCorruption):
 
 @corruption("vertical_flip", default_level=0.5, share=True, needs="image")
 class VerticalFlip(HorizontalFlip):
-    """Turn every image upside down with probability `level`.
+    """Mirror every image, top to bottom, with probability `level`.
 
     Parameters
     ----------

@@ -21,11 +21,11 @@ from sklearn_repr.corruptions._base import (
 
 __all__ = ["MaskedAndWhole", "MaskedBlocks", "MaskedCells"]
 
-# I-JEPA's blocks: how many, their height by their width, and the share of an image that
-# the context is taken from
+# I-JEPA's blocks: how many, the range of their height divided by their width, and of the
+# share of an image that the context covers
 N_BLOCKS = 4
-ASPECT = 0.75, 1.5
-CONTEXT = 0.85, 1.0
+ASPECT_RATIOS = 0.75, 1.5
+CONTEXT_SHARES = 0.85, 1.0
 
 
 class MaskedCells(Corruption):
@@ -103,8 +103,8 @@ class MaskedBlocks(MaskedCells):
 
     Four blocks, each of a share :math:`1 - (1 - r)^{1/4}` of all patches. A block of an
     image has an aspect from [0.75, 1.5]; outside of one more block, which covers a share
-    from [0.85, 1] of the image, everything is masked as well. Everything is drawn anew
-    for every row. Blocks that would leave nothing visible are left out.
+    from [0.85, 1] of the image, everything is masked as well. Every row has draws of
+    its own. Blocks that would leave nothing visible are left out.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class MaskedBlocks(MaskedCells):
         area = self.count * (1 - (1 - level.expand(n, N_BLOCKS)) ** (1 / N_BLOCKS))
         height, width = torch.ones_like(area), area
         if self.is_image:
-            aspect = self._uniform(ASPECT, area, generator)
+            aspect = self._uniform(ASPECT_RATIOS, area, generator)
             height, width = (area * aspect).sqrt(), (area / aspect).sqrt()
         height = height.round().clamp(1, self.height)
         width = width.round().clamp(1, self.width)
@@ -163,7 +163,7 @@ class MaskedBlocks(MaskedCells):
         width = (width - (whole & (not tall)).to(area)).clamp(min=1)
         masked = self._rectangles(height, width, generator)
         if self.is_image:
-            side = self._uniform(CONTEXT, area[:, :1], generator).sqrt()
+            side = self._uniform(CONTEXT_SHARES, area[:, :1], generator).sqrt()
             height, width = (side * self.height).round(), (side * self.width).round()
             context = self._rectangles(height, width, generator)
             masked = torch.cat([masked, ~context], dim=1)

@@ -17,13 +17,13 @@ class Mixup(Corruption):
 
     .. math:: \tilde x_i = (1 - \lambda) x_i + \lambda x_{j(i)}, \quad j(i) \ne i
 
-    The other row is drawn uniformly from the rest of the batch. The noise has the shape
-    of the data: correlated columns move together. A batch of one row stays as it is.
+    The other row is drawn uniformly from the rest of the batch. Correlated columns
+    change together. A batch of one row stays as it is.
 
     Parameters
     ----------
     level : float or (float, float)
-        :math:`\lambda`, in [0, 1]; below 0.5 the row itself prevails.
+        :math:`\lambda`, in [0, 1]; below 0.5 the row itself has the larger weight.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Rows that are images, in another light: blur, brightness, contrast, cutout."""
+"""Corruptions of pixel values: blur, brightness, contrast and cutout."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ __all__ = ["Blur", "Brightness", "Contrast", "Cutout"]
 
 @corruption("blur", default_level=1.0, needs="either")
 class Blur(ShapedCorruption):
-    r"""Blur every image or sequence by a Gaussian of its own width.
+    r"""Blur every image or sequence by a Gaussian, each with a width of its own.
 
     The kernel is the discrete Gaussian, which smooths as diffusion between neighbouring
-    cells does, with closed borders: no cell falls below the lowest or rises above the
-    highest, and the mean of every channel stays. In the basis of cosines every frequency
-    is multiplied by
+    cells does, with closed borders: values stay between the lowest and the highest of
+    their channel, and its mean is unchanged. In the basis of cosines every frequency is
+    multiplied by
 
     .. math:: \exp(-\sigma^2 (1 - \cos \omega)), \quad \sigma \sim U(0, \lambda)
 
     Parameters
     ----------
     level : float or (float, float)
-        :math:`\lambda`, the largest standard deviation, in pixels or steps; a range is
-        drawn from anew for every row.
+        :math:`\lambda`, the largest standard deviation, in pixels or steps; every row
+        draws its own from a range.
     input_shape : sequence of int
         (channels, height, width) or (channels, length) of a row.
 
@@ -64,7 +64,7 @@ class Blur(ShapedCorruption):
 
 
 def _cosine_basis(side: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the orthonormal cosines of a side, (side, side), and how each decays."""
+    """Return orthonormal cosines, (side, side), and the decay rate of each, (side,)."""
     place = torch.arange(side, dtype=like.dtype, device=like.device)
     frequency = math.pi * place / side
     cosines = torch.cos(frequency[:, None] * (place + 0.5)) * math.sqrt(2 / side)
@@ -79,8 +79,8 @@ class Brightness(ShapedCorruption):
     Parameters
     ----------
     level : float or (float, float)
-        Largest constant either way, in standard deviations of all pixels in training; a
-        range is drawn from anew for every row.
+        Largest constant either way, in standard deviations of all pixels in training;
+        every row draws its own from a range.
     input_shape : sequence of int
         (channels, height, width) of a row.
 
@@ -108,14 +108,14 @@ class Brightness(ShapedCorruption):
 
 @corruption("contrast", default_level=0.5, share=True, needs="image")
 class Contrast(ShapedCorruption):
-    r"""Stretch every image about the mean of each channel, or shrink it.
+    r"""Scale the deviations of every image from the mean of each channel.
 
     .. math:: \tilde x = \bar x + f (x - \bar x), \quad f \sim U(1 - \lambda, 1 + \lambda)
 
     Parameters
     ----------
     level : float or (float, float)
-        :math:`\lambda`, in [0, 1]; a range is drawn from anew for every row.
+        :math:`\lambda`, in [0, 1]; every row draws its own from a range.
     input_shape : sequence of int
         (channels, height, width) of a row.
 
@@ -133,7 +133,7 @@ class Contrast(ShapedCorruption):
         level = self.draw(values, generator)
         gain = draw_between(-level, level, generator).view(-1, 1, 1, 1)
         images = self.shaped(values)
-        # the difference is zero at level zero, to the last bit
+        # level 0 then changes nothing, to the last bit
         stretched = images + gain * (images - images.mean(dim=(2, 3), keepdim=True))
         return Corrupted(stretched.reshape(values.shape))
 
@@ -143,12 +143,12 @@ class Cutout(ShapedCorruption):
     """Set a rectangle of every image to zero.
 
     Its sides are `level` times those of the image; its centre is anywhere in the image,
-    so that part of it may lie outside.
+    and part of it may lie outside.
 
     Parameters
     ----------
     level : float or (float, float)
-        Share of the sides, in [0, 1]; a range is drawn from anew for every row.
+        Share of the sides, in [0, 1]; every row draws its own from a range.
     input_shape : sequence of int
         (channels, height, width) of a row.
 

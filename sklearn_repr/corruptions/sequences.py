@@ -1,4 +1,4 @@
-"""Rows that are sequences: jitter, scaling, crops in time, masked windows."""
+"""Corruptions of sequences: jitter, scaling, crops in time and masked windows."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["Jitter", "Scaling", "TimeCrop", "WindowMasking"]
 class Jitter(ShapedCorruption):
     """Additive noise in proportion to the spread of each channel.
 
-    :class:`GaussianNoise` goes by the spread of every column, which for a sequence is a
-    point in time; this one by the spread over all times.
+    :class:`GaussianNoise` uses the spread of every column, which for a sequence is a
+    point in time; this class uses the spread over all times.
 
     Parameters
     ----------
@@ -109,8 +109,8 @@ class TimeCrop(ShapedCorruption):
     Parameters
     ----------
     level : float or (float, float)
-        Largest share of the sequence to cut off, in [0, 1]; a range is drawn from anew
-        for every row.
+        Largest share of the sequence to cut off, in [0, 1]; every row draws its own from
+        a range.
     input_shape : sequence of int
         (channels, length) of a row.
 
@@ -156,8 +156,8 @@ class WindowMasking(ShapedCorruption):
     Parameters
     ----------
     level : float or (float, float)
-        Share of the steps to mask, in [0, 1], rounded to whole steps; a range is drawn
-        from anew for every row.
+        Share of the steps to mask, in [0, 1], rounded to whole steps; every row draws its
+        own from a range.
     input_shape : sequence of int
         (channels, length) of a row.
 

@@ -20,8 +20,9 @@ __all__ = ["MarginalSwap", "SwapNoise"]
 class SwapNoise(Corruption):
     """Replace each cell, with probability `level`, by the same column of another row.
 
-    The other row is drawn uniformly from the rest of the batch, so the marginals of the
-    columns stay as they are. A batch of one row has no other row and stays unchanged.
+    The other row is drawn uniformly from the rest of the batch, so the marginal
+    distributions of the columns stay the same. A batch of one row has no other row and
+    stays unchanged.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ class MarginalSwap(Corruption):
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Replace cells; see :class:`Corruption`."""
         level = draw_level(self.level, values, generator)
-        # the tiny addend keeps a product like 0.3 * 10 = 2.9999... at its meaning
+        # a product such as 0.3 * 10 may be rounded to 2.9999..., whose floor is 2
         count = torch.as_tensor(level * values.shape[1] + 1e-6).floor()
         draws = torch.rand(values.shape, generator=generator, device=values.device)
         most = int(count.max())

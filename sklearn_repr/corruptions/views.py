@@ -1,4 +1,4 @@
-"""Corruptions after each other, and several corrupted copies of every row."""
+"""Several corruptions in a row, and several corrupted copies of every row."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Composed(Corruption):
     Parameters
     ----------
     corruptions : sequence of Corruption
-        In the order in which they act. Each learns from the clean rows.
+        In the order in which they are applied. Each is fitted to the clean rows.
 
     Notes
     -----
-    The mask holds every cell that one of them replaced; it is None if one of them may
-    touch any cell.
+    The mask holds every cell that one of them replaced; it is None if one of them has no
+    mask.
 
     Examples
     --------
@@ -46,7 +46,7 @@ class Composed(Corruption):
         self.uses_global_generator = any(c.uses_global_generator for c in corruptions)
 
     def fit(self, values: Tensor) -> Composed:
-        """Let every corruption learn; see :class:`Corruption`."""
+        """Fit every corruption; see :class:`Corruption`."""
         for corruption in self.corruptions:
             corruption.fit(values)
         return self
@@ -92,12 +92,12 @@ class Copies(Corruption):
         self.uses_global_generator = corruption.uses_global_generator
 
     def fit(self, values: Tensor) -> Copies:
-        """Let the corruption learn; see :class:`Corruption`."""
+        """Fit the corruption; see :class:`Corruption`."""
         self.corruption.fit(values)
         return self
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
-        """Return the copies, one behind the other; see :class:`Corruption`."""
+        """Return all copies, one after the other; see :class:`Corruption`."""
         copies = [self.corruption(values, generator) for _ in range(self.n_copies)]
         masks = [copy.mask for copy in copies if copy.mask is not None]
         return Corrupted(
