@@ -153,6 +153,12 @@ def test_which_levels_are_shares():
     assert {*SHARES} >= {"masking", "salt_and_pepper", "swap", "scarf", "subset", "mixup"}
     assert not {*SHARES} & {"gaussian", "multiplicative", "blur", "rotation", "jitter"}
 
+    class Own(MaskingNoise):
+        """A subclass has the metadata of the class it inherits from."""
+
+    with pytest.raises(ValueError, match=r"level=1\.5 is not a share: with Own"):
+        Own(1.5)
+
 
 @pytest.mark.parametrize(
     "level", [(0.5, 0.1), (-0.1, 0.2), (0.1,), "strong", (None, 1), (0, np.inf), -1]

@@ -16,7 +16,7 @@ __all__ = ["KnownNoise", "PartialNoise"]
 
 
 class MemberNoise(Corruption):
-    r"""Noise whose level is log-uniform, drawn anew for every row.
+    r"""Noise whose level is log-uniform; every row draws its own.
 
     Every member of the ensemble draws from its own generator, so that no member depends
     on which others are trained with it.
