@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any, Self
 
 __all__ = ["HasParameters"]
@@ -31,10 +31,16 @@ class HasParameters:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Remember what ``__init__`` is given."""
         made = super().__new__(cls)
-        # copying and unpickling make an object without arguments, and fill it afterwards
-        bound = signature(cls).bind_partial(*args, **kwargs)
+        # copying and unpickling make an object without arguments, and fill it afterwards;
+        # a class without an ``__init__`` would have the signature of this method
+        bound = signature(cls.__init__).bind_partial(made, *args, **kwargs)
         bound.apply_defaults()
-        vars(made)["_given"] = dict(bound.arguments)
+        own = list(bound.signature.parameters.values())[1:]
+        collected = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+        names = [p.name for p in own if p.kind not in collected]
+        vars(made)["_given"] = {
+            name: bound.arguments[name] for name in names if name in bound.arguments
+        }
         return made
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
