@@ -4,13 +4,19 @@ Each loop trains the same network by the same loss and corruption as the estimat
 it: Adam at 1e-3, one shuffle an epoch, views of the shuffled rows, fused steps. Times are
 medians of interleaved repeats, after a warm-up.
 
+"by hand" has a loop for each model; "same size" and "defaults" train the estimator's own
+module and objective by a plain torch loop, on networks of that size and of their own.
+
 usage: python benchmarks/speed_estimators.py [--rows 20000] [--columns 32] [--epochs 5]
        [--batch 32 256 1024] [--repeats 3] [--clock wall|cpu] [--only masked variational]
+       [--families "by hand" "same size" defaults]
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import functools
 import itertools
 import math
 import warnings
@@ -19,6 +25,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.base import clone
 from speed import CLOCKS, CODE, HIDDEN, make_rows, ratios
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,10 +33,16 @@ from torch.nn import functional
 from sklearn_repr import (
     AutoencoderTransformer,
     ContrastiveEmbedder,
+    ContrastivePredictiveCoder,
     DenoisingAutoencoder,
+    JointEmbeddingPredictor,
     MaskedAutoencoder,
+    PairedEmbedder,
     VariationalAutoencoder,
 )
+from sklearn_repr._contracts import Batch
+from sklearn_repr.data.batches import batch_sizes
+from sklearn_repr.objectives import objective
 
 NOISE = 0.3
 
@@ -155,7 +168,7 @@ VIEWS = {
     "learning_rate": "constant",
     "max_steps": None,
 }
-PAIRS = {
+BY_HAND = {
     "autoencoder": (Loop, AutoencoderTransformer(CODE, **PLAIN)),
     "Huber's loss": (HuberLoop, AutoencoderTransformer(CODE, loss="huber", **PLAIN)),
     "denoising": (DenoisingLoop, DenoisingAutoencoder(CODE, **NOISY, **PLAIN)),
@@ -163,6 +176,75 @@ PAIRS = {
     "masked": (MaskedLoop, MaskedAutoencoder(CODE, mask_ratio=NOISE, **PLAIN)),
     "contrastive": (ContrastiveLoop, ContrastiveEmbedder(CODE, **VIEWS)),
 }
+# Networks of the same size: the loop trains the estimator's own module and objective
+SAME_SIZE = {
+    "activity_l1": AutoencoderTransformer(CODE, penalty="activity_l1", **PLAIN),
+    "contractive": AutoencoderTransformer(CODE, penalty="contractive", **PLAIN),
+    "decorrelation": AutoencoderTransformer(CODE, penalty="decorrelation", **PLAIN),
+    "dropout": AutoencoderTransformer(CODE, dropout=0.1, **PLAIN),
+    "layer norm": AutoencoderTransformer(CODE, layer_norm=True, **PLAIN),
+    "tied weights": AutoencoderTransformer(CODE, tied_weights=True, **PLAIN),
+    "linear path": AutoencoderTransformer(CODE),
+    "correntropy": AutoencoderTransformer(CODE, loss="correntropy", **PLAIN),
+    "beta_tcvae": VariationalAutoencoder(CODE, objective="beta_tcvae", **PLAIN),
+    "posterior path": MaskedAutoencoder(CODE),
+    "paired": PairedEmbedder(CODE, init=None),
+    **{
+        name: ContrastiveEmbedder(CODE, objective=name, **VIEWS)
+        for name in objective.names()
+        if name != "nt_xent"
+    },
+}
+# The estimators as they are, on networks of their own size
+DEFAULTS = {
+    "AutoencoderTransformer": AutoencoderTransformer(CODE),
+    "ContrastiveEmbedder": ContrastiveEmbedder(pairs="row", max_steps=None),
+    "ContrastivePredictiveCoder": ContrastivePredictiveCoder(),
+    "JointEmbeddingPredictor": JointEmbeddingPredictor(),
+    "PairedEmbedder": PairedEmbedder(),
+    "convolution": AutoencoderTransformer(
+        CODE, architecture="conv", input_shape=(2, 4, 4)
+    ),
+}
+FAMILIES = {"by hand": BY_HAND, "same size": SAME_SIZE, "defaults": DEFAULTS}
+
+
+def same_loop(estimator, X: np.ndarray, y: np.ndarray, size: int, epochs: int):
+    """Return a plain torch loop over the module and the objective of a fit."""
+    fitted = clone(estimator).set_params(max_iter=1, batch_size=size).fit(X, y)
+    net, corruption = fitted.net_, fitted._build_corruption()
+    labels = torch.from_numpy(y) if net.criterion_.needs_labels else None
+    rows = fitted._codec.encode(fitted._validate_training(X, y, reset=False))
+
+    def loop() -> None:
+        module, loss = copy.deepcopy((net.module_, net.criterion_))
+        module.train()
+        loss.train()
+        weights = [*module.parameters(), *loss.parameters()]
+        optimizer = torch.optim.Adam(weights, lr=1e-3, fused=True)
+        generator = torch.Generator().manual_seed(0)
+        views = None if corruption is None else corruption.fit(rows.values)
+        after_step = getattr(module, "after_step", lambda: None)
+        for _ in range(epochs):
+            order = torch.randperm(len(X))
+            shuffled = Batch(
+                rows.values[order], labels=None if labels is None else labels[order]
+            )
+            for batch in shuffled.split(batch_sizes(len(X), size)):
+                seen = batch.values
+                if views is not None:
+                    seen, batch.mask = views(seen, generator)
+                if loss.needs_input_gradient:
+                    seen.requires_grad_()
+                total = 0.0
+                for name, term in loss(module(seen), batch).items():
+                    total = total + loss.weights.get(name, 1.0) * term.mean()
+                optimizer.zero_grad()
+                total.backward()
+                optimizer.step()
+                after_step()
+
+    return loop
 
 
 def main() -> None:
@@ -175,38 +257,46 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--only", nargs="*", default=None)
+    parser.add_argument("--families", nargs="*", default=list(FAMILIES))
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     X = make_rows(options.rows, options.columns)
-    table: dict[str, dict[str, float]] = {}
-    for size in options.batch:
-        for name, (loop, estimator) in PAIRS.items():
-            if options.only and name not in options.only:
-                continue
-            estimator.set_params(
-                hidden_layer_sizes=HIDDEN,
-                activation="relu",
-                scaling=None,
-                batch_size=size,
-                max_iter=options.epochs,
-                early_stopping=False,
-                n_iter_no_change=10**6,
-                tol=0,
-                random_state=0,
-            )
-            jobs = {
-                "loop": lambda loop=loop, size=size: fit_loop(
-                    loop, X, size, options.epochs
-                ),
-                "ours": lambda estimator=estimator: estimator.fit(X),
-            }
-            found = ratios(jobs, options.repeats, CLOCKS[options.clock])
-            table.setdefault(f"batch {size}", {})[name] = found["ours"]
-    print(
-        f"every family: fit, {len(X)} x {X.shape[1]}, ratio to a loop for the same model"
-    )
-    print(pd.DataFrame(table).T.round(2).to_string())
+    for family in options.families:
+        table: dict[str, dict[str, float]] = {}
+        for size in options.batch:
+            for name, entry in FAMILIES[family].items():
+                if options.only and name not in options.only:
+                    continue
+                loop, estimator = entry if family == "by hand" else (None, entry)
+                settings = {
+                    "scaling": None,
+                    "batch_size": size,
+                    "max_iter": options.epochs,
+                    "early_stopping": False,
+                    "random_state": 0,
+                }
+                if estimator.learning_rate == "constant":
+                    settings |= {"n_iter_no_change": 10**6, "tol": 0}
+                if family != "defaults":
+                    settings |= {"hidden_layer_sizes": HIDDEN, "activation": "relu"}
+                estimator.set_params(**settings)
+                y = np.arange(len(X)) % 10
+                if isinstance(estimator, PairedEmbedder):
+                    y = X[:, ::-1].copy()
+                by_hand = functools.partial(fit_loop, loop, X, size, options.epochs)
+                jobs = {
+                    "loop": by_hand
+                    if loop is not None
+                    else same_loop(estimator, X, y, size, options.epochs),
+                    "ours": functools.partial(estimator.fit, X, y),
+                }
+                found = ratios(jobs, options.repeats, CLOCKS[options.clock])
+                table.setdefault(name, {})[f"batch {size}"] = found["ours"]
+        print(
+            f"{family}: fit, {len(X)} x {X.shape[1]}, ratio to a loop for the same model"
+        )
+        print(pd.DataFrame(table).T.round(2).to_string(), "\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_repr.modules import make_mlp
 from sklearn_repr.modules.readout import (
     LayerReadout,
-    equal_variance_turn,
+    equal_variance_rotation,
     hidden_layers,
     unit_length,
 )
@@ -101,7 +101,7 @@ def test_constant_blocks_give_zeros():
 @pytest.mark.parametrize(("k", "width"), [(1, 1), (1, 5), (3, 3), (7, 64), (64, 64)])
 def test_the_turn_is_orthonormal_and_evens_variances(k, width):
     variances = torch.rand(k, generator=torch.Generator().manual_seed(k)).double() ** 6
-    turn = equal_variance_turn(variances, width)
+    turn = equal_variance_rotation(variances, width)
     np.testing.assert_allclose(turn.T @ turn, np.eye(k), atol=1e-12)
     diagonal = ((turn * variances) @ turn.T).diagonal()
     np.testing.assert_allclose(diagonal, variances.sum() / width, rtol=1e-9)

@@ -111,9 +111,9 @@ class Patience(Callback):  # type: ignore[misc]
     def on_epoch_begin(
         self, net: RepresentationNet, dataset_valid: Batch | None = None, **kwargs: object
     ) -> None:
-        """Count the start as epoch 0 where there are rows to judge it by."""
-        judged = dataset_valid is not None and net.criterion_.judges
-        if len(net.history) == 1 and judged:
+        """Count the start as epoch 0 where there are rows to see it by."""
+        held_out = dataset_valid is not None and net.criterion_.comparable
+        if len(net.history) == 1 and held_out:
             self._consider(net, net.initial_loss_, epoch=0, keep=True)
 
     def on_epoch_end(
@@ -124,24 +124,24 @@ class Patience(Callback):  # type: ignore[misc]
         **kwargs: object,
     ) -> None:
         """Compare this epoch with the best so far."""
-        judges, settled = net.criterion_.judges, net.criterion_.settled
-        held_out = dataset_valid is not None and judges
+        comparable, settled = net.criterion_.comparable, net.criterion_.settled
+        held_out = dataset_valid is not None and comparable
         epoch = len(net.history)
         loss = net.history[-1]["valid_loss" if held_out else "train_loss"]
         if held_out or settled:
             self._consider(net, loss, epoch=epoch, keep=held_out)
-        if not (settled and judges):
+        if not (settled and comparable):
             self.waited_ = 0
         if self.waited_ >= self.n_iter_no_change and self.fallen_ < self.falls:
             self.waited_, self.fallen_ = 0, self.fallen_ + 1
             for group in net.optimizer_.param_groups:
                 group["lr"] /= DIVISOR
-        # by a flag, so that the callbacks that come after hear of this epoch too
+        # by a flag, so that the callbacks that come after are told of this epoch too
         net.stop_ = self.waited_ >= self.n_iter_no_change
         if net.stop_ or epoch == net.max_epochs:
             if held_out and self.best_epoch_ == 0:
                 self.finding_ = self._why_the_start_is_best(net, dataset_train)
-            elif not held_out and judges and epoch > 1:
+            elif not held_out and comparable and epoch > 1:
                 self.finding_ = _why_it_did_not_fall(net.history[:, "train_loss"])
 
     def on_train_end(self, net: RepresentationNet, **kwargs: object) -> None:

@@ -75,7 +75,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
     # what happens to a batch; whether the module may draw from the global generator
     inputs_ = CLEAN
     replays_draws = False
-    # whether a callback hears of batches
+    # whether a callback listens to batches
     listening_ = False
 
     def __init__(

@@ -295,7 +295,7 @@ def _encoded(
     for chunk in chunks:
         draws.append(GlobalDraws(chunk.device) if net.replays_draws else None)
         embeddings.append(net.module_.encoder(chunk))
-        targets.append(net.module_.aside(chunk))
+        targets.append(net.module_.targets_of(chunk))
     beside = None if targets[0] is None else torch.cat(targets)
     return torch.cat(embeddings), beside
 

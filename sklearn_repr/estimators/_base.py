@@ -56,6 +56,11 @@ LAYERS: Constraints = {
 FIXED_LENGTH = ("one_cycle", "cosine")
 
 
+def encode(module: Any, x: Tensor) -> Tensor:
+    """Map encoded rows to a module's embedding."""
+    return module.encode(x)  # type: ignore[no-any-return]
+
+
 class BaseRepresentation(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
@@ -332,7 +337,7 @@ class BaseRepresentation(
         terms = self.loss_terms_ if continuing else {}
         curves = epoch_curves(net, "")
         patience = dict(net.callbacks_)["engine_patience"]
-        chosen = "valid_loss" in curves and net.criterion_.judges
+        chosen = "valid_loss" in curves and net.criterion_.comparable
         self.net_ = net
         self.loss_curve_ = loss + curves.get("train_loss", [])
         self.validation_curve_ = None
@@ -352,6 +357,10 @@ class BaseRepresentation(
 
     # -- use -------------------------------------------------------------------------
 
+    def _embedding(self) -> Callable[..., Tensor]:
+        """Return what maps the module and encoded rows to the embedding."""
+        return encode
+
     def transform(self, X: Table) -> Array:
         """Map rows to their embedding.
 
@@ -367,7 +376,8 @@ class BaseRepresentation(
         """
         check_is_fitted(self)
         X = self._validate(X, reset=False, infers=True)
-        return self._infer(self.net_.module_.encode, X, dtype=X.dtype)
+        module = self.net_.module_
+        return self._infer(self._embedding(), X, module=module, dtype=X.dtype)
 
     def _infer(
         self,
@@ -381,7 +391,7 @@ class BaseRepresentation(
     ) -> Array:
         """Apply a function to encoded rows; see :func:`~sklearn_repr.engine.infer`."""
         codec = codec or self._codec
-        encode = chunk_encoder(
+        encoder = chunk_encoder(
             codec,
             X,
             read_only=self._leaves_rows_unchanged(),
@@ -389,7 +399,7 @@ class BaseRepresentation(
         )
         device = torch.device(self.net_.device)
         return infer(
-            function, encode, X, device, module=module, finish=finish, dtype=dtype
+            function, encoder, X, device, module=module, finish=finish, dtype=dtype
         )
 
     @property

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from sklearn_repr import corruptions, objectives
 from sklearn_repr._contracts import (
     Architecture,
-    Array,
     Batch,
     Callbacks,
     Constraints,
@@ -31,7 +30,7 @@ from sklearn_repr.data import NumericCodec
 from sklearn_repr.data.batches import batch_sizes
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, evaluate
 from sklearn_repr.engine.quality import QUALITY_PREFIX
-from sklearn_repr.estimators._base import LAYERS, BaseRepresentation, epoch_curves
+from sklearn_repr.estimators._base import LAYERS, BaseRepresentation, encode, epoch_curves
 from sklearn_repr.modules import make_contrastive_network
 from sklearn_repr.modules.readout import unit_length
 from sklearn_repr.objectives import Composite, Objective, Reconstruction
@@ -52,6 +51,11 @@ HIDDEN_UNITS = (256, 256, 256)
 MOST_EPOCHS = 100
 MOST_STEPS = 800
 FEWEST_EPOCHS = 5
+
+
+def encode_to_unit_length(module: Any, x: Tensor) -> Tensor:
+    """Map encoded rows to unit vectors."""
+    return unit_length(module.encode(x))
 
 
 class ContrastiveEmbedder(BaseRepresentation):
@@ -558,29 +562,8 @@ class ContrastiveEmbedder(BaseRepresentation):
 
     # -- use -------------------------------------------------------------------------
 
-    def transform(self, X: Table) -> Array:
-        """Map rows to their embedding.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        Z : ndarray of shape (n_samples, n_components_)
-            The embedding; float32 if `X` is float32, else float64.
-        """
-        check_is_fitted(self)
-        if not self.normalize:
-            return super().transform(X)
-        X = self._validate(X, reset=False)
-        encode = self.net_.module_.encode
-
-        def unit(x: Tensor) -> Tensor:
-            return unit_length(encode(x))
-
-        return self._infer(unit, X).astype(X.dtype, copy=False)
+    def _embedding(self) -> Callable[..., Tensor]:
+        return encode_to_unit_length if self.normalize else encode
 
     def score(self, X: Table, y: Labels = None) -> float:
         """Return the negative loss on fixed views of the rows.

@@ -88,13 +88,13 @@ class ContrastiveNetwork(nn.Module):
 
         Losses look at the encoder alone: the readout is made when it is trained.
         """
-        return self.complete(self.encoder(x), self.aside(x))
+        return self.complete(self.encoder(x), self.targets_of(x))
 
-    def aside(self, x: Tensor) -> Tensor | None:
+    def targets_of(self, x: Tensor) -> Tensor | None:
         """Return what else `complete` needs of the rows, without gradient."""
         return None
 
-    def complete(self, embedding: Tensor, aside: Tensor | None) -> Outputs:
+    def complete(self, embedding: Tensor, targets: Tensor | None) -> Outputs:
         """Return what the heads make of embeddings."""
         mixed = embedding if self.mixup is None else self.mixup(embedding)
         return Outputs(
@@ -159,13 +159,13 @@ class SelfPredictiveNetwork(ContrastiveNetwork):
             self.target = EMATarget(encoder, momentum, n_steps)
             self.target_head = EMATarget(head, momentum, n_steps)
 
-    def aside(self, x: Tensor) -> Tensor | None:
+    def targets_of(self, x: Tensor) -> Tensor | None:
         """Return the target's embedding."""
         return None if self.target is None else self.target(x)
 
-    def complete(self, embedding: Tensor, aside: Tensor | None) -> Outputs:
+    def complete(self, embedding: Tensor, targets: Tensor | None) -> Outputs:
         """Return embedding, projection, prediction and target."""
-        outputs = super().complete(embedding, aside)
+        outputs = super().complete(embedding, targets)
         projection = outputs.projection
         assert projection is not None  # noqa: S101 - there is a head
         outputs.prediction = projection
@@ -173,7 +173,7 @@ class SelfPredictiveNetwork(ContrastiveNetwork):
             outputs.prediction = self.predictor(projection)
         outputs.target = projection.detach()
         if self.target_head is not None:
-            outputs.target = self.target_head(aside)
+            outputs.target = self.target_head(targets)
         return outputs
 
     def after_step(self) -> None:

@@ -14,7 +14,7 @@ from sklearn_repr.modules.linear import principal_subspace
 
 __all__ = [
     "LayerReadout",
-    "equal_variance_turn",
+    "equal_variance_rotation",
     "hidden_layers",
     "signed_root",
     "unit_length",
@@ -40,14 +40,14 @@ def signed_root(x: Tensor) -> Tensor:
 
 
 class LayerReadout(nn.Module):
-    r"""Principal components of layers side by side, turned to equal variance.
+    r"""Principal components of layers side by side, rotated to equal variance.
 
     .. math:: z = Q V^\top (u - \bar u), \qquad
               u = \Bigl( \frac{h_1}{s_1}, \dots, \frac{h_L}{s_L} \Bigr)
 
     with layers :math:`h_l`, :math:`s_l^2` the total variance of layer l over the training
-    rows, V the leading principal axes of u, and Q a turn after which every component has
-    the same variance.
+    rows, V the leading principal axes of u, and Q a rotation after which every component
+    has the same variance.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ class LayerReadout(nn.Module):
     -----
     Nothing is whitened: distances between rows are those of u, as far as V keeps them.
     Principal components themselves would be whitened by the next scaler in a pipeline,
-    which lifts the noise in the last ones to the size of the first. The turn Q leaves all
-    distances and angles as they are and gives a scaler nothing to do.
+    which lifts the noise in the last ones to the size of the first. The rotation Q leaves
+    all distances and angles as they are and gives a scaler nothing to do.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class LayerReadout(nn.Module):
         self.register_buffer("bias", torch.zeros(n_components))
 
     def fit(self, blocks: Sequence[Tensor]) -> LayerReadout:
-        """Learn scales, axes and turn, in double precision.
+        """Learn scales, axes and rotation, in double precision.
 
         Parameters
         ----------
@@ -108,9 +108,9 @@ class LayerReadout(nn.Module):
         usable = int((variances > NO_VARIANCE * variances[0]).sum())
         k = min(usable, n_components)
         axes, variances = subspace.axes[:k], variances[:k]
-        turned = equal_variance_turn(variances, n_components) @ axes
-        self.weight.copy_(turned * torch.cat(scales))
-        self.bias.copy_(-(turned @ subspace.mean))
+        rotated = equal_variance_rotation(variances, n_components) @ axes
+        self.weight.copy_(rotated * torch.cat(scales))
+        self.bias.copy_(-(rotated @ subspace.mean))
         return self
 
     def forward(self, blocks: Sequence[Tensor]) -> Tensor:
@@ -169,7 +169,7 @@ def unit_length(z: Tensor) -> Tensor:
     return z / z.square().sum(dim=1, keepdim=True).sqrt().clamp(min=tiny)
 
 
-def equal_variance_turn(variances: Tensor, width: int) -> Tensor:
+def equal_variance_rotation(variances: Tensor, width: int) -> Tensor:
     """Return orthonormal columns that spread variances evenly over `width` components.
 
     Parameters
@@ -177,11 +177,11 @@ def equal_variance_turn(variances: Tensor, width: int) -> Tensor:
     variances : Tensor of shape (k,)
         Of uncorrelated components, k ≤ width.
     width : int
-        Number of components after the turn.
+        Number of components after the rotation.
 
     Returns
     -------
-    turn : Tensor of shape (width, k)
+    rotation : Tensor of shape (width, k)
         Q with QᵀQ = 1, such that every diagonal entry of Q diag(variances) Qᵀ is the sum
         of the variances divided by `width`.
 
@@ -198,15 +198,15 @@ def equal_variance_turn(variances: Tensor, width: int) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> from sklearn_repr.modules.readout import equal_variance_turn
-    >>> turn = equal_variance_turn(torch.tensor([3.0, 1.0]), 4)
-    >>> (turn * torch.tensor([3.0, 1.0]) @ turn.T).diagonal().round()
+    >>> from sklearn_repr.modules.readout import equal_variance_rotation
+    >>> rotation = equal_variance_rotation(torch.tensor([3.0, 1.0]), 4)
+    >>> (rotation * torch.tensor([3.0, 1.0]) @ rotation.T).diagonal().round()
     tensor([1., 1., 1., 1.])
     """
     k = len(variances)
     # many tiny steps, for which NumPy is several times as fast as torch
     spread = variances.detach().cpu().double().numpy()
-    turn, matrix = np.eye(width), np.zeros((width, width))
+    rotation, matrix = np.eye(width), np.zeros((width, width))
     matrix[range(k), range(k)] = spread
     mean = spread.sum() / width
     open_ = np.ones(width, dtype=bool)
@@ -225,8 +225,8 @@ def equal_variance_turn(variances: Tensor, width: int) -> Tensor:
         sine = tangent * cosine
         plane = np.array([[cosine, sine], [-sine, cosine]])
         pair = [high, low]
-        turn[pair] = plane @ turn[pair]
+        rotation[pair] = plane @ rotation[pair]
         matrix[pair] = plane @ matrix[pair]
         matrix[:, pair] = matrix[:, pair] @ plane.T
         open_[high] = False
-    return torch.from_numpy(turn[:, :k].copy()).to(variances)
+    return torch.from_numpy(rotation[:, :k].copy()).to(variances)

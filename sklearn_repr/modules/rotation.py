@@ -1,4 +1,4 @@
-"""Turn a trained code to ordered, decorrelated, sign-fixed axes, inside the weights."""
+"""Rotate a trained code to ordered, decorrelated, sign-fixed axes, inside the weights."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sklearn_repr.modules.tied import TiedLinear
 __all__ = ["rotate_code"]
 
 # axes that carry less than this share of the largest are kept apart from zero, so that
-# the turn can be undone by the decoder in single precision
+# the rotation can be undone by the decoder in single precision
 FLOOR = 1e-5
 
 
 def rotate_code(
     module: Autoencoder, rows: Tensor, codes: Tensor, *, keep_lengths: bool = False
 ) -> Tensor:
-    r"""Turn the code without changing what the module reconstructs.
+    r"""Rotate the code without changing what the module reconstructs.
 
     The new code is z' = T (z - m), with m the mean code and T such that the best linear
     map from z' to the rows has orthogonal columns of unit length and z' has uncorrelated
@@ -38,7 +38,7 @@ def rotate_code(
     codes : Tensor of shape (n, n_components)
         Their codes.
     keep_lengths : bool, default=False
-        Turn the code without stretching it, which leaves the norm of the encoder's
+        Rotate the code without stretching it, which leaves the norm of the encoder's
         Jacobian as it is.
 
     Returns
@@ -72,27 +72,27 @@ def rotate_code(
     cross = rows.double().T @ (z @ whiten.T) / len(z)
     if rigid:
         order = cross.square().sum(dim=0).argsort(descending=True, stable=True)
-        turn, explained = vectors.T[order], cross.square().sum(dim=0)[order]
+        rotation, explained = vectors.T[order], cross.square().sum(dim=0)[order]
         columns, mean = cross[:, order], torch.zeros_like(mean)
     else:
         left, scale, right = torch.linalg.svd(cross, full_matrices=False)
         k = codes.shape[1]
         basis = torch.eye(k, dtype=z.dtype, device=z.device)
-        if len(scale) < k:  # more units than columns: complete the turn
+        if len(scale) < k:  # more units than columns: complete the rotation
             right = torch.linalg.svd(cross, full_matrices=True).Vh
             scale = torch.cat([scale, scale.new_zeros(k - len(scale))])
             left = torch.cat([left, left.new_zeros(len(left), k - left.shape[1])], dim=1)
         size = scale.clamp(min=FLOOR * float(scale[0]) + 1e-30)
-        turn = (basis * size) @ right @ whiten
+        rotation = (basis * size) @ right @ whiten
         columns, explained = left, scale.square()
     largest = columns.gather(0, columns.abs().argmax(dim=0, keepdim=True))[0]
-    turn = turn * torch.where(largest < 0, -1.0, 1.0).unsqueeze(1).to(turn)
-    back = turn.T if rigid else torch.linalg.inv(turn)
+    rotation = rotation * torch.where(largest < 0, -1.0, 1.0).unsqueeze(1).to(rotation)
+    back = rotation.T if rigid else torch.linalg.inv(rotation)
     with torch.no_grad():
         for i, layer in enumerate(_ends(module.encoder, -1)):
-            layer.weight.copy_(turn @ layer.weight.double())
+            layer.weight.copy_(rotation @ layer.weight.double())
             shift = mean if i == 0 else 0.0
-            layer.bias.copy_(turn @ (layer.bias.double() - shift))
+            layer.bias.copy_(rotation @ (layer.bias.double() - shift))
         for layer in _ends(module.decoder, 0):
             if not isinstance(layer, TiedLinear):
                 layer.bias.copy_(layer.bias.double() + layer.weight.double() @ mean)

@@ -39,7 +39,7 @@ class Objective(HasParameters, nn.Module):
     settled : bool
         False while the weights of the terms still change, so that losses of different
         epochs cannot be compared.
-    judges : bool
+    comparable : bool
         False if a lower loss is no sign of a better module, because collapse has the
         lowest: then it neither ends training nor chooses weights.
     batch_norm_heads : bool
@@ -61,7 +61,7 @@ class Objective(HasParameters, nn.Module):
 
     needs_fit = False
     settled = True
-    judges = True
+    comparable = True
     batch_norm_heads = False
     uses_global_generator = False
     needs_input_gradient = False
@@ -97,7 +97,7 @@ class Objective(HasParameters, nn.Module):
         return self
 
     def start_epoch(self, epoch: int, n_rows: int) -> None:
-        """Hear that an epoch begins.
+        """Prepare for an epoch that begins.
 
         Parameters
         ----------

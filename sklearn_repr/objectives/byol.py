@@ -37,7 +37,7 @@ class BYOL(Objective):
     {'byol': tensor([8., 8.])}
     """
 
-    judges = False
+    comparable = False
     batch_norm_heads = True
     needs_prediction = True
     needs_target = True

@@ -45,7 +45,7 @@ class Composite(Objective):
             part.uses_global_generator for part in objectives
         )
         self.needs_input_gradient = any(part.needs_input_gradient for part in objectives)
-        self.judges = all(part.judges for part in objectives)
+        self.comparable = all(part.comparable for part in objectives)
         self.batch_norm_heads = any(part.batch_norm_heads for part in objectives)
         self.needs_labels = any(part.needs_labels for part in objectives)
         self.needs_prediction = any(part.needs_prediction for part in objectives)

@@ -101,7 +101,7 @@ class JointEmbedding(Objective):
     """
 
     # collapse has the lowest loss
-    judges = False
+    comparable = False
     needs_prediction = True
     needs_target = True
 

@@ -37,7 +37,7 @@ class SimSiam(Objective):
     tensor([-1., -1.])
     """
 
-    judges = False
+    comparable = False
     batch_norm_heads = True
     needs_prediction = True
 

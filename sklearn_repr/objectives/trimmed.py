@@ -70,7 +70,7 @@ class TrimmedReconstruction(Objective):
     """
 
     # the loss changes its form, so that its start and its end cannot be compared
-    judges = False
+    comparable = False
 
     def __init__(
         self,
