@@ -310,7 +310,7 @@ def test_patches_and_windows(masking):
         )
         fitted = fast(model).fit(X)
         assert fitted.transform(X).shape == (40, 5)
-        hide = fitted._hide.hide
+        hide = fitted._hide._masked
         assert isinstance(hide, MaskedBlocks) == (masking == "block")
         assert hide.count == np.prod(grid)
         if masking == "block":

@@ -1,4 +1,4 @@
-"""A linear autoencoder is PCA, and a code is turned as PCA's is."""
+"""A linear autoencoder is PCA, and a code is rotated as PCA's is."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_it_is_pca_on_large_tables_with_a_flat_spectrum():
     assert subspace_angles(weights(model), pca.components_.T).max() < 1e-3
 
 
-def test_all_rows_decide_how_the_code_is_turned():
+def test_all_rows_decide_how_the_code_is_rotated():
     rng = np.random.default_rng(0)
     first = rng.normal(size=(10_000, 4)) * [1, 2, 0.1, 0.1]
     last = rng.normal(size=(10_000, 4)) * [8, 2, 0.1, 0.1]
@@ -129,21 +129,21 @@ def test_any_code_is_ordered_decorrelated_and_sign_fixed(X, cls, tied_weights):
 
 
 @pytest.mark.parametrize("k", [1, 3, 5, 8])
-def test_turning_the_code_changes_nothing_that_is_rebuilt(X, k, monkeypatch):
+def test_rotating_the_code_changes_nothing_that_is_rebuilt(X, k, monkeypatch):
     settings = {"max_iter": 5, "penalty": "decorrelation", "random_state": 0}
-    turned = AutoencoderTransformer(k, **settings).fit(X)
-    monkeypatch.setattr(AutoencoderTransformer, "_finish", lambda *_: None)
+    rotated = AutoencoderTransformer(k, **settings).fit(X)
+    monkeypatch.setattr(AutoencoderTransformer, "_after_training", lambda *_: None)
     plain = AutoencoderTransformer(k, **settings).fit(X)
     np.testing.assert_allclose(
-        turned.reconstruct(X) / X.std(axis=0),
+        rotated.reconstruct(X) / X.std(axis=0),
         plain.reconstruct(X) / X.std(axis=0),
         atol=1e-3,
     )
-    assert not np.allclose(turned.transform(X), plain.transform(X), atol=1e-2)
+    assert not np.allclose(rotated.transform(X), plain.transform(X), atol=1e-2)
 
 
 @pytest.mark.parametrize("penalty", ["l1", "activity_l1", "topk", "kl_sparsity"])
-def test_sparse_codes_are_not_turned(X, penalty):
+def test_sparse_codes_are_not_rotated(X, penalty):
     model = AutoencoderTransformer(3, penalty=penalty, max_iter=2).fit(X)
     assert not hasattr(model, "explained_variance_ratio_")
 

@@ -332,7 +332,7 @@ def test_patches_of_images_and_windows_of_sequences_are_learned(shape, architect
     curve = estimator.loss_curve_
     assert curve[-1] < 0.9 * curve[0]
     _, mask = estimator._build_corruption()(torch.zeros(5, 64), make_generator(0))
-    patches = estimator._patches(64)
+    patches = estimator._patches()
     for row in mask.numpy():
         assert len({*patches[row]} & {*patches[~row]}) == 0
 

@@ -39,7 +39,8 @@ OTHER_SETTINGS = [
     ContrastiveEmbedder(2, objective="barlow_twins", pairs="time", max_iter=3),
     ContrastiveEmbedder(2, objective="byol", chunk_size=3, max_iter=3),
     ContrastiveEmbedder(2, objective="simsiam", pairs="label", max_iter=3),
-    ContrastiveEmbedder(2, objective="triplet", learn_temperature=True, max_iter=3),
+    ContrastiveEmbedder(2, objective="triplet", max_iter=3),
+    ContrastiveEmbedder(2, learn_temperature=True, max_iter=3),
     MaskedAutoencoder(
         2, architecture="transformer", hidden_layer_sizes=(16,), loss="cauchy", max_iter=5
     ),

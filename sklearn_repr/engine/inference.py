@@ -300,7 +300,7 @@ def _fitting(
     for size in (min(few, LARGER * usual), usual):
         x = encoded(0, size)
         key = _key(apply, x)
-        if n_rows <= usual and key not in mappings:
+        if n_rows <= usual and (key is None or key not in mappings):
             mappings[key] = None
             return usual, plain
         mapping = mappings.get(key) or _record(apply, x)

@@ -23,6 +23,8 @@ UNREPEATABLE = frozenset(
     | {"_unique2", "unique_dim", "unique_consecutive", "histc", "repeat_interleave"}
     | {"resize_", "set_", "as_strided_"}
 )
+# A program of more operations than this takes longer to write than it saves
+MOST_OPERATIONS = 5000
 # These change the shape of their argument
 RESHAPING = frozenset({"t_", "transpose_", "squeeze_", "unsqueeze_", "swapaxes_"})
 # These return their argument itself
@@ -132,6 +134,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func._schema.name.removeprefix("aten::")
         if name in UNREPEATABLE or (name.startswith("index") and _by_mask(args)):
             raise TraceError(f"{name} depends on the numbers of a batch")
+        if len(self.operations) == MOST_OPERATIONS:
+            raise TraceError(f"there are more than {MOST_OPERATIONS} operations")
         result = func(*args, **kwargs)
         if name in SAME:
             number = self._given(args[0]).number
