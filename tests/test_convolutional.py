@@ -128,5 +128,7 @@ def test_moving_corruptions_need_images(images):
             DenoisingAutoencoder(4, corruption=name, corruption_level=level).fit(images)
     with pytest.raises(ValueError, match="does not fit rows of 64 columns"):
         DenoisingAutoencoder(4, corruption="rotation", input_shape=(1, 4, 4)).fit(images)
-    with pytest.raises(ValueError, match=r"needs input_shape=\(channels, height, width\)"):
+    with pytest.raises(
+        ValueError, match=r"needs input_shape=\(channels, height, width\)"
+    ):
         DenoisingAutoencoder(4, corruption="rotation", input_shape=(1, 64)).fit(images)
