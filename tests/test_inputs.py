@@ -218,7 +218,8 @@ def test_wide_tables_can_be_fitted():
 def test_a_corruption_given_as_an_object_stays_as_it_was(X):
     swap = MarginalSwap(0.3)
     DenoisingAutoencoder(2, corruption=swap, max_iter=1).fit(X)
-    assert vars(swap) == {"level": 0.3}
+    assert swap.get_params() == {"level": 0.3}
+    assert not [name for name in vars(swap) if name.endswith("_")]
 
 
 def test_contrastive_scores_compare_rows_with_each_other(X):
