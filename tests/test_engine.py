@@ -420,7 +420,9 @@ def test_alpha_makes_weights_small(X):
         fitted = AutoencoderTransformer(
             2, alpha=alpha, max_iter=30, init=None, early_stopping=False, random_state=0
         ).fit(X)
-        return sum(float(p.square().sum()) for p in fitted.net_.module_.parameters())
+        return sum(
+            float(p.detach().square().sum()) for p in fitted.net_.module_.parameters()
+        )
 
     assert size(1.0) < 0.7 * size(0.0)
 

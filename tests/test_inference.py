@@ -47,15 +47,19 @@ def test_mappings_are_recorded_when_they_come_again(X, monkeypatch):
     with torch.no_grad():
         model.net_.module_.encoder.linear.weight.mul_(2)
     assert not np.array_equal(model.transform(X), codes[0])
-    changed = model.transform(X)
+    model.transform(X)
     assert len(recorded) == 2
+    model.net_.module_.encoder.linear.weight.data.mul_(2)
+    model.transform(X)
+    changed = model.transform(X)
+    assert len(recorded) == 3
     np.testing.assert_array_equal(model.transform(X), changed)
     # and not at all while somebody listens
     heard = []
     model.net_.module_.encoder.register_forward_hook(lambda *_: heard.append(1))
     for _ in range(3):
         np.testing.assert_array_equal(model.transform(X), changed)
-    assert (len(recorded), len(heard)) == (2, 3)
+    assert (len(recorded), len(heard)) == (3, 3)
 
 
 def test_functions_that_refer_to_other_things_are_recorded_anew():

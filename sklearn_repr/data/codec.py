@@ -119,7 +119,9 @@ class NumericCodec:
             low = np.fmin(low, np.fmin.reduce(rows, axis=0))
             high = np.fmax(high, np.fmax.reduce(rows, axis=0))
             if self.scaling is not None:
-                standard.partial_fit(_doubles(rows))
+                # a column without an observed cell in this part has no mean yet
+                with np.errstate(invalid="ignore"):
+                    standard.partial_fit(_doubles(rows))
         empty = np.isnan(high)
         if empty.any():
             raise ValueError(

@@ -138,7 +138,9 @@ class _Mappings:
     @classmethod
     def of(cls, module: nn.Module) -> _Mappings:
         tensors = [*module.parameters(), *module.buffers()]
-        state = tuple((t.data_ptr(), t._version, t.device) for t in tensors)
+        # a change through ``.data`` leaves memory and version as they were
+        sums = [float(t.sum(dtype=torch.float64)) for t in tensors]
+        state = (*((t.data_ptr(), t._version, t.device) for t in tensors), *sums)
         if module not in cls.known or cls.known[module].state != state:
             cls.known[module] = cls(state)
         return cls.known[module]
