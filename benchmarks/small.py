@@ -49,10 +49,12 @@ def main() -> None:
             continue
         if "max_iter" in found().get_params():
             estimator = found(**same)
+            if estimator.learning_rate != "constant":  # all epochs are run anyway
+                estimator.set_params(n_iter_no_change=10)
             jobs[name] = lambda estimator=estimator: estimator.fit(np.array(X), X)
     equal = sklearn_repr.ContrastiveEmbedder(
         32, hidden_layer_sizes=(64, 32), readout="last", **same
-    )
+    ).set_params(n_iter_no_change=10)
     jobs["Contrastive, 64-32"] = lambda: equal.fit(X)
     found = ratios(jobs, options.repeats, CLOCKS[options.clock])
     print(f"point 2: fit, {X.shape[0]} x {X.shape[1]}, {options.epochs} epochs,", end=" ")

@@ -75,8 +75,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
     # what happens to a batch; whether the module may draw from the global generator
     inputs_ = CLEAN
     replays_draws = False
-    # whether a callback listens to batches
-    listening_ = False
+    # whether a callback listens to batches; whether all callbacks are the engine's own
+    listening_, alone_ = False, False
 
     def __init__(
         self,
@@ -159,6 +159,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             The trained net.
         """
         self.listening_ = any(_hears_batches(cb) for _, cb in self.callbacks_)
+        self.alone_ = all(_is_own(callback) for _, callback in self.callbacks_)
         with suppress(StopTraining):
             self.notify("on_train_begin", X=X.train, y=y)
             self.fit_loop(X, **fit_params)
@@ -221,7 +222,9 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         means, inputs = Means(), self.inputs_
         # such as the targets that follow the weights
         after_step = getattr(self.module_, "after_step", None)
-        self.step_ = step = choose_step(self, self.step_)
+        if self.step_ is None or not self.alone_:
+            self.step_ = choose_step(self, self.step_)
+        step = self.step_
         own = self.optimizer_
         bare = bare_update(own) if step.complete else nullcontext(own.step)
         with torch.enable_grad(), bare as update:
@@ -349,6 +352,12 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         self.history.record_batch("train_loss", loss.item())
         self.history.record_batch("train_batch_size", len(batch))
         self.notify("on_batch_end", batch=batch, training=True, loss=loss, y_pred=outputs)
+
+
+def _is_own(callback: Callback) -> bool:
+    """Tell callbacks that leave module and optimiser as they are."""
+    kind = type(callback)
+    return kind is EpochTimer or kind.__module__.startswith("sklearn_repr.")
 
 
 def _hears_batches(callback: Callback) -> bool:

@@ -53,12 +53,12 @@ def bare_update(optimizer: Any) -> Iterator[Callable[[], Any]]:
     if not _is_bare(optimizer):
         yield optimizer.step
         return
-    calls: list[Callable[[], None]] = []
+    groups = [group for group in optimizer.param_groups if group["params"]]
+    calls = [_call(optimizer, group) for group in groups if optimizer.state]
 
     def update() -> None:
         if not calls:
             optimizer.step()  # prepares the state where this is the first one
-            groups = [group for group in optimizer.param_groups if group["params"]]
             calls.extend(_call(optimizer, group) for group in groups)
             return
         for call in calls:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache, lru_cache
+from types import CodeType
 from typing import Any
 
 import torch
@@ -193,7 +195,7 @@ class _Writer:
             f"    def run({', '.join(self.inputs)}):\n        {body}\n    return run\n"
         )
         made: dict[str, Any] = {}
-        exec(compile(source, "<recorded>", "exec"), made)  # noqa: S102 - our own text
+        exec(_code(source), made)  # noqa: S102 - our own text
         run: Callable[..., tuple[Tensor, ...]] = made["make"](**self.bound)
         return run
 
@@ -284,11 +286,19 @@ class _Writer:
         return name
 
 
+@lru_cache(maxsize=64)
+def _code(source: str) -> CodeType:
+    # fits of the same networks, as in a search, have programs of the same text
+    return compile(source, "<recorded>", "exec")
+
+
+@cache
 def _returns_list(function: Any) -> bool:
     returns = function._schema.returns
     return len(returns) == 1 and isinstance(returns[0].type, torch.ListType)
 
 
+@cache
 def _binding(name: str) -> Callable[..., Any] | None:
     """Return torch's own Python function or method of a name; calling it is fast."""
     found = getattr(torch._C._VariableFunctions, name, None) or getattr(
@@ -297,6 +307,7 @@ def _binding(name: str) -> Callable[..., Any] | None:
     return found if isinstance(found, BINDINGS) else None
 
 
+@cache
 def _in_place(function: Any) -> Callable[..., Any] | None:
     """Return the operation that writes its result over its first argument."""
     name = function._schema.name.removeprefix("aten::") + "_"
