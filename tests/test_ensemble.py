@@ -19,9 +19,11 @@ from sklearn_repr.corruptions.members import KnownNoise, PartialNoise
 from sklearn_repr.data.members import MemberBatches
 from sklearn_repr.engine import train
 from sklearn_repr.engine.schedule import one_cycle
+from sklearn_repr.engine.step import is_recordable
 from sklearn_repr.estimators import outlier_detector
 from sklearn_repr.estimators.outlier_detector import RECIPES, _Ensemble
 from sklearn_repr.modules.ensemble import EnsembleDenoiser, EnsembleMLP
+from sklearn_repr.objectives import Reconstruction
 from sklearn_repr.objectives.trimmed import TrimmedReconstruction
 from sklearn_repr.utils.randomness import Seeds, make_generator
 
@@ -193,6 +195,23 @@ def test_rows_that_are_trimmed_teach_nothing():
     outputs = Outputs(rebuilt, reconstruction=rebuilt, inputs=rebuilt)
     objective(outputs, Batch(torch.zeros(1, 3, 1)))["reconstruction"].backward()
     assert rebuilt.grad.ravel().tolist() == [0.5, -0.75, 0.0]
+
+
+def test_the_trimmed_loss_takes_every_loss_that_reconstruction_takes():
+    rebuilt, values = torch.rand(2, 3, 5, 4, generator=make_generator(0))
+    outputs, batch = (
+        Outputs(rebuilt, reconstruction=rebuilt, inputs=rebuilt),
+        Batch(values),
+    )
+    for loss in (torch.square, "squared_error", "binary_cross_entropy"):
+        objective = TrimmedReconstruction(loss=loss)
+        # a user's function may do what a recorded step cannot repeat
+        assert is_recordable(objective) == isinstance(loss, str)
+        found = objective(outputs, batch)["reconstruction"]
+        plain = Reconstruction(loss).cells(outputs, batch).sum(dim=2).mean(dim=1).sum()
+        torch.testing.assert_close(found, plain)
+    with pytest.raises(ValueError, match="one value per cell"):
+        TrimmedReconstruction(loss=torch.sum)(outputs, batch)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0, np.nan])

@@ -12,6 +12,7 @@ import test_robust_losses
 import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from sklearn.utils import get_tags
 
 from sklearn_repr import AutoencoderTransformer, ContrastiveEmbedder, DenoisingAutoencoder
 from sklearn_repr.corruptions import (
@@ -138,6 +139,17 @@ def test_a_new_objective_is_one_class_and_is_recorded(X, monkeypatch):
     ).fit(X)
     assert embedder.net_.criterion_.objectives[0].temperature == 0.1
     assert embedder.net_.way_ == "recorded"
+
+
+def test_a_new_objective_says_itself_that_it_needs_labels(X, monkeypatch):
+    monkeypatch.setattr(Alignment, "needs_labels", True)
+    monkeypatch.setitem(objective._entries, "yours", Entry("yours", Alignment))
+    known = {**ContrastiveEmbedder._parameter_constraints, "objective": [str]}
+    monkeypatch.setattr(ContrastiveEmbedder, "_parameter_constraints", known)
+    embedder = ContrastiveEmbedder(2, objective="yours", max_iter=1)
+    assert get_tags(embedder).target_tags.required
+    with pytest.raises(ValueError, match="objective='yours'"):
+        embedder.fit(X)
 
 
 @pytest.mark.parametrize(

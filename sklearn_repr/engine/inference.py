@@ -210,8 +210,8 @@ def infer(
     device : torch.device or str
         Where `function` computes.
     module : torch.nn.Module or None, default=None
-        What `function` is given as its first argument, in a form that is made for
-        inference. A method of a module needs no mention.
+        What `function` is given as its first argument. A method of a module needs no
+        mention.
     finish : callable or None, default=None
         Maps the results of a chunk, as an array, to what is returned.
     dtype : numpy.dtype or None, default=None
@@ -228,9 +228,8 @@ def infer(
     Notes
     -----
     Chunks are shared out to as many threads as torch may use, where there are enough of
-    them. Each is computed on one thread: the bits do not depend on their number. Frozen
-    modules map few rows in a smaller chunk, see
-    :func:`~sklearn_repr.modules.frozen.rows_together`.
+    them. Each is computed on one thread: the bits do not depend on their number. Where
+    that changes no bit, few rows are mapped in a smaller chunk and many in a larger one.
     """
     owner = getattr(function, "__self__", None)
     if module is None and isinstance(owner, nn.Module):

@@ -19,7 +19,7 @@ from sklearn_repr.engine.inputs import Inputs
 from sklearn_repr.engine.means import Means
 from sklearn_repr.engine.optimizer import bare_update
 from sklearn_repr.engine.schedule import SCHEDULES, rate_factor
-from sklearn_repr.engine.step import PlainStep, choose_step, forward_in_chunks
+from sklearn_repr.engine.step import PlainStep, choose_step, detached, forward_in_chunks
 from sklearn_repr.utils.randomness import Seeds, make_generator
 
 __all__ = ["RepresentationNet"]
@@ -273,7 +273,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             for clean in batches:
                 seen, batch = inputs.of(clean, noise)
                 _, loss, terms = self.losses(seen, batch, training=False)
-                means.add({"loss": loss.detach(), **_detached(terms)}, len(batch))
+                means.add(detached(loss, terms), len(batch))
         return means.read()
 
     def losses(
@@ -365,7 +365,3 @@ def _hears_batches(callback: Callback) -> bool:
         getattr(type(callback), event, None) is not getattr(Callback, event)
         for event in BATCH_EVENTS
     )
-
-
-def _detached(terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: term.detach() for name, term in terms.items()}

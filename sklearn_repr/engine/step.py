@@ -28,6 +28,7 @@ __all__ = [
     "PlainStep",
     "RecordedStep",
     "choose_step",
+    "detached",
     "forward_in_chunks",
     "is_recordable",
 ]
@@ -67,11 +68,16 @@ class PlainStep:
         loss, terms = self._forward(seen, batch)
         self.zero_grad()
         torch.autograd.backward(loss)
-        return {"loss": loss.detach(), **{k: v.detach() for k, v in terms.items()}}
+        return detached(loss, terms)
 
     def _forward(self, seen: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         self.outputs, loss, terms = self.net.losses(seen, batch)
         return loss, terms
+
+
+def detached(loss: Tensor, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return "loss" and the terms by name, without their graphs."""
+    return {"loss": loss.detach(), **{k: v.detach() for k, v in terms.items()}}
 
 
 class RecordedStep(PlainStep):
@@ -112,10 +118,7 @@ class RecordedStep(PlainStep):
         given = [part for part in parts if part is not None]
         recording = self.programs.get(kind)
         if recording is not None and recording.proven:
-            weights = self.net.term_weights().values()
-            with torch.inference_mode():
-                found = recording.run(*given, *weights)
-            return dict(zip(recording.names, found, strict=True))
+            return self._replay(recording, given)
         if recording is not None:
             return self._compare(recording, given, seen, batch, kind)
         if kind not in self.programs and self._repays(kind):
@@ -150,7 +153,12 @@ class RecordedStep(PlainStep):
             self._give_up(kind, str(error))
             before.restore()
             return super().__call__(seen, batch)
-        return {name: value.detach() for name, value in losses.items()}
+        return detached(loss, terms)
+
+    def _replay(self, recording: _Recording, given: list[Tensor]) -> dict[str, Tensor]:
+        with torch.inference_mode():
+            found = recording.run(*given, *self.net.term_weights().values())
+        return dict(zip(recording.names, found, strict=True))
 
     def _compare(
         self,
@@ -166,12 +174,8 @@ class RecordedStep(PlainStep):
         after = _Memory([*self.buffers, *self._grads()], seen.device)
         before.restore()
         self.zero_grad()
-        weights = self.net.term_weights().values()
-        with torch.inference_mode():
-            found = recording.run(*given, *weights)
-        same = after.holds() and all(
-            torch.equal(a, b) for a, b in zip(losses.values(), found, strict=True)
-        )
+        found = self._replay(recording, given)
+        same = after.holds() and all(torch.equal(losses[k], found[k]) for k in losses)
         if same:
             recording.proven = True
             self.net.way_ = "recorded"
@@ -262,7 +266,7 @@ class ChunkedStep(PlainStep):
                     torch.autograd.backward(encoded, share)
             if after is not None:
                 after.restore()
-        return {"loss": loss.detach(), **{k: v.detach() for k, v in terms.items()}}
+        return detached(loss, terms)
 
 
 def forward_in_chunks(net: RepresentationNet, seen: Tensor) -> Outputs:

@@ -29,6 +29,7 @@ from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.data.chunks import chunk_encoder
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer, train
 from sklearn_repr.engine.optimizer import OPTIMIZERS
+from sklearn_repr.engine.schedule import SCHEDULES
 from sklearn_repr.modules import ACTIVATIONS
 from sklearn_repr.modules.factory import ArchitectureOptions
 from sklearn_repr.objectives import Objective
@@ -52,8 +53,6 @@ LAYERS: Constraints = {
     "stride": [constraints.COUNT],
     "layer_norm": ["boolean"],
 }
-# schedules of the learning rate that are laid out over all epochs
-FIXED_LENGTH = ("one_cycle", "cosine")
 
 
 def encode(module: Any, x: Tensor) -> Tensor:
@@ -265,7 +264,7 @@ class BaseRepresentation(
 
     def _check_schedule(self) -> None:
         """Refuse settings of patience where training runs all its epochs."""
-        if self.learning_rate not in FIXED_LENGTH:
+        if self.learning_rate not in SCHEDULES:
             return
         for name in ("n_iter_no_change", "tol"):
             default = inspect.signature(type(self)).parameters[name].default

@@ -551,8 +551,10 @@ class ContrastiveEmbedder(BaseRepresentation):
         return {**super()._shape_params(), **extra}
 
     def _needs_labels(self) -> bool:
-        given = isinstance(self.objective, Objective) and self.objective.needs_labels
-        return self.objective == "supcon" or given or self.pairs == "label"
+        objective: Any = self.objective
+        if objective in objectives.objective:
+            objective = objectives.objective[objective].make
+        return self.pairs == "label" or bool(getattr(objective, "needs_labels", False))
 
     def _encode_labels(self, y: Labels, n_rows: int) -> Tensor | None:
         if not self._needs_labels():

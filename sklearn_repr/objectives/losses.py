@@ -10,6 +10,7 @@ sooner.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ __all__ = [
     "geman_mcclure",
     "huber",
     "log_cosh",
+    "loss_of_cells",
     "pseudo_huber",
     "residual_losses",
     "squared_error",
@@ -114,6 +116,39 @@ def log_cosh(residual: Tensor, scale: float) -> Tensor:
 def binary_cross_entropy(rebuilt: Tensor, values: Tensor) -> Tensor:
     """Return -x log p - (1 - x) log(1 - p) of values x and probabilities p."""
     return functional.binary_cross_entropy(rebuilt, values, reduction="none")
+
+
+def loss_of_cells(
+    loss: str | Callable[[Tensor], Tensor], rebuilt: Tensor, values: Tensor, scale: float
+) -> Tensor:
+    """Return the loss of every cell, by a registered name or a function of residuals.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or a function does not return one value per cell.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.objectives.losses import loss_of_cells
+    >>> loss_of_cells("squared_error", torch.ones(1, 2), torch.zeros(1, 2), 1.0)
+    tensor([[1., 1.]])
+    """
+    if isinstance(loss, str):
+        entry = cell_loss[loss]
+        if entry.metadata.get("of_residual", True):
+            cells: Tensor = entry.make(rebuilt - values, scale)
+        else:
+            cells = entry.make(rebuilt, values)
+        return cells
+    cells = loss(rebuilt - values)
+    if cells.shape != values.shape:
+        raise ValueError(
+            "A loss given as a callable must return one value per cell, shape"
+            f" {tuple(values.shape)}; got {tuple(cells.shape)}."
+        )
+    return cells
 
 
 def residual_losses() -> list[str]:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._base import Objective, objective
 from sklearn_repr.objectives._checks import check_constant
-from sklearn_repr.objectives._views import two_views
+from sklearn_repr.objectives._views import similarity_of_views, two_views
 
 __all__ = ["NTXent", "nt_xent"]
 
@@ -56,10 +56,8 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float | Tensor) -> Tenso
     tensor([1.0986, 1.0986])
     """
     n = len(first)
-    views = functional.normalize(torch.cat([first, second]), dim=1)
-    similarity = views @ views.T / temperature
-    similarity.fill_diagonal_(-torch.inf)
-    rows = torch.arange(2 * n, device=views.device)
+    similarity = similarity_of_views(first, second, temperature)
+    rows = torch.arange(2 * n, device=similarity.device)
     losses = functional.cross_entropy(similarity, (rows + n) % (2 * n), reduction="none")
     return losses.view(2, n).mean(dim=0)
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from sklearn_repr._contracts import Batch, Block, Outputs
-from sklearn_repr.objectives._base import Objective, cell_loss
+from sklearn_repr.objectives._base import Objective
 from sklearn_repr.objectives._checks import check_constant
-from sklearn_repr.objectives.losses import auto_scale
+from sklearn_repr.objectives.losses import auto_scale, loss_of_cells
 
 __all__ = ["Reconstruction"]
 
@@ -100,17 +100,7 @@ class Reconstruction(Objective):
     def cells(self, outputs: Outputs, target: Batch) -> Tensor:
         """Return the loss of every cell, shape (m · n, d), unobserved cells zero."""
         rebuilt, values, observed = self._aligned(outputs, target)
-        if callable(self.loss):
-            cells = self.loss(rebuilt - values)
-            if cells.shape != values.shape:
-                raise ValueError(
-                    "A loss given as a callable must return one value per cell, shape"
-                    f" {tuple(values.shape)}; got {tuple(cells.shape)}."
-                )
-        elif cell_loss[self.loss].metadata.get("of_residual", True):
-            cells = cell_loss[self.loss].make(rebuilt - values, self.scale)
-        else:
-            cells = cell_loss[self.loss].make(rebuilt, values)
+        cells = loss_of_cells(self.loss, rebuilt, values, self.scale)
         return (
             cells if observed is None else cells.where(observed, torch.zeros_like(cells))
         )

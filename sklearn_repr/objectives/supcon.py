@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.objectives._base import Objective, objective
 from sklearn_repr.objectives._checks import check_constant
-from sklearn_repr.objectives._views import two_views
+from sklearn_repr.objectives._views import similarity_of_views, two_views
 
 __all__ = ["SupCon", "supcon"]
 
@@ -57,9 +55,7 @@ def supcon(
     tensor([1.0986, 1.0986])
     """
     n = len(first)
-    views = functional.normalize(torch.cat([first, second]), dim=1)
-    similarity = views @ views.T / temperature
-    similarity.fill_diagonal_(-torch.inf)
+    similarity = similarity_of_views(first, second, temperature)
     log_share = similarity - similarity.logsumexp(dim=1, keepdim=True)
     alike = (labels == labels.unsqueeze(1)) & (labels >= 0)
     positive = alike.fill_diagonal_(True).repeat(2, 2).fill_diagonal_(False)

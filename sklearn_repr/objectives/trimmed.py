@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.objectives._base import Objective, cell_loss
+from sklearn_repr.objectives._base import Objective
 from sklearn_repr.objectives._checks import check_constant
+from sklearn_repr.objectives.losses import loss_of_cells
 
 __all__ = ["TrimmedReconstruction"]
 
@@ -87,6 +88,8 @@ class TrimmedReconstruction(Objective):
         self.trimmed = trimmed
         self.full_epochs = full_epochs
         self.loss = loss
+        # a user's function may do what a recorded step cannot repeat
+        self.recordable = not callable(loss)
         self.scale = scale
         self.phase = "full"
 
@@ -103,16 +106,12 @@ class TrimmedReconstruction(Objective):
                 "TrimmedReconstruction needs a module that gives back its inputs and"
                 " their reconstruction."
             )
-        residual = rebuilt - target.values  # (M, n, d)
-        if callable(self.loss):
-            cells = self.loss(residual)
-        else:
-            cells = cell_loss[self.loss].make(residual, self.scale)
+        cells = loss_of_cells(self.loss, rebuilt, target.values, self.scale)
         rows = cells.sum(dim=2)  # (M, n)
         if self.phase == "full":
             return {"reconstruction": rows.mean(dim=1).sum()}
         compared = rows.detach()
-        width = residual.shape[2]
+        width = rebuilt.shape[2]
         if seen.shape[2] > width:
             variance = seen[:, :, width].exp().square()
             compared = compared * (1 + variance) / variance
