@@ -240,13 +240,13 @@ def test_an_objective_with_constants_of_its_own(X):
 
 def test_the_temperature_is_learned_and_the_best_is_kept(X):
     fitted = small(learn_temperature=True, max_iter=30, learning_rate_init=0.01).fit(X)
-    learned = float(fitted.net_.criterion_.log_temperature.exp())
+    learned = fitted.net_.criterion_.log_temperature.exp().item()
     assert abs(learned - 0.5) > 0.01
     keys = fitted.validation_curve_
     assert fitted.best_loss_ <= min(keys) + 1e-9
     more = copy.deepcopy(fitted).set_params(warm_start=True, max_iter=1)
     more.set_params(learning_rate_init=1e-12).fit(X)
-    assert float(more.net_.criterion_.log_temperature.exp()) == pytest.approx(learned)
+    assert more.net_.criterion_.log_temperature.exp().item() == pytest.approx(learned)
 
 
 def test_warm_starts_go_on_where_the_network_fits(X):

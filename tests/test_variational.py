@@ -132,7 +132,7 @@ def test_the_bound_grows_with_k_up_to_the_likelihood(rows):
     module = vae.net_.module_
     W = module.decoder[0].weight.detach().numpy()
     mean = module.decoder[0].bias.detach().numpy()
-    covariance = W @ W.T + math.exp(float(module.log_noise)) * np.eye(8)
+    covariance = W @ W.T + math.exp(module.log_noise.item()) * np.eye(8)
     exact = multivariate_normal(mean, covariance).logpdf(rows).mean()
     bounds = [vae.score_samples(rows).mean()]
     bounds += [vae.score_samples(rows, K).mean() for K in (2, 40, 4000)]

@@ -156,8 +156,10 @@ class RecordedStep(PlainStep):
         return detached(loss, terms)
 
     def _replay(self, recording: _Recording, given: list[Tensor]) -> dict[str, Tensor]:
+        # tensors that are made under inference_mode could not serve a plain step
+        weights = self.net.term_weights().values()
         with torch.inference_mode():
-            found = recording.run(*given, *self.net.term_weights().values())
+            found = recording.run(*given, *weights)
         return dict(zip(recording.names, found, strict=True))
 
     def _compare(
