@@ -13,20 +13,35 @@ from torch import Tensor
 
 
 class Block(NamedTuple):
-    """Encoded columns that belong together: one numeric stretch, one category.
+    r"""Encoded columns that belong together: one numeric stretch, one category.
+
+    The K columns of a category hold :math:`(e_k - p_k) / s`, with e the indicator of the
+    row's level, p the shares of the levels in training and
+    :math:`s^2 = 1 - \sum_k p_k^2`: together they have the variance 1, as a standardised
+    number has. What a network says of them, u, is read as the probabilities
+    softmax(offset + gain · u), which for u = 0 are the shares.
 
     Attributes
     ----------
-    kind : str
-        What the columns hold; it selects the loss ("numeric" here, "categorical" once
-        categories are encoded).
+    kind : "numeric" or "categorical"
+        What the columns hold; it selects the loss.
     start, stop : int
         First encoded column and one past the last.
+    shares : tuple of float
+        p, of a category.
+    scale : float
+        s, of a category.
+    offset, gain : tuple of float
+        From what a network says to log-probabilities, but for a constant.
     """
 
     kind: str
     start: int
     stop: int
+    shares: tuple[float, ...] = ()
+    scale: float = 1.0
+    offset: tuple[float, ...] = ()
+    gain: tuple[float, ...] = ()
 
 
 def _rows(tensor: Tensor, index: Tensor | slice) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Array, Batch, Table
+from sklearn_repr.data.codec import as_batch
 from sklearn_repr.utils.mapped import forget, is_mapped
 from sklearn_repr.utils.validation import parts_of
 
@@ -47,7 +48,7 @@ def encode_table(codec: Any, X: Table) -> Any:
     if n_cells * codec.dtype.itemsize <= KEPT and not is_mapped(X):
         kept = np.empty((X.shape[0], codec.n_encoded_), codec.dtype)
         source.read([slice(0, X.shape[0])], out=kept)
-        source = _Kept(kept)
+        source = _Kept(kept, codec.fill)
     return RowBlocks(source, X.shape[0], codec.n_encoded_)
 
 
@@ -58,6 +59,7 @@ class _Encoder:
         self.codec = codec
         self.X = X
         self.dtype = codec.dtype
+        self.fill = codec.fill
 
     def read(self, index: list[Any], out: Array) -> None:
         position = 0
@@ -73,9 +75,10 @@ class _Encoder:
 class _Kept:
     """Rows that were encoded once."""
 
-    def __init__(self, encoded: Array):
+    def __init__(self, encoded: Array, fill: bool):
         self.encoded = encoded
         self.dtype = encoded.dtype
+        self.fill = fill
 
     def read(self, index: list[Any], out: Array) -> None:
         position = 0
@@ -180,12 +183,10 @@ class RowBlocks:
     def _read(self, index: list[Any], n_rows: int) -> Batch:
         encoded = np.empty((n_rows, self.width), self.source.dtype)
         self.source.read(index, encoded)
-        values = torch.from_numpy(encoded)
-        observed = ~values.isnan() if values.sum().isnan() else None
         labels = self.labels
         if labels is not None:
             labels = torch.cat([labels[rows] for rows in index])
-        return Batch(values, observed, labels=labels)
+        return as_batch(torch.from_numpy(encoded), fill=self.source.fill, labels=labels)
 
     def some(self, limit: int) -> Batch:
         """Return at most `limit` rows, evenly spread over all."""

@@ -14,7 +14,7 @@ from sklearn_repr.data.ranks import RankBlend
 from sklearn_repr.utils.mapped import forget
 from sklearn_repr.utils.validation import column_label, parts_of
 
-__all__ = ["NumericCodec"]
+__all__ = ["NumericCodec", "as_batch"]
 
 # A column whose spread is below this share of its size holds rounding noise only.
 NEAR_CONSTANT = 1e-6
@@ -43,6 +43,8 @@ class NumericCodec:
         Seed of the subsample from which "quantile" takes its quantiles.
     input_name : str, default="X"
         What messages call the table.
+    fill : bool, default=False
+        Encode missing cells as 0, the mean; False leaves them NaN.
 
     Attributes
     ----------
@@ -81,11 +83,14 @@ class NumericCodec:
         dtype: str = "float32",
         seed: int = 0,
         input_name: str = "X",
+        *,
+        fill: bool = False,
     ):
         self.scaling = scaling
         self.dtype = np.dtype(dtype)
         self.seed = seed
         self.input_name = input_name
+        self.fill = fill
 
     def fit(self, X: Table, names: Names = None) -> NumericCodec:
         """Learn location and scale of every column.
@@ -285,9 +290,7 @@ class NumericCodec:
             Contiguous values, NaN where a cell is missing; ``observed`` is None if none
             is.
         """
-        values = torch.from_numpy(self.scale(X))
-        missing = values.isnan()
-        return Batch(values, ~missing if missing.any() else None)
+        return as_batch(torch.from_numpy(self.scale(X)), fill=self.fill)
 
     def decode(self, encoded: Table) -> NDArray[np.float64]:
         """Turn encoded rows back into original units.
@@ -308,6 +311,19 @@ class NumericCodec:
         if self.curve_ is not None:
             X = np.where(self.constant_, X, self.curve_.inverse_transform(encoded))
         return X
+
+
+def as_batch(values: Tensor, *, fill: bool, labels: Tensor | None = None) -> Batch:
+    """Return encoded rows, and where cells were observed; missing ones are 0 if asked."""
+    # several times as fast as to look at every cell
+    if not values.sum().isnan():
+        return Batch(values, labels=labels)
+    missing = values.isnan()
+    if not missing.any():  # infinities of both signs
+        return Batch(values, labels=labels)
+    if fill:
+        values = values.masked_fill_(missing, 0.0)
+    return Batch(values, ~missing, labels=labels)
 
 
 def _doubles(X: Table) -> NDArray[np.float64]:

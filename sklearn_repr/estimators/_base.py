@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -18,15 +18,17 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
+from scipy import sparse
 from torch import Tensor, nn
 
 from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table
 from sklearn_repr.corruptions import Corruption, Pairs
-from sklearn_repr.data import NumericCodec
+from sklearn_repr.data import Columns, NumericCodec, TableCodec
 from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.data.chunks import chunk_encoder
+from sklearn_repr.data.columns import find_categories
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer, train
 from sklearn_repr.engine.optimizer import OPTIMIZERS
 from sklearn_repr.engine.schedule import SCHEDULES
@@ -39,8 +41,10 @@ from sklearn_repr.utils.randomness import Seeds, local_torch_seed
 from sklearn_repr.utils.state import restored_on_failure
 from sklearn_repr.utils.validation import (
     check_cells,
+
     check_input_shape,
     check_layer_sizes,
+    has_holes,
     validate_table,
 )
 
@@ -52,6 +56,16 @@ LAYERS: Constraints = {
     "kernel_size": [constraints.COUNT],
     "stride": [constraints.COUNT],
     "layer_norm": ["boolean"],
+}
+# constraints for estimators whose tables may hold categories
+CATEGORIES: Constraints = {
+    "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+    "max_categories": [Interval(Integral, 2, None, closed="left"), None],
+    "min_frequency": [
+        constraints.COUNT,
+        Interval(RealNotInt, 0, 1, closed="neither"),
+        None,
+    ],
 }
 
 
@@ -97,6 +111,7 @@ class BaseRepresentation(
     _parameter_constraints: ClassVar[Constraints] = {
         "n_components": [constraints.COUNT],
         "scaling": [StrOptions(constraints.SCALINGS), None],
+        **CATEGORIES,
         "input_shape": ["array-like", None],
         "hidden_layer_sizes": [constraints.AUTO, "array-like", constraints.COUNT],
         "activation": [StrOptions(set(ACTIVATIONS))],
@@ -120,7 +135,9 @@ class BaseRepresentation(
         "verbose": ["verbose"],
     }
 
-    _codec: NumericCodec
+    _codec: NumericCodec | TableCodec
+    # how a frame with categories is read; None where all columns are numbers
+    _columns: Columns | None
     net_: RepresentationNet
     n_components_: int
     loss_curve_: list[float]
@@ -136,6 +153,8 @@ class BaseRepresentation(
     _min_rows = 1
     # whether measures of the embedding are recorded: needs two views, or pairs
     _watches_embedding = False
+    # whether the module looks for missing cells itself, as NaN; others see the mean there
+    _sees_holes = False
 
     def _option(self, name: str, default: Any = None) -> Any:
         """Return a parameter, or a default where the estimator has no such parameter."""
@@ -176,7 +195,7 @@ class BaseRepresentation(
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
         raise NotImplementedError
 
-    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+    def _build_objective(self, codec: NumericCodec | TableCodec, module: nn.Module) -> Objective:
         raise NotImplementedError
 
     def _build_corruption(self) -> Corruption | None:
@@ -214,6 +233,7 @@ class BaseRepresentation(
             X = self._validate_training(X, y, reset=not continuing)
             seeds = Seeds(self.random_state)
             codec = self._codec if continuing else self._fit_codec(X, seeds)
+            self._codec = codec
             rows = encode_table(codec, X)
             self._after_encoding(rows, y)
             settings = self._training_settings(len(rows))
@@ -230,7 +250,7 @@ class BaseRepresentation(
                 module,
                 self._build_objective(codec, module),
                 split,
-                corruption=self._build_corruption(),
+                corruption=self._grouped_corruption(),
                 settings=settings,
                 seeds=seeds,
                 column_names=self._column_names(),
@@ -238,7 +258,6 @@ class BaseRepresentation(
                 pairs=pairs,
                 watch_embedding=self._watches_embedding,
             )
-            self._codec = codec
             self._fitted_params = self._shape_params()
             self._record(net, continuing)
             with single_thread():
@@ -281,7 +300,16 @@ class BaseRepresentation(
 
     def _column_names(self) -> Any:
         """Return the names of encoded columns, None if they have none."""
+        if isinstance(self._codec, TableCodec):
+            return self._codec.encoded_names()
         return getattr(self, "feature_names_in_", None)
+
+    def _grouped_corruption(self) -> Corruption | None:
+        """Return a corruption that replaces together what makes up a cell."""
+        corruption = self._build_corruption()
+        if corruption is not None and isinstance(self._codec, TableCodec):
+            corruption.group(torch.from_numpy(self._codec.columns_))
+        return corruption
 
     def _row_shape(self) -> tuple[int, ...] | None:
         """Return `input_shape`, checked against the table; None where there is none."""
@@ -299,12 +327,16 @@ class BaseRepresentation(
 
     def _validate(self, X: Table, *, reset: bool, infers: bool = False) -> Table:
         """Return the table; one that `infers` may be looked at by :meth:`_infer`."""
+        if reset:
+            given = (self._option(name) for name in CATEGORIES)
+            self._columns = find_categories(X, *given)
         X = validate_table(
             self,
             X,
             reset=reset,
             largest=None,
             ensure_min_samples=self._min_rows if reset else 1,
+            cells=None if self._columns is None else self._columns.read(X),
         )
         if not (infers and self._codec.keeps_bad_cells(X)):
             self._check_cells(X, self._weight_dtype() if reset else self._codec.dtype)
@@ -313,10 +345,25 @@ class BaseRepresentation(
     def _check_cells(self, X: Table, dtype: DTypeLike) -> None:
         check_cells(self, X, float(np.finfo(dtype).max))
 
-    def _fit_codec(self, X: Table, seeds: Seeds) -> NumericCodec:
+    def _fit_codec(self, X: Table, seeds: Seeds) -> NumericCodec | TableCodec:
         names = getattr(self, "feature_names_in_", None)
-        dtype = self._weight_dtype()
-        return NumericCodec(self.scaling, dtype, seeds["scaling"]).fit(X, names)
+        fill, shaped = not self._sees_holes, self._option("input_shape") is not None
+        numbers = NumericCodec(
+            self.scaling, self._weight_dtype(), seeds["scaling"], fill=fill
+        )
+        columns = self._columns
+        holes = fill and not shaped and has_holes(X)
+        if columns is None and not holes:
+            return numbers.fit(X, names)
+        n_codes = [0] * X.shape[1] if columns is None else columns.n_codes_
+        if shaped and any(n_codes):
+            raise ValueError(
+                "input_shape says that a row is an image or a sequence, but column"
+                f" {columns.label(int(np.flatnonzero(n_codes)[0]))} is a category."  # type: ignore[union-attr]
+            )
+        if sparse.issparse(X):
+            return numbers.fit(X, names)
+        return TableCodec(numbers, n_codes, fill=fill, indicators=holes).fit(X, names)
 
     def _weight_dtype(self) -> str:
         return "float32" if self.dtype == "bfloat16" else self.dtype
@@ -386,15 +433,20 @@ class BaseRepresentation(
         module: nn.Module | None = None,
         finish: Callable[[Array], Array] | None = None,
         dtype: DTypeLike | None = None,
-        codec: NumericCodec | None = None,
+        codec: NumericCodec | TableCodec | None = None,
+        fill: bool | None = None,
     ) -> Array:
-        """Apply a function to encoded rows; see :func:`~sklearn_repr.engine.infer`."""
+        """Apply a function to encoded rows; see :func:`~sklearn_repr.engine.infer`.
+
+        Missing cells are filled as the codec does, unless `fill` says otherwise.
+        """
         codec = codec or self._codec
         encoder = chunk_encoder(
             codec,
             X,
             read_only=self._leaves_rows_unchanged(),
             check=lambda: self._check_cells(X, codec.dtype),
+            fill=codec.fill if fill is None else fill,
         )
         device = torch.device(self.net_.device)
         return infer(
@@ -408,6 +460,7 @@ class BaseRepresentation(
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

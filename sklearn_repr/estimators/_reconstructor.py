@@ -198,6 +198,8 @@ class BaseReconstructor(BaseRepresentation):
                 self._after_encoding(self._codec.encode(part), None)
 
     def _wrapped(self, X: Array, original: Table) -> Table:
+        if self._columns is not None:
+            return self._columns.restore(X, original)
         return wrap_table(X, self, original, getattr(self, "feature_names_in_", None))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -68,6 +68,14 @@ class AutoencoderTransformer(BaseReconstructor):
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable, through scikit-learn's scaler of that name.
         `inverse_transform` returns original units.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Which columns are categories: a mask, names or positions. "from_dtype" takes the
+        columns of a frame that hold categories, text or booleans; None takes none.
+    max_categories : int or None, default=32
+        Most levels of a category that are kept apart; the rarer ones share one. None sets
+        no limit.
+    min_frequency : int, float or None, default=None
+        Levels in fewer rows, or in a smaller share of the rows, share one.
     architecture : "mlp", "conv" or callable, default="mlp"
         "conv" takes a row for an image or a sequence of `input_shape`: strided
         convolutions, and transposed ones back. A torch module class or function is called
@@ -237,6 +245,9 @@ class AutoencoderTransformer(BaseReconstructor):
         n_components: int | float | str = "auto",
         *,
         scaling: str | None = "standard",
+        categorical_features: Any = "from_dtype",
+        max_categories: int | None = 32,
+        min_frequency: float | None = None,
         architecture: Architecture = "mlp",
         input_shape: InputShape = None,
         kernel_size: int = 3,
@@ -273,6 +284,9 @@ class AutoencoderTransformer(BaseReconstructor):
     ):
         self.n_components = n_components
         self.scaling = scaling
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
         self.architecture = architecture
         self.input_shape = input_shape
         self.kernel_size = kernel_size

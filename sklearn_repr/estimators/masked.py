@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from sklearn_repr._contracts import (
     Table,
 )
 from sklearn_repr.corruptions import Corruption, MaskedCells
-from sklearn_repr.data import NumericCodec
+from sklearn_repr.data import NumericCodec, TableCodec
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.modules import principal_subspace
 from sklearn_repr.modules.factors import best_width, fit_factors
@@ -75,6 +75,14 @@ class MaskedAutoencoder(BaseReconstructor):
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable, through scikit-learn's scaler of that name.
         `inverse_transform` returns original units.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Which columns are categories: a mask, names or positions. "from_dtype" takes the
+        columns of a frame that hold categories, text or booleans; None takes none.
+    max_categories : int or None, default=32
+        Most levels of a category that are kept apart; the rarer ones share one. None sets
+        no limit.
+    min_frequency : int, float or None, default=None
+        Levels in fewer rows, or in a smaller share of the rows, share one.
     architecture : "mlp" or "transformer", default="mlp"
         The encoder: a perceptron on cells and their visibility, or attention among cells
         or patches. The decoder is a perceptron.
@@ -217,12 +225,16 @@ class MaskedAutoencoder(BaseReconstructor):
         "mask_ratio": [constraints.SHARE_BELOW_1, tuple, list],
     }
     _shaping: ClassVar[tuple[str, ...]] = (*BaseReconstructor._shaping, "patch_size")
+    _sees_holes = True
 
     def __init__(
         self,
         n_components: int | float | str = "auto",
         *,
         scaling: str | None = "standard",
+        categorical_features: Any = "from_dtype",
+        max_categories: int | None = 32,
+        min_frequency: float | None = None,
         architecture: str = "mlp",
         input_shape: InputShape = None,
         patch_size: int = 4,
@@ -255,6 +267,9 @@ class MaskedAutoencoder(BaseReconstructor):
     ):
         self.n_components = n_components
         self.scaling = scaling
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
         self.architecture = architecture
         self.input_shape = input_shape
         self.patch_size = patch_size
@@ -286,7 +301,9 @@ class MaskedAutoencoder(BaseReconstructor):
         self.verbose = verbose
 
     def _patches(self) -> NDArray[np.int64]:
-        """Return the number of the patch that every column belongs to."""
+        """Return the number of the patch that every encoded column belongs to."""
+        if isinstance(self._codec, TableCodec):
+            return self._codec.columns_
         columns = self.n_features_in_
         return patch_numbers(columns, self._row_shape(), int(self.patch_size))
 

@@ -218,6 +218,14 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         How columns are made comparable before reconstruction and in the score, through
         scikit-learn's scaler of that name. None leaves them as they are: columns with a
         large spread decide, and the ensemble sees all of them in one common unit.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Which columns are categories: a mask, names or positions. "from_dtype" takes the
+        columns of a frame that hold categories, text or booleans; None takes none.
+    max_categories : int or None, default=32
+        Most levels of a category that are kept apart; the rarer ones share one. None sets
+        no limit.
+    min_frequency : int, float or None, default=None
+        Levels in fewer rows, or in a smaller share of the rows, share one.
     random_state : int, RandomState instance or None, default=None
         Seed of the ensemble and of all else that is drawn; sets every `random_state`
         within `estimator` that is None. None differs from call to call.
@@ -304,6 +312,9 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         false_alarm_rate: float = 0.05,
         calibration: int | float | str | None = "auto",
         scaling: str | None = "standard",
+        categorical_features: Any = "from_dtype",
+        max_categories: int | None = 32,
+        min_frequency: float | None = None,
         random_state: RandomState = None,
         verbose: int = 0,
     ):
@@ -316,6 +327,9 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         self.false_alarm_rate = false_alarm_rate
         self.calibration = calibration
         self.scaling = scaling
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
         self.random_state = random_state
         self.verbose = verbose
 

@@ -79,6 +79,14 @@ class PairedEmbedder(BaseRepresentation):
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns of either side are made comparable, through scikit-learn's scaler of
         that name.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Which columns are categories: a mask, names or positions. "from_dtype" takes the
+        columns of a frame that hold categories, text or booleans; None takes none.
+    max_categories : int or None, default=32
+        Most levels of a category that are kept apart; the rarer ones share one. None sets
+        no limit.
+    min_frequency : int, float or None, default=None
+        Levels in fewer rows, or in a smaller share of the rows, share one.
     architecture : "mlp", "conv" or callable, default="mlp"
         The encoder of `X`. "conv" takes a row for an image or a sequence of
         `input_shape`: strided convolutions. A torch module class or function is called
@@ -237,6 +245,9 @@ class PairedEmbedder(BaseRepresentation):
         n_components: int = 64,
         *,
         scaling: str | None = "standard",
+        categorical_features: Any = "from_dtype",
+        max_categories: int | None = 32,
+        min_frequency: float | None = None,
         architecture: Architecture = "mlp",
         y_architecture: Architecture | None = None,
         input_shape: InputShape = None,
@@ -268,6 +279,9 @@ class PairedEmbedder(BaseRepresentation):
     ):
         self.n_components = n_components
         self.scaling = scaling
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
         self.architecture = architecture
         self.y_architecture = y_architecture
         self.input_shape = input_shape

@@ -12,7 +12,12 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, get_tags
-from sklearn.utils.validation import _get_feature_names, validate_data
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _get_feature_names,
+    validate_data,
+)
 
 from sklearn_repr._contracts import LevelOrRange, Names, Table
 from sklearn_repr.utils.mapped import forget
@@ -25,6 +30,7 @@ __all__ = [
     "check_layer_sizes",
     "check_share",
     "column_label",
+    "has_holes",
     "parts_of",
     "validate_partner",
     "validate_table",
@@ -46,8 +52,9 @@ def validate_table(
     reset: bool,
     largest: float | None,
     ensure_min_samples: int = 1,
+    cells: Table = None,
 ) -> Table:
-    """Validate a numeric table as scikit-learn does, then look at its values.
+    """Validate a table as scikit-learn does, then look at its values.
 
     Parameters
     ----------
@@ -62,6 +69,8 @@ def validate_table(
         values to :func:`check_cells`.
     ensure_min_samples : int, default=1
         Fewer rows are an error.
+    cells : ndarray of shape (n_samples, n_features) or None, default=None
+        The table as numbers, where `X` itself is not numbers.
 
     Returns
     -------
@@ -74,18 +83,59 @@ def validate_table(
         If a value is missing (unless the estimator's tags allow it), infinite or beyond
         `largest`; the message names the first such row and its column.
     """
-    X = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        accept_sparse="csr",
-        dtype=[np.float64, np.float32],
-        ensure_all_finite=False,
-        ensure_min_samples=ensure_min_samples,
-    )
+    options: dict[str, Any] = {
+        "accept_sparse": "csr",
+        "dtype": [np.float64, np.float32],
+        "ensure_all_finite": False,
+        "ensure_min_samples": ensure_min_samples,
+    }
+    if cells is None:
+        try:
+            X = validate_data(estimator, X, reset=reset, **options)
+        except (ValueError, TypeError) as error:
+            where = _no_number(X)
+            if where is None:
+                raise
+            raise type(error)(
+                f"{where} cannot be read as numbers: {error}. Convert it, drop it, or"
+                " declare it in categorical_features where there is such a parameter."
+            ) from error
+    else:
+        _check_feature_names(estimator, X, reset=reset)
+        _check_n_features(estimator, X, reset=reset)
+        X = check_array(cells, estimator=estimator, **options)
     if largest is not None:
         check_cells(estimator, X, largest)
     return X
+
+
+def _no_number(X: Table) -> str | None:
+    """Name the first column that is not made of numbers, if that is what is wrong."""
+    names = getattr(X, "columns", None)
+    if names is None:
+        X = np.asarray(X, dtype=object) if not sparse.issparse(X) else np.empty((0, 0))
+        if X.ndim != 2:
+            return None
+        columns = ((f"Column number {j}", X[:, j]) for j in range(X.shape[1]))
+    else:
+        columns = ((f"Column {name!r}", X[name]) for name in names)
+    for label, column in columns:
+        try:
+            np.asarray(column).astype(np.float64)
+        except (ValueError, TypeError):
+            return label
+    return None
+
+
+def has_holes(X: Table) -> bool:
+    """Tell whether a cell of a table is missing, NaN."""
+    for part in parts_of(X):
+        cells = part.data if sparse.issparse(part) else part
+        with np.errstate(over="ignore", invalid="ignore"):
+            # one fast pass for usual values; infinities of both signs add up to NaN too
+            if np.isnan(cells.sum()) and np.isnan(cells).any():
+                return True
+    return False
 
 
 def check_cells(estimator: BaseEstimator, X: Table, largest: float) -> None:
