@@ -51,8 +51,8 @@ class NumericCodec:
     blocks_ : tuple of Block
         Which encoded columns belong together and how each block is to be read. This is
         how an objective learns of categories; a numeric table is a single block.
-    n_encoded_ : int
-        Number of encoded columns.
+    n_encoded_, n_numbers_ : int
+        Number of encoded columns, all of which are numbers.
 
     Notes
     -----
@@ -113,7 +113,7 @@ class NumericCodec:
             If a column has no observed cell.
         """
         self.names_ = names
-        self.n_encoded_ = X.shape[1]
+        self.n_encoded_ = self.n_numbers_ = X.shape[1]
         self.blocks_ = (Block("numeric", 0, self.n_encoded_),)
         self.curve_: QuantileTransformer | RankBlend | None = None
         self.center_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])

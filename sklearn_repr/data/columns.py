@@ -343,6 +343,52 @@ class Columns:
         frame.columns = pd.Index(self.names_)
         return frame
 
+    def fill(
+        self, X: Table, rows: NDArray[Any], *, round_integers: bool = False
+    ) -> Table:
+        """Return a table whose missing cells hold those of an array of floats.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            The table; its observed cells are kept as they are.
+        rows : ndarray of shape (n_samples, n_features)
+            As `read` returns them, without missing cells.
+        round_integers : bool, default=False
+            See :meth:`restore`.
+
+        Returns
+        -------
+        X : DataFrame or ndarray of shape (n_samples, n_features)
+            As :meth:`restore` returns it.
+        """
+        made = self.restore(rows, X, round_integers=round_integers)
+        given = _as_pandas(X)
+        missing = given.isna().to_numpy()
+        if self.container_ == "array":
+            cells = np.asarray(X)
+            return np.where(missing, made, cells.astype(made.dtype, copy=False))
+        if self.container_ == "polars":
+            import polars
+
+            columns = []
+            for j, name in enumerate(self.names_):
+                hidden = polars.Series(missing[:, j])
+                old = X[name].fill_nan(None) if X[name].dtype.is_float() else X[name]
+                new = made[name]
+                if not missing[:, j].any():
+                    columns.append(X[name])
+                else:
+                    columns.append(new.zip_with(hidden, old.cast(new.dtype)).alias(name))
+            return polars.DataFrame(columns)
+        filled = {}
+        for j in range(rows.shape[1]):
+            old, new = given.iloc[:, j], made.iloc[:, j]
+            filled[j] = old if not missing[:, j].any() else _filled(old, new, missing[:, j])
+        frame = pd.DataFrame(filled, index=given.index)
+        frame.columns = pd.Index(self.names_)
+        return frame
+
     def _polars_types(self) -> list[Any]:
         return [
             dtype if is_category else None
@@ -386,6 +432,25 @@ class Columns:
             known = cell == cell and 0 <= cell < n_labels
             found.append(levels[int(cell)] if known else None)
         return found
+
+
+def _filled(
+    old: pd.Series[Any], new: pd.Series[Any], missing: NDArray[np.bool_]
+) -> pd.Series[Any]:
+    """Return a column of pandas whose missing cells are those of another."""
+    if pd.api.types.is_integer_dtype(old.dtype) and not pd.api.types.is_integer_dtype(
+        new.dtype
+    ):
+        old = old.astype("Float64")
+    if isinstance(old.dtype, pd.CategoricalDtype):
+        # a level that only this table has is kept
+        extra = [v for v in new.cat.categories if v not in set(old.cat.categories)]
+        old = old.cat.add_categories(extra)
+    if pd.api.types.is_numeric_dtype(old.dtype) and not pd.api.types.is_bool_dtype(old):
+        cells = pd.Series(new.to_numpy(np.float64), index=old.index)
+        return old.where(~missing, cells.astype(old.dtype))
+    cells = pd.Series(new.astype(object).to_numpy(), index=old.index)
+    return old.astype(object).where(~missing, cells).astype(old.dtype)
 
 
 def _is_from(X: Any, library: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from sklearn_repr._contracts import Array, Batch, Block, Names, Table
 from sklearn_repr.data.codec import NumericCodec, as_batch
@@ -52,6 +53,8 @@ class TableCodec:
         Number of the column of the table that each encoded column belongs to.
     n_encoded_ : int
         Number of encoded columns.
+    n_numbers_ : int
+        How many of them, the first ones, are numbers.
 
     Examples
     --------
@@ -138,7 +141,7 @@ class TableCodec:
             constant = np.append(constant, np.zeros(len(self.holed_), bool))
         self.blocks_ = tuple(blocks)
         self.columns_ = np.array(columns)
-        self.n_encoded_ = stop
+        self.n_encoded_, self.n_numbers_ = stop, len(self.numeric_)
         self.constant_ = constant
         return self
 
@@ -192,18 +195,23 @@ class TableCodec:
         """Encode rows as tensors; see :meth:`NumericCodec.encode`."""
         return as_batch(torch.from_numpy(self.scale(X)), fill=self.fill)
 
-    def decode(self, encoded: Table) -> NDArray[np.float64]:
+    def decode(
+        self, encoded: Table, chances: Array | None = None
+    ) -> NDArray[np.float64]:
         """Turn encoded rows, or what a network says of them, back.
 
         Parameters
         ----------
         encoded : array-like or Tensor of shape (n_samples, n_encoded_)
             Encoded rows.
+        chances : ndarray of shape (n_samples, n_encoded_) or None, default=None
+            Draws from [0, 1), by which levels are drawn with their probabilities.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features), float64
-            Numbers in original units, and the number of the most probable level.
+            Numbers in original units, and the number of the most probable level, or of
+            one that is drawn.
         """
         encoded = np.asarray(encoded, dtype=np.float64)
         X = np.empty((len(encoded), self.n_features_))
@@ -211,7 +219,14 @@ class TableCodec:
         if width:
             X[:, self.numeric_] = self.numbers.decode(encoded[:, :width])
         for j, logits in zip(self.categories_, self.logits(encoded), strict=True):
-            X[:, j] = logits[:, :-1].argmax(axis=1)  # never the unknown level
+            known = logits[:, :-1]  # never the unknown level
+            if chances is None:
+                X[:, j] = known.argmax(axis=1)
+            else:
+                upto = softmax(known, axis=1).cumsum(axis=1)
+                # rounding may leave the last sum below 1
+                drawn = (chances[:, [j]] * upto[:, -1:] >= upto).sum(axis=1)
+                X[:, j] = drawn.clip(max=known.shape[1] - 1)
         return X
 
     def logits(self, encoded: Array) -> list[NDArray[np.float64]]:

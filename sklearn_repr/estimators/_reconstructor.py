@@ -9,23 +9,32 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table
+from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Outputs, Table
 from sklearn_repr.engine import TrainingSettings, infer
 from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.modules.linear import PrincipalSubspace
+from sklearn_repr.objectives import Reconstruction
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import wrap_table
 from sklearn_repr.utils.scores import explained_share
-from sklearn_repr.utils.validation import check_latent, column_label, parts_of
+from sklearn_repr.utils.validation import (
+    check_latent,
+    column_label,
+    has_holes,
+    parts_of,
+)
 
 __all__ = ["BaseReconstructor"]
 
 # "auto" keeps as many components as PCA needs for this share of the variance
 AUTO_SHARE = 0.9
+# How often a network that does not look for holes fills them with what it rebuilt
+IMPUTATION_STEPS = 10
 
 
 class BaseReconstructor(BaseRepresentation):
@@ -47,9 +56,16 @@ class BaseReconstructor(BaseRepresentation):
     }
     _shaping: ClassVar[tuple[str, ...]] = (*BaseRepresentation._shaping, "linear_skip")
 
-    def _row_error(self, module: nn.Module, x: Tensor) -> Tensor:
-        """Return how badly `module` rebuilds each encoded row, shape (n,)."""
+    def _row_error(
+        self, module: nn.Module, x: Tensor, observed: Tensor | None = None
+    ) -> Tensor:
+        """Return how badly `module` rebuilds what was observed of each row, shape (n,)."""
         raise NotImplementedError
+
+    def _error_with_holes(self, module: nn.Module, x: Tensor) -> Tensor:
+        observed = ~x.isnan()
+        filled = x if self._sees_holes else x.where(observed, torch.zeros_like(x))
+        return self._row_error(module, filled, observed)
 
     def _wants_unit_interval(self) -> str | None:
         """Name the setting by which scaled values must lie in [0, 1], if any does."""
@@ -168,7 +184,9 @@ class BaseReconstructor(BaseRepresentation):
         check_is_fitted(self)
         X = self._validate(X, reset=False, infers=not self._wants_unit_interval())
         self._check_scored(X)
-        return self._infer(self._row_error, X, module=self.net_.module_, dtype=np.float64)
+        error = self._error_with_holes if has_holes(X) else self._row_error
+        module = self.net_.module_
+        return self._infer(error, X, module=module, dtype=np.float64, fill=False)
 
     def score(self, X: Table, y: Labels = None) -> float:
         """Return the R² of the reconstruction.
@@ -184,18 +202,73 @@ class BaseReconstructor(BaseRepresentation):
         -------
         score : float
             Share of the total variance of `X`, in original units, that its
-            reconstruction explains. :func:`sklearn_repr.inspection.reconstruction_r2`
+            reconstruction explains. With categories among the columns, columns are
+            scaled and a category counts by its cross-entropy: 0 is to predict means and
+            shares of the training rows. :func:`sklearn_repr.inspection.reconstruction_r2`
             gives the same number for PCA.
         """
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
-        return explained_share(rows, self.reconstruct(X))
+        if self._columns is None:
+            return explained_share(rows, self._rebuild(rows))
+        measure = Reconstruction(blocks=self._codec.blocks_)
+
+        def losses(module: nn.Module, x: Tensor) -> Tensor:
+            """Return the loss of rows, and that of means and shares, (n, 2)."""
+            observed = ~x.isnan()
+            filled = x.where(observed, torch.zeros_like(x))
+            rebuilt = module.decode(module.encode(x if self._sees_holes else filled))  # type: ignore[operator]
+            known = Batch(filled, observed)
+            both = rebuilt, torch.zeros_like(rebuilt)
+            outputs = (Outputs(part, reconstruction=part) for part in both)
+            return torch.stack([measure.cells(o, known).sum(dim=1) for o in outputs], 1)
+
+        module = self.net_.module_
+        sums = self._infer(losses, rows, module=module, dtype=np.float64, fill=False)
+        lost, most = sums.sum(axis=0)
+        return float(1.0 - lost / most) if most > 0 else float(lost == 0)
 
     def _check_scored(self, X: Table) -> None:
         """Refuse rows that the loss is not defined for, a part of them at a time."""
         if self._wants_unit_interval():
             for part in parts_of(X):
                 self._after_encoding(self._codec.encode(part), None)
+
+    def impute(self, X: Table, *, round_integers: bool = False) -> Table:
+        """Fill missing cells by what the other cells of their row say.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            Rows, NaN where a cell is missing.
+        round_integers : bool, default=False
+            Round what fills the columns of a frame that held integers in `fit`.
+
+        Returns
+        -------
+        X : ndarray or DataFrame of shape (n_samples, n_features_in_)
+            The rows, whose missing cells hold their reconstruction in original units
+            and whose observed cells are as they were; a frame where `fit` saw one with
+            categories, or if ``set_output`` asks for one.
+
+        Notes
+        -----
+        A network that was not trained to look for holes sees the means of their columns
+        there at first, and then what it rebuilt itself, ten times over: with a linear
+        one, the hidden cells of PCA by expectation and maximisation.
+        """
+        check_is_fitted(self)
+        rows = self._validate(X, reset=False)
+        rebuilt = self._rebuild(rows)
+        rows = rows.toarray() if sparse.issparse(rows) else rows
+        missing = np.isnan(rows)
+        if missing.any() and not self._sees_holes:
+            for _ in range(IMPUTATION_STEPS):
+                rebuilt = self._rebuild(np.where(missing, rebuilt, rows))
+        filled = np.where(missing, rebuilt, rows)
+        if self._columns is None:
+            return self._wrapped(filled, X)
+        return self._columns.fill(X, filled, round_integers=round_integers)
 
     def _wrapped(self, X: Array, original: Table) -> Table:
         if self._columns is not None:

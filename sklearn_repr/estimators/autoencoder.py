@@ -401,9 +401,11 @@ class AutoencoderTransformer(BaseReconstructor):
         shares = variance.cpu().numpy()
         self.explained_variance_ratio_ = shares / total if total else 0 * shares
 
-    def _row_error(self, module: nn.Module, x: Tensor) -> Tensor:
+    def _row_error(
+        self, module: nn.Module, x: Tensor, observed: Tensor | None = None
+    ) -> Tensor:
         objective = self.net_.criterion_
         if isinstance(objective, Composite):
             objective = objective.objectives[0]
-        terms: dict[str, Tensor] = objective.terms(module(x), Batch(x))
+        terms: dict[str, Tensor] = objective.terms(module(x), Batch(x, observed))
         return terms["reconstruction"]

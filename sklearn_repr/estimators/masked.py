@@ -358,33 +358,8 @@ class MaskedAutoencoder(BaseReconstructor):
             self.loss, scale=self.loss_scale, blocks=codec.blocks_, masked_only=True
         )
 
-    def _row_error(self, module: nn.Module, x: Tensor) -> Tensor:
+    def _row_error(
+        self, module: nn.Module, x: Tensor, observed: Tensor | None = None
+    ) -> Tensor:
         objective: Objective = self.net_.criterion_
-        target = Batch(x, ~x.isnan())
-        return objective.terms(module(x), target)["reconstruction"]
-
-    def impute(self, X: Table) -> Table:
-        """Fill missing cells by what the other cells of their row say.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
-            Rows, NaN where a cell is missing.
-
-        Returns
-        -------
-        X : ndarray or DataFrame of shape (n_samples, n_features_in_)
-            The rows, whose missing cells hold their reconstruction in original units
-            and whose observed cells are as they were; a DataFrame if ``set_output`` asks
-            for one.
-        """
-        check_is_fitted(self)
-        rows = self._validate(X, reset=False)
-        rebuilt = self._rebuild(rows)
-        cells = rows.toarray() if sparse.issparse(rows) else rows
-        return self._wrapped(np.where(np.isnan(cells), rebuilt, cells), X)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
+        return objective.terms(module(x), Batch(x, observed))["reconstruction"]

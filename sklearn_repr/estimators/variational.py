@@ -26,7 +26,7 @@ from sklearn_repr._contracts import (
     RandomState,
     Table,
 )
-from sklearn_repr.data import NumericCodec
+from sklearn_repr.data import NumericCodec, TableCodec
 from sklearn_repr.engine import RepresentationNet
 from sklearn_repr.estimators._base import LAYERS
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
@@ -44,6 +44,7 @@ from sklearn_repr.utils import constraints
 from sklearn_repr.utils.devices import single_thread
 from sklearn_repr.utils.draws import matched_draws, row_shifts, shifted_normal
 from sklearn_repr.utils.randomness import Seeds, make_generator
+from sklearn_repr.utils.validation import has_holes
 
 __all__ = ["VariationalAutoencoder"]
 
@@ -53,11 +54,6 @@ ELBO_DRAWS = 16
 UNUSED_NATS = 0.01
 # Rows on which the use of components is measured
 ROWS_TO_MEASURE = 10_000
-
-
-def log_likelihood_of_code(module: VariationalNetwork, x: Tensor, z: Tensor) -> Tensor:
-    """Return log p(x|z) of each row, shape (n,)."""
-    return log_likelihood(module.decoder(z), x, module.log_noise, module.bernoulli)
 
 
 class VariationalAutoencoder(BaseReconstructor):
@@ -343,14 +339,16 @@ class VariationalAutoencoder(BaseReconstructor):
         )
 
     def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
-        bernoulli, warm_up = self.likelihood == "bernoulli", self.kl_warm_up
+        options: dict[str, Any] = {
+            "warm_up": self.kl_warm_up,
+            "bernoulli": self.likelihood == "bernoulli",
+            "blocks": codec.blocks_,
+        }
         if self.objective == "elbo":
-            return ELBO(
-                self.beta, warm_up=warm_up, free_bits=self.free_bits, bernoulli=bernoulli
-            )
+            return ELBO(self.beta, free_bits=self.free_bits, **options)
         if self.free_bits:
             raise ValueError("free_bits needs objective='elbo'.")
-        return TotalCorrelation(self.beta, warm_up=warm_up, bernoulli=bernoulli)
+        return TotalCorrelation(self.beta, **options)
 
     def _after_training(self, net: RepresentationNet, rows: Batch) -> None:
         some = rows.some(ROWS_TO_MEASURE).values.to(net.device)
@@ -368,9 +366,18 @@ class VariationalAutoencoder(BaseReconstructor):
                 stacklevel=2,
             )
 
-    def _row_error(self, module: nn.Module, x: Tensor) -> Tensor:
-        network: VariationalNetwork = module  # type: ignore[assignment]
-        return -log_likelihood_of_code(network, x, network.encode(x))
+    def _log_likelihood(
+        self, module: Any, x: Tensor, observed: Tensor | None, z: Tensor
+    ) -> Tensor:
+        """Return log p(x|z) of the observed cells of each row, shape (n,)."""
+        table = self.net_.criterion_.table
+        columns, noise = module.decoder(z), module.log_noise
+        return log_likelihood(columns, x, noise, module.bernoulli, observed, table)
+
+    def _row_error(
+        self, module: nn.Module, x: Tensor, observed: Tensor | None = None
+    ) -> Tensor:
+        return -self._log_likelihood(module, x, observed, module.encode(x))  # type: ignore[operator]
 
     def transform(self, X: Table, return_std: bool = False) -> Table:
         """Map rows to the mean of their posterior.
@@ -436,23 +443,37 @@ class VariationalAutoencoder(BaseReconstructor):
             sobol = engine(self.n_components_)
             points = sobol.draw(int(n_samples), dtype=torch.float64)
 
+        holes = has_holes(rows)
+
         def bound(module: VariationalNetwork, x: Tensor) -> Tensor:
+            observed = ~x.isnan() if holes else None
+            if observed is not None:
+                x = x.where(observed, torch.zeros_like(x))
             draws: Iterable[Tensor] = points.to(x)
             if n_samples is not None:
                 # every row shifts the points by a hash of its own
                 shifts = row_shifts(x, self.n_components_)
                 draws = (shifted_normal(p, shifts).to(x) for p in points.to(x.device))
-            likelihood = partial(log_likelihood_of_code, module, x)
+            likelihood = partial(self._log_likelihood, module, x, observed)
             mean, log_variance = module.encoder(x)
             return density_bound(
                 likelihood, mean, log_variance, draws, weighted=n_samples is not None
             )
 
-        bounds = self._infer(bound, rows, module=self.net_.module_, dtype=np.float64)
+        bounds = self._infer(
+            bound, rows, module=self.net_.module_, dtype=np.float64, fill=False
+        )
         # log p of rows in their own units: scaling multiplied the density
-        scaling = self._codec.scaling
-        volume = 0.0 if scaling == "quantile" else np.log(self._codec.scale_).sum()
-        bounds -= volume
+        if self._codec.scaling == "quantile":
+            return bounds
+        numbers, volumes = self._codec, slice(None)
+        if isinstance(numbers, TableCodec):
+            numbers, volumes = numbers.numbers, numbers.numeric_
+        volume = np.log(numbers.scale_)
+        if holes:
+            bounds -= ~np.isnan(rows[:, volumes]) @ volume
+        else:
+            bounds -= volume.sum()
         return bounds
 
     def sample(
@@ -486,5 +507,10 @@ class VariationalAutoencoder(BaseReconstructor):
             elif noise:
                 spread = (0.5 * module.log_noise).exp().cpu()
                 draws = torch.randn(columns.shape, generator=generator)
-                columns = columns + spread * draws.to(columns)
+                # what is said of categories are no numbers
+                n_numbers = self._codec.n_numbers_
+                columns[:, :n_numbers] += (spread * draws.to(columns))[:, :n_numbers]
+        if noise and isinstance(self._codec, TableCodec):
+            chances = torch.rand(columns.shape, generator=generator).numpy()
+            return self._wrapped(self._codec.decode(columns, chances), None)
         return self._wrapped(self._codec.decode(columns), None)
