@@ -423,6 +423,13 @@ class Columns:
             return pd.Series(cells).astype(dtype).array
         return cells
 
+    def spoken(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return an array of objects with labels where `rows` has numbers of levels."""
+        found = np.array(rows, dtype=object)
+        for j in np.flatnonzero(self.categorical_):
+            found[:, j] = self.labels(rows[:, j], int(j))
+        return found
+
     def labels(self, cells: NDArray[Any], j: int) -> list[Any]:
         """Return the labels of numbers of levels, None where there is none."""
         n_labels = self.n_codes_[j] - 1

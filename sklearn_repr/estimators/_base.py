@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -18,7 +18,7 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from scipy import sparse
 from torch import Tensor, nn
@@ -56,16 +56,6 @@ LAYERS: Constraints = {
     "kernel_size": [constraints.COUNT],
     "stride": [constraints.COUNT],
     "layer_norm": ["boolean"],
-}
-# constraints for estimators whose tables may hold categories
-CATEGORIES: Constraints = {
-    "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
-    "max_categories": [Interval(Integral, 2, None, closed="left"), None],
-    "min_frequency": [
-        constraints.COUNT,
-        Interval(RealNotInt, 0, 1, closed="neither"),
-        None,
-    ],
 }
 
 
@@ -111,7 +101,7 @@ class BaseRepresentation(
     _parameter_constraints: ClassVar[Constraints] = {
         "n_components": [constraints.COUNT],
         "scaling": [StrOptions(constraints.SCALINGS), None],
-        **CATEGORIES,
+        **constraints.CATEGORIES,
         "input_shape": ["array-like", None],
         "hidden_layer_sizes": [constraints.AUTO, "array-like", constraints.COUNT],
         "activation": [StrOptions(set(ACTIVATIONS))],
@@ -328,7 +318,7 @@ class BaseRepresentation(
     def _validate(self, X: Table, *, reset: bool, infers: bool = False) -> Table:
         """Return the table; one that `infers` may be looked at by :meth:`_infer`."""
         if reset:
-            given = (self._option(name) for name in CATEGORIES)
+            given = (self._option(name) for name in constraints.CATEGORIES)
             self._columns = find_categories(X, *given)
         X = validate_table(
             self,

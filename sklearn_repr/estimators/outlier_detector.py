@@ -22,13 +22,15 @@ from sklearn_repr import detection
 from sklearn_repr._contracts import Constraints, Labels, Names, RandomState, Table
 from sklearn_repr.corruptions import Corruption
 from sklearn_repr.corruptions.members import KnownNoise, PartialNoise
-from sklearn_repr.data import NumericCodec
+from sklearn_repr.data import Columns, NumericCodec, TableCodec
 from sklearn_repr.data.batches import Split
+from sklearn_repr.data.columns import find_categories
 from sklearn_repr.data.members import MemberBatches
 from sklearn_repr.engine import TrainingSettings, infer, train
 from sklearn_repr.modules.ensemble import EnsembleDenoiser
 from sklearn_repr.objectives import Objective
 from sklearn_repr.objectives.trimmed import TrimmedReconstruction
+from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import cells_as_frame
 from sklearn_repr.utils.draws import row_uniforms
 from sklearn_repr.utils.randomness import Seeds, make_generator, seeded_clone
@@ -289,6 +291,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             None,
         ],
         "scaling": [StrOptions({"standard", "robust", "quantile"}), None],
+        **constraints.CATEGORIES,
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -298,6 +301,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     offset_: float
     _scorer: detection.TableScorer
     _calibration: detection.Calibration
+    # how a frame with categories is read; None where all columns are numbers
+    _columns: Columns | None
     _odds: detection.ProbabilityMap
 
     def __init__(
@@ -370,8 +375,17 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return self
 
     def _validate(self, X: Table, *, reset: bool) -> Table:
+        if reset:
+            self._columns = find_categories(
+                X, self.categorical_features, self.max_categories, self.min_frequency
+            )
+        columns = self._columns
         return validate_table(
-            self, X, reset=reset, largest=float(np.finfo(np.float32).max)
+            self,
+            X,
+            reset=reset,
+            largest=float(np.finfo(np.float32).max),
+            cells=None if columns is None else columns.read(X),
         )
 
     def _calibration_folds(self, n_rows: int, seeds: Seeds) -> Any:
@@ -407,7 +421,11 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             novelty=novelty,
             seed=seeds["neighbors"],
         )
+        codec: NumericCodec | TableCodec
         codec = NumericCodec(self.scaling, "float64", seeds["scaling"])
+        if self._columns is not None:
+            n_codes = self._columns.n_codes_
+            codec = TableCodec(codec, n_codes, fill=False, indicators=False)
         return detection.TableScorer(codec, cells).fit(X, names)
 
     def score_samples(self, X: Table) -> NDArray[np.float64]:
@@ -514,6 +532,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         observed = rows.toarray() if sparse.issparse(rows) else rows
         names = getattr(self, "feature_names_in_", None)
         expected = self._scorer.expected(rows)
+        if self._columns is not None:
+            observed, expected = (self._columns.spoken(p) for p in (observed, expected))
         return cells_as_frame(contributions, observed, expected, X, names)
 
     def set_threshold(
@@ -675,4 +695,5 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
         return tags
