@@ -13,7 +13,7 @@ from scipy import sparse
 
 from sklearn_repr._contracts import Table
 
-__all__ = ["Columns", "find_categories"]
+__all__ = ["Columns", "find_categories", "missing_cells", "with_indicators"]
 
 # what pandas calls columns of objects that are categories, and those that are numbers
 WORDS = {"string", "boolean", "categorical"}
@@ -44,6 +44,25 @@ def find_categories(
         return None
     columns.fit(X)
     return columns if columns.categorical_.any() else None
+
+
+def missing_cells(X: Table) -> NDArray[np.bool_]:
+    """Return where cells of any table are missing, (n_samples, n_features)."""
+    missing: NDArray[np.bool_] = _as_pandas(X).isna().to_numpy()
+    return missing
+
+
+def with_indicators(X: Table, missing: NDArray[np.bool_], names: Sequence[str]) -> Table:
+    """Append columns of zeros and ones to a table, in its own container."""
+    marks = missing.astype(np.float64)
+    if not _is_frame(X):
+        return np.hstack([X, marks.astype(X.dtype)])
+    if _is_from(X, "polars"):
+        import polars
+
+        columns = (polars.Series(name, m) for name, m in zip(names, marks.T, strict=True))
+        return X.hstack(list(columns))
+    return pd.concat([X, pd.DataFrame(marks, columns=list(names), index=X.index)], axis=1)
 
 
 def _is_frame(X: Table) -> bool:

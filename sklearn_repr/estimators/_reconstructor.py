@@ -14,13 +14,15 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Outputs, Table
+from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Outputs, RandomState, Table
+from sklearn_repr.data import TableCodec
 from sklearn_repr.engine import TrainingSettings, infer
 from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.modules.linear import PrincipalSubspace
 from sklearn_repr.objectives import Reconstruction
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import wrap_table
+from sklearn_repr.utils.randomness import Seeds
 from sklearn_repr.utils.scores import explained_share
 from sklearn_repr.utils.validation import (
     check_latent,
@@ -35,6 +37,11 @@ __all__ = ["BaseReconstructor"]
 AUTO_SHARE = 0.9
 # How often a network that does not look for holes fills them with what it rebuilt
 IMPUTATION_STEPS = 10
+
+
+def rebuild(module: Any, x: Tensor) -> Tensor:
+    """Encode and decode rows."""
+    return module.decode(module.encode(x))  # type: ignore[no-any-return]
 
 
 class BaseReconstructor(BaseRepresentation):
@@ -155,10 +162,6 @@ class BaseReconstructor(BaseRepresentation):
 
     def _rebuild(self, rows: Table) -> Array:
         """Return what validated rows are rebuilt to, in original units."""
-
-        def rebuild(module: Any, x: Tensor) -> Tensor:
-            return module.decode(module.encode(x))  # type: ignore[no-any-return]
-
         return self._infer(
             rebuild,
             rows,
@@ -234,7 +237,14 @@ class BaseReconstructor(BaseRepresentation):
             for part in parts_of(X):
                 self._after_encoding(self._codec.encode(part), None)
 
-    def impute(self, X: Table, *, round_integers: bool = False) -> Table:
+    def impute(
+        self,
+        X: Table,
+        *,
+        round_integers: bool = False,
+        sample_posterior: bool = False,
+        random_state: RandomState = None,
+    ) -> Table:
         """Fill missing cells by what the other cells of their row say.
 
         Parameters
@@ -243,6 +253,13 @@ class BaseReconstructor(BaseRepresentation):
             Rows, NaN where a cell is missing.
         round_integers : bool, default=False
             Round what fills the columns of a frame that held integers in `fit`.
+        sample_posterior : bool, default=False
+            Draw what fills a cell from its distribution given the observed cells of its
+            row: a number with the error that hidden cells had in training, a level with
+            its probability. Cells of a row are drawn independently of each other.
+            :class:`MaskedAutoencoder` and :class:`VariationalAutoencoder` can do so.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws.
 
         Returns
         -------
@@ -265,10 +282,33 @@ class BaseReconstructor(BaseRepresentation):
         if missing.any() and not self._sees_holes:
             for _ in range(IMPUTATION_STEPS):
                 rebuilt = self._rebuild(np.where(missing, rebuilt, rows))
+        if sample_posterior:
+            known = rows if self._sees_holes else np.where(missing, rebuilt, rows)
+            rebuilt = self._drawn(known, Seeds(random_state)["imputation"])
         filled = np.where(missing, rebuilt, rows)
         if self._columns is None:
             return self._wrapped(filled, X)
         return self._columns.fill(X, filled, round_integers=round_integers)
+
+    def _drawn(self, rows: Table, seed: int) -> Array:
+        """Return draws from the distribution of all cells given those of `rows`."""
+        spread = self._cell_noise()
+        rng, module = np.random.default_rng(seed), self.net_.module_
+        encoded = self._infer(rebuild, rows, module=module, dtype=np.float64)
+        n_numbers = self._codec.n_numbers_
+        noise = rng.normal(size=(len(encoded), n_numbers))
+        encoded[:, :n_numbers] += spread * noise
+        if isinstance(self._codec, TableCodec):
+            return self._codec.decode(encoded, rng.random(encoded.shape))
+        return self._codec.decode(encoded)
+
+    def _cell_noise(self) -> NDArray[np.float64]:
+        """Return the deviation of numbers from what they are rebuilt to, encoded."""
+        raise ValueError(
+            f"sample_posterior=True needs a model of how far cells scatter, which"
+            f" {type(self).__name__} has not: take MaskedAutoencoder or"
+            " VariationalAutoencoder."
+        )
 
     def _wrapped(self, X: Array, original: Table) -> Table:
         if self._columns is not None:

@@ -27,6 +27,7 @@ from sklearn_repr._contracts import (
 )
 from sklearn_repr.corruptions import Corruption, MaskedCells
 from sklearn_repr.data import NumericCodec, TableCodec
+from sklearn_repr.engine import RepresentationNet
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.modules import principal_subspace
 from sklearn_repr.modules.factors import best_width, fit_factors
@@ -357,6 +358,24 @@ class MaskedAutoencoder(BaseReconstructor):
         return Reconstruction(
             self.loss, scale=self.loss_scale, blocks=codec.blocks_, masked_only=True
         )
+
+    def _after_training(self, net: RepresentationNet, rows: Batch) -> None:
+        """Measure how far hidden numbers are from what they are rebuilt to."""
+        some = rows.some(ROWS_TO_CHOOSE_BY).to(net.device)
+        generator = make_generator(0, some.values.device)
+        seen, mask = self._build_corruption()(some.values, generator)
+        judged = torch.as_tensor(mask) & ~some.values.isnan()
+        with torch.inference_mode():
+            outputs = net.module_(seen)
+        width = self._codec.n_numbers_
+        residual = (outputs.reconstruction - some.values)[:, :width].double()
+        judged = judged[:, :width]
+        total = residual.where(judged, torch.zeros_like(residual)).square().sum(dim=0)
+        spread = (total / judged.sum(dim=0).clamp(min=1)).sqrt()
+        self._hidden_error = spread.cpu().numpy()
+
+    def _cell_noise(self) -> NDArray[np.float64]:
+        return self._hidden_error
 
     def _row_error(
         self, module: nn.Module, x: Tensor, observed: Tensor | None = None

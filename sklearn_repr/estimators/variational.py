@@ -379,6 +379,10 @@ class VariationalAutoencoder(BaseReconstructor):
     ) -> Tensor:
         return -self._log_likelihood(module, x, observed, module.encode(x))  # type: ignore[operator]
 
+    def _cell_noise(self) -> NDArray[np.float64]:
+        noise: Tensor = self.net_.module_.log_noise.detach()
+        return (0.5 * noise).exp().double().cpu().numpy()
+
     def transform(self, X: Table, return_std: bool = False) -> Table:
         """Map rows to the mean of their posterior.
 
