@@ -3,6 +3,6 @@
 from sklearn_repr.data.codec import NumericCodec
 from sklearn_repr.data.columns import Columns
 from sklearn_repr.data.pair import Pair, PairCodec
-from sklearn_repr.data.table import TableCodec
+from sklearn_repr.data.table import Codec, TableCodec
 
-__all__ = ["Columns", "NumericCodec", "Pair", "PairCodec", "TableCodec"]
+__all__ = ["Codec", "Columns", "NumericCodec", "Pair", "PairCodec", "TableCodec"]

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from sklearn_repr._contracts import Table
-from sklearn_repr.data.codec import NumericCodec
-from sklearn_repr.data.table import TableCodec
+from sklearn_repr.data.table import Codec
 
 __all__ = ["chunk_encoder"]
 
@@ -21,7 +20,7 @@ FAR_OUT = 1e15
 
 
 def chunk_encoder(
-    codec: NumericCodec | TableCodec,
+    codec: Codec,
     X: Table,
     *,
     read_only: bool,

@@ -114,7 +114,7 @@ class Columns:
         self,
         categorical_features: Any = "from_dtype",
         max_categories: int | None = None,
-        min_frequency: float | None = None,
+        min_frequency: Any = None,
     ):
         self.categorical_features = categorical_features
         self.max_categories = max_categories
@@ -150,11 +150,13 @@ class Columns:
         self.n_codes_: list[int] = []
         self.numbers_: list[dict[Any, int]] = []
         for j, is_category in enumerate(self.categorical_):
-            if not is_category:
-                self._refuse_what_is_no_number(j, kinds[j])
-                levels, numbers, n_codes = [], {}, 0
-            else:
+            levels: list[Any] = []
+            numbers: dict[Any, int] = {}
+            n_codes = 0
+            if is_category:
                 levels, numbers, n_codes = self._levels(frame.iloc[:, j], j)
+            else:
+                self._refuse_what_is_no_number(j, kinds[j])
             self.levels_.append(levels)
             self.numbers_.append(numbers)
             self.n_codes_.append(n_codes)
@@ -196,8 +198,8 @@ class Columns:
                         " not have."
                     )
                 mask[places] = True
-            elif isinstance(entry, Integral) and 0 <= entry < d:
-                mask[int(entry)] = True
+            elif isinstance(entry, int) and 0 <= entry < d:
+                mask[entry] = True
             else:
                 raise ValueError(
                     "categorical_features must hold names of columns or positions from 0"
@@ -251,9 +253,8 @@ class Columns:
 
     def _count_kept(self, counts: NDArray[np.int64]) -> int:
         """Return how many levels keep a number of their own."""
-        fewest: float = self.min_frequency or 0
-        if not isinstance(fewest, Integral):
-            fewest = fewest * counts.sum()
+        share = self.min_frequency or 0
+        fewest = share if isinstance(share, Integral) else share * counts.sum()
         kept = int((counts >= fewest).sum())
         most = self.max_categories
         if most is not None and (len(counts) > most or kept < len(counts)):
@@ -314,7 +315,8 @@ class Columns:
             )
         if kind not in ("number", "category"):
             self._refuse_what_is_no_number(j, kind)
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+        floats: NDArray[np.float64] = column.to_numpy(np.float64, na_value=np.nan)
+        return floats
 
     # -- back ------------------------------------------------------------------------
 
@@ -403,7 +405,9 @@ class Columns:
         filled = {}
         for j in range(rows.shape[1]):
             old, new = given.iloc[:, j], made.iloc[:, j]
-            filled[j] = old if not missing[:, j].any() else _filled(old, new, missing[:, j])
+            filled[j] = (
+                old if not missing[:, j].any() else _filled(old, new, missing[:, j])
+            )
         frame = pd.DataFrame(filled, index=given.index)
         frame.columns = pd.Index(self.names_)
         return frame
@@ -420,10 +424,9 @@ class Columns:
             return self._restored_numbers(cells, dtype, round_integers)
         labels = self.labels(cells, j)
         if self.container_ == "pandas":
-            if dtype == bool and any(v is None for v in labels):
-                return pd.array(labels, dtype="boolean")
-            if dtype == object or (dtype.kind in "iu" and None in labels):  # type: ignore[attr-defined]
-                return pd.Series(labels, dtype=object).array
+            if None in labels and isinstance(dtype, np.dtype) and dtype.kind in "biu":
+                # which has no missing cells
+                return pd.Series(labels, dtype="boolean" if dtype.kind == "b" else object)
             return pd.Series(labels, dtype=object).astype(dtype).array
         return labels
 
@@ -503,7 +506,9 @@ def _as_pandas(X: Table) -> pd.DataFrame:
         columns = {str(name): _from_polars(X[name]) for name in X.columns}
         return pd.DataFrame(columns)
     if _is_from(X, "pyarrow"):
-        return X.to_pandas()  # type: ignore[no-any-return]
+        X = X.to_pandas()
+        assert isinstance(X, pd.DataFrame)  # noqa: S101 - what pyarrow makes
+        return X
     if sparse.issparse(X):
         X = X.toarray()
     return pd.DataFrame(np.asarray(X))
@@ -541,7 +546,9 @@ def _kind(column: pd.Series[Any]) -> str:
     return "date" if inferred in DATES else "other"
 
 
-def _factorized(column: pd.Series[Any], label: str) -> tuple[NDArray[np.int64], list[Any]]:
+def _factorized(
+    column: pd.Series[Any], label: str
+) -> tuple[NDArray[np.int64], list[Any]]:
     """Return the number of every cell's value, -1 where it is missing, and the values."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         values = column.cat.categories.astype(object).tolist()

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from sklearn_repr._contracts import Array, Batch, Block, Table
-from sklearn_repr.data.codec import NumericCodec, as_batch
-from sklearn_repr.data.table import TableCodec
+from sklearn_repr.data.codec import as_batch
+from sklearn_repr.data.table import Codec
 from sklearn_repr.utils.mapped import forget
 
 __all__ = ["Pair", "PairCodec"]
@@ -53,7 +53,7 @@ class PairCodec:
             [ 1., -1.]])
     """
 
-    def __init__(self, first: NumericCodec | TableCodec, second: NumericCodec | TableCodec):
+    def __init__(self, first: Codec, second: Codec):
         self.first = first
         self.second = second
         self.dtype = first.dtype

@@ -12,7 +12,7 @@ from scipy.special import softmax
 from sklearn_repr._contracts import Array, Batch, Block, Names, Table
 from sklearn_repr.data.codec import NumericCodec, as_batch
 
-__all__ = ["TableCodec"]
+__all__ = ["Codec", "TableCodec"]
 
 # Variance of the columns that say where a number is missing: small, so that principal
 # axes are those of the table, and yet a network can read it
@@ -110,7 +110,7 @@ class TableCodec:
         self.n_features_ = X.shape[1]
         self.numeric_ = np.flatnonzero(self.n_codes == 0)
         self.categories_ = np.flatnonzero(self.n_codes)
-        labels = None if names is None else [names[j] for j in self.numeric_]
+        labels = None if names is None else [str(names[int(j)]) for j in self.numeric_]
         blocks: list[Block] = []
         constant = np.zeros(0, bool)
         if len(self.numeric_):
@@ -148,7 +148,7 @@ class TableCodec:
     def encoded_names(self) -> list[str]:
         """Return the name of the column that each encoded column belongs to."""
         names = self.names_
-        return [str(j) if names is None else str(names[j]) for j in self.columns_]
+        return [str(j) if names is None else str(names[int(j)]) for j in self.columns_]
 
     def scale(self, X: Array, out: Array | None = None) -> Array:
         """Encode rows as a NumPy array; see :meth:`NumericCodec.scale`."""
@@ -195,9 +195,7 @@ class TableCodec:
         """Encode rows as tensors; see :meth:`NumericCodec.encode`."""
         return as_batch(torch.from_numpy(self.scale(X)), fill=self.fill)
 
-    def decode(
-        self, encoded: Table, chances: Array | None = None
-    ) -> NDArray[np.float64]:
+    def decode(self, encoded: Table, chances: Array | None = None) -> NDArray[np.float64]:
         """Turn encoded rows, or what a network says of them, back.
 
         Parameters
@@ -236,6 +234,10 @@ class TableCodec:
             for b in self.blocks_
             if b.kind == "categorical"
         ]
+
+
+# of a table of numbers, or of numbers and categories
+Codec = NumericCodec | TableCodec
 
 
 def _counts(codes: Array, n_codes: int) -> NDArray[np.int64]:

@@ -32,7 +32,9 @@ class TableCells:
     def __init__(self, columns: NDArray[np.int64] | None = None):
         self.columns = columns
         if columns is not None:
-            self.members = (columns[:, None] == np.arange(columns.max() + 1)).astype(float)
+            self.members = (columns[:, None] == np.arange(columns.max() + 1)).astype(
+                float
+            )
 
     def fill(self, rows: Rows) -> tuple[Rows, Observed]:
         """Return rows with zeros where cells are missing, and where they are not.

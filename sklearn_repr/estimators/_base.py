@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 import torch
 from numpy.typing import DTypeLike
+from scipy import sparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -20,12 +21,11 @@ from sklearn.base import (
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from scipy import sparse
 from torch import Tensor, nn
 
 from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table
 from sklearn_repr.corruptions import Corruption, Pairs
-from sklearn_repr.data import Columns, NumericCodec, TableCodec
+from sklearn_repr.data import Codec, Columns, NumericCodec, TableCodec
 from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.data.chunks import chunk_encoder
 from sklearn_repr.data.columns import find_categories
@@ -41,7 +41,6 @@ from sklearn_repr.utils.randomness import Seeds, local_torch_seed
 from sklearn_repr.utils.state import restored_on_failure
 from sklearn_repr.utils.validation import (
     check_cells,
-
     check_input_shape,
     check_layer_sizes,
     has_holes,
@@ -125,7 +124,7 @@ class BaseRepresentation(
         "verbose": ["verbose"],
     }
 
-    _codec: NumericCodec | TableCodec
+    _codec: Codec
     # how a frame with categories is read; None where all columns are numbers
     _columns: Columns | None
     net_: RepresentationNet
@@ -185,7 +184,7 @@ class BaseRepresentation(
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
         raise NotImplementedError
 
-    def _build_objective(self, codec: NumericCodec | TableCodec, module: nn.Module) -> Objective:
+    def _build_objective(self, codec: Codec, module: nn.Module) -> Objective:
         raise NotImplementedError
 
     def _build_corruption(self) -> Corruption | None:
@@ -335,9 +334,13 @@ class BaseRepresentation(
     def _check_cells(self, X: Table, dtype: DTypeLike) -> None:
         check_cells(self, X, float(np.finfo(dtype).max))
 
-    def _fit_codec(self, X: Table, seeds: Seeds) -> NumericCodec | TableCodec:
+    def _fit_codec(self, X: Table, seeds: Seeds) -> Codec:
         names = getattr(self, "feature_names_in_", None)
-        fill, shaped = not self._sees_holes, self._option("input_shape") is not None
+        fill = not self._sees_holes
+        # images and sequences are rows of a shape of their own, without further columns
+        shaped = self._option("input_shape") is not None or not hasattr(
+            self, "categorical_features"
+        )
         numbers = NumericCodec(
             self.scaling, self._weight_dtype(), seeds["scaling"], fill=fill
         )
@@ -423,7 +426,7 @@ class BaseRepresentation(
         module: nn.Module | None = None,
         finish: Callable[[Array], Array] | None = None,
         dtype: DTypeLike | None = None,
-        codec: NumericCodec | TableCodec | None = None,
+        codec: Codec | None = None,
         fill: bool | None = None,
     ) -> Array:
         """Apply a function to encoded rows; see :func:`~sklearn_repr.engine.infer`.
@@ -451,6 +454,7 @@ class BaseRepresentation(
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = hasattr(self, "categorical_features")
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

@@ -14,7 +14,15 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Outputs, RandomState, Table
+from sklearn_repr._contracts import (
+    Array,
+    Batch,
+    Constraints,
+    Labels,
+    Outputs,
+    RandomState,
+    Table,
+)
 from sklearn_repr.data import TableCodec
 from sklearn_repr.engine import TrainingSettings, infer
 from sklearn_repr.estimators._base import BaseRepresentation
@@ -66,7 +74,7 @@ class BaseReconstructor(BaseRepresentation):
     def _row_error(
         self, module: nn.Module, x: Tensor, observed: Tensor | None = None
     ) -> Tensor:
-        """Return how badly `module` rebuilds what was observed of each row, shape (n,)."""
+        """Return how badly `module` rebuilds what is observed of each row, (n,)."""
         raise NotImplementedError
 
     def _error_with_holes(self, module: nn.Module, x: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from sklearn_repr._contracts import (
     Optimizer,
     RandomState,
 )
-from sklearn_repr.data import NumericCodec
+from sklearn_repr.data import Codec
 from sklearn_repr.engine import RepresentationNet, infer
 from sklearn_repr.estimators._base import LAYERS
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
@@ -370,7 +370,7 @@ class AutoencoderTransformer(BaseReconstructor):
                 stacklevel=2,
             )
 
-    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+    def _build_objective(self, codec: Codec, module: nn.Module) -> Objective:
         reconstruction = Reconstruction(
             self.loss, scale=self.loss_scale, blocks=codec.blocks_
         )

@@ -26,7 +26,7 @@ from sklearn_repr._contracts import (
     Table,
 )
 from sklearn_repr.corruptions.views import TwoViews, warn_of_same_views
-from sklearn_repr.data import NumericCodec
+from sklearn_repr.data import Codec
 from sklearn_repr.data.batches import batch_sizes
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, evaluate
 from sklearn_repr.engine.quality import QUALITY_PREFIX
@@ -476,7 +476,7 @@ class ContrastiveEmbedder(BaseRepresentation):
             n_steps=settings.max_iter * n_batches,
         )
 
-    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+    def _build_objective(self, codec: Codec, module: nn.Module) -> Objective:
         objective = self._make_objective()
         if self.reconstruction_weight > 0:
             weight = self.reconstruction_weight / self.n_features_in_

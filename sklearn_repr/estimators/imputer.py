@@ -152,7 +152,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         if not (self.add_indicator and len(self.indicator_features_)):
             return filled
         missing = missing_cells(X)[:, self.indicator_features_]
-        names = self.get_feature_names_out()[-missing.shape[1] :]
+        names = self.get_feature_names_out()[-missing.shape[1] :].tolist()
         return with_indicators(filled, missing, names)
 
     def get_feature_names_out(self, input_features: Table = None) -> NDArray[Any]:
@@ -169,7 +169,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             The names, those of indicators with "missingindicator_" before them.
         """
         check_is_fitted(self)
-        names = _check_feature_names_in(self, input_features)
+        names: NDArray[Any] = _check_feature_names_in(self, input_features)
         if not self.add_indicator:
             return names
         marked = [f"missingindicator_{names[j]}" for j in self.indicator_features_]
@@ -178,6 +178,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
         inner = self.estimator if self.estimator is not None else MaskedAutoencoder()
         tags.input_tags.sparse = get_tags(inner).input_tags.sparse
         return tags

@@ -25,7 +25,7 @@ from sklearn_repr._contracts import (
     Table,
 )
 from sklearn_repr.corruptions import Corruption, MaskedAndWhole
-from sklearn_repr.data import NumericCodec, TableCodec
+from sklearn_repr.data import Codec, TableCodec
 from sklearn_repr.data.batches import batch_sizes
 from sklearn_repr.engine import RepresentationNet, evaluate
 from sklearn_repr.estimators._base import BaseRepresentation
@@ -393,7 +393,7 @@ class JointEmbeddingPredictor(BaseRepresentation):
         network.at_start.copy_(token_measures(network, rows))
         return network
 
-    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+    def _build_objective(self, codec: Codec, module: nn.Module) -> Objective:
         return JointEmbedding(self.loss, float(self.variance_weight))
 
     def _after_training(self, net: RepresentationNet, rows: Batch) -> None:

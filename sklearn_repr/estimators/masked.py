@@ -8,10 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
-from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sklearn_repr._contracts import (
@@ -23,10 +20,9 @@ from sklearn_repr._contracts import (
     LevelOrRange,
     Optimizer,
     RandomState,
-    Table,
 )
 from sklearn_repr.corruptions import Corruption, MaskedCells
-from sklearn_repr.data import NumericCodec, TableCodec
+from sklearn_repr.data import Codec, TableCodec
 from sklearn_repr.engine import RepresentationNet
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.modules import principal_subspace
@@ -354,7 +350,7 @@ class MaskedAutoencoder(BaseReconstructor):
         some = rows.some(ROWS_TO_CHOOSE_BY).values
         return best_width(some, inputs, others.values.double(), compared, widest)
 
-    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+    def _build_objective(self, codec: Codec, module: nn.Module) -> Objective:
         return Reconstruction(
             self.loss, scale=self.loss_scale, blocks=codec.blocks_, masked_only=True
         )
@@ -372,7 +368,7 @@ class MaskedAutoencoder(BaseReconstructor):
         judged = judged[:, :width]
         total = residual.where(judged, torch.zeros_like(residual)).square().sum(dim=0)
         spread = (total / judged.sum(dim=0).clamp(min=1)).sqrt()
-        self._hidden_error = spread.cpu().numpy()
+        self._hidden_error: NDArray[np.float64] = spread.cpu().numpy()
 
     def _cell_noise(self) -> NDArray[np.float64]:
         return self._hidden_error

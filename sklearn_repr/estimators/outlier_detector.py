@@ -22,7 +22,7 @@ from sklearn_repr import detection
 from sklearn_repr._contracts import Constraints, Labels, Names, RandomState, Table
 from sklearn_repr.corruptions import Corruption
 from sklearn_repr.corruptions.members import KnownNoise, PartialNoise
-from sklearn_repr.data import Columns, NumericCodec, TableCodec
+from sklearn_repr.data import Codec, Columns, NumericCodec, TableCodec
 from sklearn_repr.data.batches import Split
 from sklearn_repr.data.columns import find_categories
 from sklearn_repr.data.members import MemberBatches
@@ -421,7 +421,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             novelty=novelty,
             seed=seeds["neighbors"],
         )
-        codec: NumericCodec | TableCodec
+        codec: Codec
         codec = NumericCodec(self.scaling, "float64", seeds["scaling"])
         if self._columns is not None:
             n_codes = self._columns.n_codes_
@@ -696,4 +696,5 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
         return tags

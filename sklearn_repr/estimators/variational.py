@@ -26,7 +26,7 @@ from sklearn_repr._contracts import (
     RandomState,
     Table,
 )
-from sklearn_repr.data import NumericCodec, TableCodec
+from sklearn_repr.data import Codec, TableCodec
 from sklearn_repr.engine import RepresentationNet
 from sklearn_repr.estimators._base import LAYERS
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
@@ -338,7 +338,7 @@ class VariationalAutoencoder(BaseReconstructor):
             dtype=rows.values.dtype,
         )
 
-    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+    def _build_objective(self, codec: Codec, module: nn.Module) -> Objective:
         options: dict[str, Any] = {
             "warm_up": self.kl_warm_up,
             "bernoulli": self.likelihood == "bernoulli",
@@ -470,12 +470,13 @@ class VariationalAutoencoder(BaseReconstructor):
         # log p of rows in their own units: scaling multiplied the density
         if self._codec.scaling == "quantile":
             return bounds
-        numbers, volumes = self._codec, slice(None)
-        if isinstance(numbers, TableCodec):
-            numbers, volumes = numbers.numbers, numbers.numeric_
-        volume = np.log(numbers.scale_)
+        codec = self._codec
+        if isinstance(codec, TableCodec):
+            volume, known = np.log(codec.numbers.scale_), rows[:, codec.numeric_]
+        else:
+            volume, known = np.log(codec.scale_), rows
         if holes:
-            bounds -= ~np.isnan(rows[:, volumes]) @ volume
+            bounds -= ~np.isnan(known) @ volume
         else:
             bounds -= volume.sum()
         return bounds

@@ -167,6 +167,7 @@ def validate_partner(
     largest: float,
     n_columns: int | None = None,
     names: Names = None,
+    cells: Table = None,
 ) -> tuple[Table, Names]:
     """Validate the other table of rows that come in pairs.
 
@@ -182,6 +183,8 @@ def validate_partner(
         Number of columns seen in fit; None in fit.
     names : ndarray of str or None, default=None
         Names of the columns seen in fit.
+    cells : ndarray of shape (n_samples, n_columns) or None, default=None
+        The table as numbers, where `y` itself is not numbers.
 
     Returns
     -------
@@ -193,14 +196,14 @@ def validate_partner(
     Raises
     ------
     ValueError
-        If there is no table, its columns are not those of fit, or a value is missing,
-        infinite or too large.
+        If there is no table, its columns are not those of fit, or a value is infinite
+        or too large.
     """
     if y is None:
         raise ValueError(f"{who} requires y to be passed, but the target y is None.")
     found = _get_feature_names(y)
     y = check_array(
-        y,
+        y if cells is None else cells,
         accept_sparse="csr",
         dtype=[np.float64, np.float32],
         ensure_all_finite=False,
@@ -219,7 +222,7 @@ def validate_partner(
             "The feature names of y should match those that were passed during fit:"
             f" {list(names)}; got {list(found)}."
         )
-    _check_cells(y, "y", largest, found if names is None else names, who, False)
+    _check_cells(y, "y", largest, found if names is None else names, who, True)
     return y, found
 
 
