@@ -14,7 +14,7 @@ from sklearn_repr.data.ranks import RankBlend
 from sklearn_repr.utils.mapped import forget
 from sklearn_repr.utils.validation import column_label, parts_of
 
-__all__ = ["NumericCodec", "as_batch"]
+__all__ = ["NumericCodec", "as_batch", "dense"]
 
 # A column whose spread is below this share of its size holds rounding noise only.
 NEAR_CONSTANT = 1e-6
@@ -120,7 +120,7 @@ class NumericCodec:
         standard = StandardScaler()
         low, high = np.full((2, X.shape[1]), np.nan)
         for part in parts_of(X, CELLS_AT_A_TIME):
-            rows = _dense(part)
+            rows = dense(part)
             low = np.fmin(low, np.fmin.reduce(rows, axis=0))
             high = np.fmax(high, np.fmax.reduce(rows, axis=0))
             if self.scaling is not None:
@@ -172,7 +172,7 @@ class NumericCodec:
         chosen = ((np.arange(count) + rng.random(count)) * (n_rows / count)).astype(int)
         parts = []
         for index in np.array_split(chosen.clip(max=n_rows - 1), 64):
-            parts.append(_dense(X[index]))
+            parts.append(dense(X[index]))
             forget(X[index[0] : index[-1] + 1])
         return np.concatenate(parts)
 
@@ -196,7 +196,7 @@ class NumericCodec:
         ValueError
             If a scaled value is beyond the dtype.
         """
-        X = _dense(X)
+        X = dense(X)
         encoded = np.empty(X.shape, self.dtype) if out is None else out
         self.convert(X, encoded)
         cells = encoded.ravel(order="K")
@@ -208,7 +208,7 @@ class NumericCodec:
 
     def convert(self, X: Table, out: Array) -> Array:
         """Encode rows without a look at the result; see :meth:`scale`."""
-        X = _dense(X)
+        X = dense(X)
         if self.scaling is None:
             with np.errstate(over="ignore"):
                 np.copyto(out, X, casting="same_kind")
@@ -328,8 +328,9 @@ def as_batch(values: Tensor, *, fill: bool, labels: Tensor | None = None) -> Bat
 
 def _doubles(X: Table) -> NDArray[np.float64]:
     # one memory layout, for sums depend on the order of their terms
-    return np.ascontiguousarray(_dense(X), dtype=np.float64)
+    return np.ascontiguousarray(dense(X), dtype=np.float64)
 
 
-def _dense(X: Table) -> Array:
+def dense(X: Table) -> Array:
+    """Return rows as an array."""
     return np.asarray(X.toarray() if sparse.issparse(X) else X)

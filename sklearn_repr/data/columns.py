@@ -255,7 +255,7 @@ class Columns:
         """Return how many levels keep a number of their own."""
         share = self.min_frequency or 0
         fewest = share if isinstance(share, Integral) else share * counts.sum()
-        kept = int((counts >= fewest).sum())
+        kept = int(np.sum(counts >= fewest))
         most = self.max_categories
         if most is not None and (len(counts) > most or kept < len(counts)):
             kept = min(kept, int(most) - 1)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from sklearn_repr._contracts import Array, Batch, Block, Names, Table
-from sklearn_repr.data.codec import NumericCodec, as_batch
+from sklearn_repr.data.codec import NumericCodec, as_batch, dense
 
 __all__ = ["Codec", "TableCodec"]
 
@@ -152,13 +152,16 @@ class TableCodec:
 
     def scale(self, X: Array, out: Array | None = None) -> Array:
         """Encode rows as a NumPy array; see :meth:`NumericCodec.scale`."""
-        encoded = np.empty((len(X), self.n_encoded_), self.dtype) if out is None else out
+        encoded = (
+            np.empty((X.shape[0], self.n_encoded_), self.dtype) if out is None else out
+        )
         self.convert(X, encoded)
         self.refuse_infinite(encoded, X)
         return encoded
 
     def convert(self, X: Array, out: Array) -> Array:
         """Encode rows without a look at the result; see :meth:`scale`."""
+        X = dense(X)
         width = len(self.numeric_)
         if width:
             numbers = np.empty((len(X), width), self.dtype)
@@ -181,7 +184,7 @@ class TableCodec:
         """Raise if an encoded number is beyond the dtype."""
         width = len(self.numeric_)
         if width:
-            self.numbers.refuse_infinite(encoded[:, :width], X[:, self.numeric_])
+            self.numbers.refuse_infinite(encoded[:, :width], dense(X)[:, self.numeric_])
 
     def is_identity(self, X: Table) -> bool:
         """Tell whether rows are encoded as they are; categories never are."""

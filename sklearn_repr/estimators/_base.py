@@ -325,7 +325,7 @@ class BaseRepresentation(
             reset=reset,
             largest=None,
             ensure_min_samples=self._min_rows if reset else 1,
-            cells=None if self._columns is None else self._columns.read(X),
+            read=None if self._columns is None else self._columns.read,
         )
         if not (infers and self._codec.keeps_bad_cells(X)):
             self._check_cells(X, self._weight_dtype() if reset else self._codec.dtype)

@@ -385,7 +385,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             X,
             reset=reset,
             largest=float(np.finfo(np.float32).max),
-            cells=None if columns is None else columns.read(X),
+            read=None if columns is None else columns.read,
         )
 
     def _calibration_folds(self, n_rows: int, seeds: Seeds) -> Any:

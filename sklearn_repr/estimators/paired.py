@@ -390,7 +390,7 @@ class PairedEmbedder(BaseRepresentation):
             ),
             n_columns=None if reset else self.n_y_features_in_,
             names=None if reset else getattr(self, "y_feature_names_in_", None),
-            cells=None if columns is None else columns.read(y),
+            read=None if columns is None else columns.read,
         )
         if reset:
             self.n_y_features_in_ = y.shape[1]

@@ -377,7 +377,12 @@ class VariationalAutoencoder(BaseReconstructor):
     def _row_error(
         self, module: nn.Module, x: Tensor, observed: Tensor | None = None
     ) -> Tensor:
-        return -self._log_likelihood(module, x, observed, module.encode(x))  # type: ignore[operator]
+        error = -self._log_likelihood(module, x, observed, module.encode(x))  # type: ignore[operator]
+        if observed is None:
+            return error
+        table = self.net_.criterion_.table
+        known = observed if table is None else table.of_cells(observed)
+        return error * (known.shape[1] / known.sum(dim=1).clamp(min=1))
 
     def _cell_noise(self) -> NDArray[np.float64]:
         noise: Tensor = self.net_.module_.log_noise.detach()

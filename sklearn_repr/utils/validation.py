@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -52,7 +52,7 @@ def validate_table(
     reset: bool,
     largest: float | None,
     ensure_min_samples: int = 1,
-    cells: Table = None,
+    read: Callable[[Table], Table] | None = None,
 ) -> Table:
     """Validate a table as scikit-learn does, then look at its values.
 
@@ -69,8 +69,8 @@ def validate_table(
         values to :func:`check_cells`.
     ensure_min_samples : int, default=1
         Fewer rows are an error.
-    cells : ndarray of shape (n_samples, n_features) or None, default=None
-        The table as numbers, where `X` itself is not numbers.
+    read : callable or None, default=None
+        Maps the table to an array of numbers, where `X` itself is not numbers.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def validate_table(
         "ensure_all_finite": False,
         "ensure_min_samples": ensure_min_samples,
     }
-    if cells is None:
+    if read is None:
         try:
             X = validate_data(estimator, X, reset=reset, **options)
         except (ValueError, TypeError) as error:
@@ -103,7 +103,7 @@ def validate_table(
     else:
         _check_feature_names(estimator, X, reset=reset)
         _check_n_features(estimator, X, reset=reset)
-        X = check_array(cells, estimator=estimator, **options)
+        X = check_array(read(X), estimator=estimator, **options)
     if largest is not None:
         check_cells(estimator, X, largest)
     return X
@@ -167,7 +167,7 @@ def validate_partner(
     largest: float,
     n_columns: int | None = None,
     names: Names = None,
-    cells: Table = None,
+    read: Callable[[Table], Table] | None = None,
 ) -> tuple[Table, Names]:
     """Validate the other table of rows that come in pairs.
 
@@ -183,8 +183,8 @@ def validate_partner(
         Number of columns seen in fit; None in fit.
     names : ndarray of str or None, default=None
         Names of the columns seen in fit.
-    cells : ndarray of shape (n_samples, n_columns) or None, default=None
-        The table as numbers, where `y` itself is not numbers.
+    read : callable or None, default=None
+        Maps the table to an array of numbers, where `y` itself is not numbers.
 
     Returns
     -------
@@ -203,7 +203,7 @@ def validate_partner(
         raise ValueError(f"{who} requires y to be passed, but the target y is None.")
     found = _get_feature_names(y)
     y = check_array(
-        y if cells is None else cells,
+        y if read is None else read(y),
         accept_sparse="csr",
         dtype=[np.float64, np.float32],
         ensure_all_finite=False,
