@@ -372,7 +372,7 @@ class PairedEmbedder(BaseRepresentation):
                 del self.y_feature_names_in_
         return y
 
-    def _fit_codec(self, X: Pair, seeds: Seeds) -> Any:
+    def _fit_codec(self, X: Pair, seeds: Seeds, weights: Array | None = None) -> Any:
         names = getattr(self, "y_feature_names_in_", None)
         other = NumericCodec(
             self.scaling, self._weight_dtype(), seeds["scaling"], input_name="y"
