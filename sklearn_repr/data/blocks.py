@@ -24,7 +24,7 @@ KEPT = 2**30
 FEWEST_ROWS = 1024
 
 
-def encode_table(codec: Any, X: Table) -> Any:
+def encode_table(codec: Any, X: Table, weights: Array | None = None) -> Any:
     """Encode a table, as a whole or as it is needed.
 
     Parameters
@@ -33,6 +33,8 @@ def encode_table(codec: Any, X: Table) -> Any:
         Fitted.
     X : {ndarray, CSR matrix} of shape (n_samples, n_features)
         Validated rows.
+    weights : ndarray of shape (n_samples,) or None, default=None
+        How much each row counts, with mean 1.
 
     Returns
     -------
@@ -40,6 +42,10 @@ def encode_table(codec: Any, X: Table) -> Any:
         A Batch if all rows fit into one pool. What is trained from RowBlocks depends on
         their shape only, not on where the rows are kept.
     """
+    if weights is not None:
+        rows = encode_table(codec, X)
+        rows.weights = torch.from_numpy(weights).to(rows.values.dtype)
+        return rows
     n_cells = X.shape[0] * codec.n_encoded_
     if n_cells * codec.dtype.itemsize <= POOL:
         return codec.encode(X)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table
+from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table, Weights
+from sklearn_repr.data.repeats import arrange
 from sklearn_repr.engine import TrainingSettings, infer
 from sklearn_repr.estimators._base import BaseRepresentation
-from sklearn_repr.modules.linear import PrincipalSubspace
+from sklearn_repr.modules.linear import PrincipalSubspace, principal_subspace
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import wrap_table
 from sklearn_repr.utils.scores import explained_share
@@ -46,6 +48,44 @@ class BaseReconstructor(BaseRepresentation):
         "init": [StrOptions({"pca"}), None],
     }
     _shaping: ClassVar[tuple[str, ...]] = (*BaseRepresentation._shaping, "linear_skip")
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Table, y: Labels = None, sample_weight: Weights = None) -> Self:
+        """Learn the representation.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows.
+        y : None
+            Ignored; here for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            How much each row counts, not negative. A row of weight 0 is left out. If all
+            weights are whole numbers, a row of weight 2 is two rows, in any order and to
+            the last bit, as long as the repeated table has no more than 32 MiB of scaled
+            cells. Other weights, divided by their mean, weigh each row's loss, in
+            training and on held-out rows, and its part in scaling, in the start and in
+            what is measured after training. None lets all rows count alike.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        return self._fit(X, y, sample_weight)
+
+    def _arrange(self, X: Table, sample_weight: Weights) -> tuple[Table, Array | None]:
+        itemsize = np.dtype(self._weight_dtype()).itemsize
+        return arrange(X, sample_weight, itemsize=itemsize)[:2]
+
+    def _principal_subspace(
+        self, rows: Batch, n_components: int | None = None
+    ) -> PrincipalSubspace:
+        """Return principal axes of weighted rows, of a sample where they are many."""
+        values: Any = rows.values
+        if rows.weights is not None and not isinstance(values, Tensor):
+            rows = rows.sample()
+        return principal_subspace(rows.values, n_components, rows.weights)
 
     def _row_error(self, module: nn.Module, x: Tensor) -> Tensor:
         """Return how badly `module` rebuilds each encoded row, shape (n,)."""
@@ -170,7 +210,7 @@ class BaseReconstructor(BaseRepresentation):
         self._check_scored(X)
         return self._infer(self._row_error, X, module=self.net_.module_, dtype=np.float64)
 
-    def score(self, X: Table, y: Labels = None) -> float:
+    def score(self, X: Table, y: Labels = None, sample_weight: Weights = None) -> float:
         """Return the R² of the reconstruction.
 
         Parameters
@@ -179,6 +219,8 @@ class BaseReconstructor(BaseRepresentation):
             Rows.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            How much each row counts; None lets all count alike.
 
         Returns
         -------
@@ -189,7 +231,7 @@ class BaseReconstructor(BaseRepresentation):
         """
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
-        return explained_share(rows, self.reconstruct(X))
+        return explained_share(rows, self.reconstruct(X), sample_weight)
 
     def _check_scored(self, X: Table) -> None:
         """Refuse rows that the loss is not defined for, a part of them at a time."""

@@ -24,6 +24,7 @@ from sklearn_repr._contracts import (
     Optimizer,
     RandomState,
     Table,
+    Weights,
 )
 from sklearn_repr.data import NumericCodec, Pair, PairCodec
 from sklearn_repr.engine import TrainingSettings
@@ -372,12 +373,12 @@ class PairedEmbedder(BaseRepresentation):
                 del self.y_feature_names_in_
         return y
 
-    def _fit_codec(self, X: Pair, seeds: Seeds, weights: Array | None = None) -> Any:
+    def _fit_codec(self, X: Pair, seeds: Seeds, weights: Weights) -> Any:
         names = getattr(self, "y_feature_names_in_", None)
         other = NumericCodec(
             self.scaling, self._weight_dtype(), seeds["scaling"], input_name="y"
         )
-        return PairCodec(super()._fit_codec(X.X, seeds), other.fit(X.y, names))
+        return PairCodec(super()._fit_codec(X.X, seeds, None), other.fit(X.y, names))
 
     def _column_names(self) -> list[str]:
         return [

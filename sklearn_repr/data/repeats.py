@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,9 +11,13 @@ from scipy import sparse
 
 from sklearn_repr._contracts import Table
 from sklearn_repr.data.blocks import POOL
-from sklearn_repr.utils.validation import check_sample_weight, parts_of
+from sklearn_repr.utils.validation import parts_of
+from sklearn_repr.utils.weights import check_sample_weight
 
 __all__ = ["Arranged", "arrange"]
+
+# Cells whose bits are mixed at a time
+CELLS_AT_A_TIME = 2**15
 
 
 class Arranged(NamedTuple):
@@ -31,6 +36,37 @@ class Arranged(NamedTuple):
     X: Table
     weights: NDArray[np.float64] | None = None
     origin: NDArray[np.intp] | None = None
+
+    def back(
+        self,
+        found: NDArray[np.float64],
+        X: Table,
+        function: Callable[[Table], NDArray[np.float64]],
+    ) -> NDArray[np.float64]:
+        """Return what was found of these rows for the rows of the table given.
+
+        Parameters
+        ----------
+        found : ndarray of shape (n,)
+            A number for each of the rows.
+        X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+            The table given.
+        function : callable
+            Finds that number for rows that were left out.
+
+        Returns
+        -------
+        found : ndarray of shape (n_samples,)
+            A number for each row of the table.
+        """
+        if self.origin is None:
+            return found
+        numbers = np.empty(X.shape[0])
+        numbers[self.origin] = found
+        left_out = np.setdiff1d(np.arange(len(numbers)), self.origin)
+        if len(left_out):
+            numbers[left_out] = function(X[left_out])
+        return numbers
 
 
 def arrange(
@@ -72,7 +108,7 @@ def arrange(
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_repr.data.weights import arrange
+    >>> from sklearn_repr.data.repeats import arrange
     >>> X = np.array([[1.0], [2.0], [3.0]])
     >>> arrange(X, [1, 0, 1]).X.ravel()
     array([1., 3.])
@@ -112,11 +148,14 @@ def _own_order(X: Table) -> NDArray[np.intp] | None:
     """Return an order that depends on the rows alone; None if no two are the same."""
     if not isinstance(X, np.ndarray) and not sparse.issparse(X):
         return None
-    if isinstance(X, np.ndarray):  # most tables show in one column that none are
-        first = np.sort(X[:, 0])
-        if not (first[1:] == first[:-1]).any() and not np.isnan(first[-2:]).all():
+    if isinstance(X, np.ndarray):
+        # rows that are the same have the same sum: most tables have none
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = np.sort(X.sum(axis=1))
+        if not (sums[1:] == sums[:-1]).any() and not np.isnan(sums[-2:]).all():
             return None
-    keys = np.concatenate([_keys(part) for part in parts_of(X)])
+    parts = [X] if sparse.issparse(X) else parts_of(X, CELLS_AT_A_TIME)
+    keys = np.concatenate([_keys(part) for part in parts])
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     return order if (ordered[1:] == ordered[:-1]).any() else None
@@ -126,11 +165,12 @@ def _keys(X: Table) -> NDArray[np.uint64]:
     """Hash rows to whole numbers, modulo 2⁶⁴; cells that are zero add nothing."""
     factors = np.random.default_rng(0).integers(2**63, size=X.shape[1], dtype=np.uint64)
     factors = 2 * factors + np.uint64(1)
-    if not sparse.issparse(X):
-        found: NDArray[np.uint64] = _mixed(X) @ factors
-        return found
-    ends = np.cumsum(_mixed(X.data) * factors[X.indices], dtype=np.uint64)
-    keys: NDArray[np.uint64] = np.diff(np.append(np.uint64(0), ends)[X.indptr])
+    keys: NDArray[np.uint64]
+    if sparse.issparse(X):
+        ends = np.cumsum(_mixed(X.data) * factors[X.indices], dtype=np.uint64)
+        keys = np.diff(np.append(np.uint64(0), ends)[X.indptr])
+    else:
+        keys = np.einsum("ij,j->i", _mixed(X), factors)
     return keys
 
 
@@ -139,6 +179,9 @@ def _mixed(cells: Any) -> NDArray[np.uint64]:
     # adding zero makes one of the two zeros that floats have
     cells = np.ascontiguousarray(cells + cells.dtype.type(0))
     bits: NDArray[np.uint64] = cells.view(f"u{cells.dtype.itemsize}").astype(np.uint64)
-    for shift in (32, 29):  # in the manner of splitmix64
-        bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(0xBF58476D1CE4E5B9)
-    return bits ^ (bits >> np.uint64(32))
+    # numbers of few digits differ in their first bits only: bring these down, in the
+    # manner of splitmix64
+    bits ^= bits >> np.uint64(32)
+    bits *= np.uint64(0xBF58476D1CE4E5B9)
+    bits ^= bits >> np.uint64(32)
+    return bits
