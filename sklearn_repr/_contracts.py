@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -49,6 +49,25 @@ def _rows(tensor: Tensor, index: Tensor | slice) -> Tensor:
     return tensor[index] if isinstance(index, slice) else tensor.index_select(0, index)
 
 
+# Rows that stand for weighted ones: so many say a weight to one part in some thousands
+FEWEST_DRAWN = 10_000
+
+
+def in_proportion(weights: Tensor, count: int) -> Tensor:
+    """Return numbers of `count` rows, each as often as its weight says, but for rounding.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr._contracts import in_proportion
+    >>> in_proportion(torch.tensor([1.0, 2.5, 0.5]), 8)
+    tensor([0, 0, 1, 1, 1, 1, 1, 2])
+    """
+    ends = weights.double().cumsum(0)
+    places = torch.arange(count, dtype=torch.float64, device=ends.device) + 0.5
+    return torch.searchsorted(ends, places * (ends[-1] / count)).clamp(max=len(ends) - 1)
+
+
 @dataclass(slots=True)
 class Batch:
     """Encoded rows, and what an objective may need to know about their cells.
@@ -68,6 +87,8 @@ class Batch:
         Number of each row in the table; filled where pairs are drawn.
     partners : Tensor of shape (n, n_encoded) or None
         Clean encoded cells of each row's positive, where that is another row.
+    weights : Tensor of shape (n,) or None
+        How much each row counts, with mean 1 over all rows; None if all count alike.
     """
 
     values: Tensor
@@ -76,6 +97,7 @@ class Batch:
     labels: Tensor | None = None
     index: Tensor | None = None
     partners: Tensor | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
@@ -93,12 +115,29 @@ class Batch:
         return Batch(*(None if part is None else function(part) for part in parts))  # type: ignore[arg-type]
 
     def some(self, limit: int) -> Batch:
-        """Return at most `limit` rows, evenly spread over all."""
+        """Return at most `limit` rows, evenly spread over all.
+
+        Of weighted rows exactly so many, each as often as its weight says, so that who
+        looks at them need not know of weights.
+        """
+        if self.weights is not None:
+            drawn = self.take(in_proportion(self.weights, limit))
+            drawn.weights = None
+            return drawn
         return self.take(slice(None, None, -(-len(self) // limit)))
 
     def sample(self) -> Batch:
-        """Return as many rows as are needed to learn simple things: all of a Batch."""
-        return self
+        """Return as many rows as are needed to learn simple things: all of a Batch.
+
+        Weighted rows stand there as often as their weights say; see :meth:`some`.
+        """
+        return self if self.weights is None else self.some(max(len(self), FEWEST_DRAWN))
+
+    def with_mean_weight(self) -> Batch:
+        """Return the same rows, with weights whose mean is 1."""
+        if self.weights is None:
+            return self
+        return replace(self, weights=self.weights / self.weights.mean())
 
     def whole(self) -> Batch:
         """Return all rows at once."""
@@ -198,6 +237,7 @@ class Rows(Protocol):
     """Encoded rows, in memory or not: a Batch, RowBlocks, the batches of an ensemble."""
 
     labels: Tensor | None
+    weights: Tensor | None
 
     def __len__(self) -> int: ...
 
@@ -215,7 +255,10 @@ class Rows(Protocol):
         """Return as many rows as are needed to learn simple things."""
 
     def some(self, limit: int) -> Batch:
-        """Return at most `limit` rows, evenly spread over all."""
+        """Return at most `limit` rows, evenly spread over all; never weighted."""
+
+    def with_mean_weight(self) -> Rows:
+        """Return the same rows, with weights whose mean is 1."""
 
     def pool_sizes(self) -> list[int]:
         """Return how many rows are shuffled together."""
@@ -259,6 +302,8 @@ class Step(Protocol):
 Table: TypeAlias = Any
 # array-like of shape (n_samples,), or None
 Labels: TypeAlias = Any
+# array-like of shape (n_samples,), not negative, or None
+Weights: TypeAlias = Any
 # float32 or float64, whichever the input was
 Array: TypeAlias = NDArray[Any]
 # of columns; None where they have none

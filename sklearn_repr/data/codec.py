@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardScaler
 from torch import Tensor
 
-from sklearn_repr._contracts import Array, Batch, Block, Names, Table
+from sklearn_repr._contracts import Array, Batch, Block, Names, Table, in_proportion
 from sklearn_repr.data.ranks import RankBlend
 from sklearn_repr.utils.mapped import forget
 from sklearn_repr.utils.validation import column_label, parts_of
@@ -92,7 +92,9 @@ class NumericCodec:
         self.input_name = input_name
         self.fill = fill
 
-    def fit(self, X: Table, names: Names = None) -> NumericCodec:
+    def fit(
+        self, X: Table, names: Names = None, weights: Array | None = None
+    ) -> NumericCodec:
         """Learn location and scale of every column.
 
         Parameters
@@ -101,6 +103,9 @@ class NumericCodec:
             A validated table.
         names : sequence of str or None, default=None
             Names of the columns, for messages.
+        weights : ndarray of shape (n_samples,) or None, default=None
+            How much each row counts. Means and variances are weighted; quantiles are
+            those of rows drawn in proportion.
 
         Returns
         -------
@@ -119,6 +124,7 @@ class NumericCodec:
         self.center_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
         standard = StandardScaler()
         low, high = np.full((2, X.shape[1]), np.nan)
+        start = 0
         for part in parts_of(X, CELLS_AT_A_TIME):
             rows = dense(part)
             low = np.fmin(low, np.fmin.reduce(rows, axis=0))
@@ -126,7 +132,9 @@ class NumericCodec:
             if self.scaling is not None:
                 # a column without an observed cell in this part has no mean yet
                 with np.errstate(invalid="ignore"):
-                    standard.partial_fit(_doubles(rows))
+                    share = None if weights is None else weights[start:][: len(rows)]
+                    standard.partial_fit(_doubles(rows), sample_weight=share)
+            start += len(rows)
         empty = np.isnan(high)
         if empty.any():
             raise ValueError(
@@ -143,7 +151,7 @@ class NumericCodec:
         self.center_ = standard.mean_
         self.scale_ = np.where(self.constant_, 1.0, standard.scale_)
         if self.scaling == "robust":
-            rows = _doubles(self._some(X))
+            rows = _doubles(self._some(X, weights))
             robust = RobustScaler().fit(rows)
             width = np.subtract(*np.nanpercentile(rows, [75, 25], axis=0))
             usable = ~self.constant_ & (width > NEAR_CONSTANT * size)
@@ -151,7 +159,7 @@ class NumericCodec:
             # scikit-learn has no scale for a width of less than some 2e-15
             self.scale_ = np.where(usable, width, self.scale_)
         elif self.scaling == "quantile":
-            rows = _doubles(self._some(X))
+            rows = _doubles(self._some(X, weights))
             self.curve_ = QuantileTransformer(
                 n_quantiles=min(1000, len(rows)),
                 output_distribution="normal",
@@ -159,17 +167,22 @@ class NumericCodec:
             ).fit(rows)
         elif self.scaling == "value_and_rank":
             blend = RankBlend(self.center_, self.scale_)
-            self.curve_ = blend.fit(_doubles(self._some(X)))
+            self.curve_ = blend.fit(_doubles(self._some(X, weights)))
         self.single_ = self._in_single_precision()
         return self
 
-    def _some(self, X: Table) -> Table:
+    def _some(self, X: Table, weights: Array | None) -> Table:
         """Return the rows that quantiles are taken from: one of each stretch of X."""
         n_rows, count = X.shape[0], max(FEWEST_ROWS, CELLS_FOR_QUANTILES // X.shape[1])
-        if n_rows <= count:
+        if weights is not None:
+            count = min(count, max(FEWEST_ROWS, n_rows))
+            chosen = in_proportion(torch.from_numpy(weights), count).numpy()
+        elif n_rows <= count:
             return X
-        rng = np.random.default_rng(self.seed)
-        chosen = ((np.arange(count) + rng.random(count)) * (n_rows / count)).astype(int)
+        else:
+            rng = np.random.default_rng(self.seed)
+            spread = np.arange(count) + rng.random(count)
+            chosen = (spread * (n_rows / count)).astype(int)
         parts = []
         for index in np.array_split(chosen.clip(max=n_rows - 1), 64):
             parts.append(dense(X[index]))

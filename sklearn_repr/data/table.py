@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from sklearn_repr._contracts import Array, Batch, Block, Names, Table
+from sklearn_repr._contracts import Array, Batch, Block, Names, Table, Weights
 from sklearn_repr.data.codec import NumericCodec, as_batch, dense
 
 __all__ = ["Codec", "TableCodec"]
@@ -86,7 +86,7 @@ class TableCodec:
         self.scaling = numbers.scaling
         self.dtype = numbers.dtype
 
-    def fit(self, X: Array, names: Names = None) -> TableCodec:
+    def fit(self, X: Array, names: Names = None, weights: Weights = None) -> TableCodec:
         """Learn the scales of numbers and the shares of levels.
 
         Parameters
@@ -95,6 +95,8 @@ class TableCodec:
             Numbers, and numbers of levels.
         names : sequence of str or None, default=None
             Names of the columns, for messages.
+        weights : ndarray of shape (n_samples,) or None, default=None
+            How much each row counts; None lets all count alike.
 
         Returns
         -------
@@ -114,21 +116,21 @@ class TableCodec:
         blocks: list[Block] = []
         constant = np.zeros(0, bool)
         if len(self.numeric_):
-            self.numbers.fit(X[:, self.numeric_], labels)
+            self.numbers.fit(X[:, self.numeric_], labels, weights)
             blocks.extend(self.numbers.blocks_)
             constant = self.numbers.constant_
         stop = len(self.numeric_)
         columns = [*self.numeric_.tolist()]
         self.tables_: list[Array] = []
         for j in self.categories_:
-            counts = _counts(X[:, j], int(self.n_codes[j]))
+            counts = _counts(X[:, j], int(self.n_codes[j]), weights)
             block = _block(counts, stop)
             stop = block.stop
             blocks.append(block)
             columns.extend([int(j)] * len(counts))
             self.tables_.append(_encoded_levels(block, self.dtype))
             constant = np.append(constant, np.full(len(counts), (counts > 0).sum() < 2))
-        missing = np.isnan(X[:, self.numeric_]).mean(axis=0)
+        missing = np.average(np.isnan(X[:, self.numeric_]), axis=0, weights=weights)
         self.holed_ = np.flatnonzero((missing > 0) & self.indicators)
         if len(self.holed_):
             blocks.append(Block("indicator", stop, stop + len(self.holed_)))
@@ -243,14 +245,15 @@ class TableCodec:
 Codec = NumericCodec | TableCodec
 
 
-def _counts(codes: Array, n_codes: int) -> NDArray[np.int64]:
-    observed = codes[~np.isnan(codes)].astype(np.intp)
-    return np.bincount(observed, minlength=n_codes)
+def _counts(codes: Array, n_codes: int, weights: Weights) -> NDArray[np.float64]:
+    known = ~np.isnan(codes)
+    weights = None if weights is None else np.asarray(weights)[known]
+    counts = np.bincount(codes[known].astype(np.intp), weights, minlength=n_codes)
+    return counts.astype(np.float64)
 
 
-def _block(counts: NDArray[np.int64], start: int) -> Block:
-    n = max(int(counts.sum()), 1)
-    shares = counts / n
+def _block(counts: NDArray[np.float64], start: int) -> Block:
+    shares = counts / (counts.sum() or 1.0)
     smoothed = np.maximum(counts, UNSEEN_ROWS)
     smoothed = smoothed / smoothed.sum()
     # a column of one level has no scale, as a constant number

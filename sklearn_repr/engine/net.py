@@ -284,7 +284,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             seen = seen.detach().requires_grad_()
         with self.precision(training):
             outputs = forward_in_chunks(self, seen)
-            return outputs, *self.reduce_terms(self.criterion_(outputs, batch))
+            terms = self.criterion_(outputs, batch)
+            return outputs, *self.reduce_terms(terms, batch.weights)
 
     def precision(self, training: bool) -> AbstractContextManager[Any]:
         """Return the context of a forward pass; weights are cast anew in each."""
@@ -294,9 +295,13 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         kind = torch.device(self.device).type
         return torch.autocast(kind, torch.bfloat16)
 
-    def reduce_terms(self, terms: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def reduce_terms(
+        self, terms: dict[str, Tensor], row_weights: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, which is the weighted sum of terms, and the averaged terms."""
         weights = self.term_weights()
+        if row_weights is not None:
+            terms = {k: v * row_weights if v.ndim else v for k, v in terms.items()}
         reduced = {k: v.mean() if v.ndim else v for k, v in terms.items()}
         weighted = (v * weights[k] if k in weights else v for k, v in reduced.items())
         loss = next(weighted)

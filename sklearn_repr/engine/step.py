@@ -109,6 +109,7 @@ class RecordedStep(PlainStep):
             batch.labels,
             batch.index,
             batch.partners,
+            batch.weights,
         )
         kind = (
             *[None if part is None else part.shape for part in parts],
@@ -254,7 +255,8 @@ class ChunkedStep(PlainStep):
             embedding, targets = _encoded(net, chunks, draws)
             embedding.requires_grad_()
             self.outputs = module.complete(embedding, targets)
-            loss, terms = net.reduce_terms(net.criterion_(self.outputs, batch))
+            terms = net.criterion_(self.outputs, batch)
+            loss, terms = net.reduce_terms(terms, batch.weights)
             self.zero_grad()
             torch.autograd.backward(loss)
             after = GlobalDraws(seen.device) if net.replays_draws else None

@@ -23,7 +23,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table
+from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table, Weights
 from sklearn_repr.corruptions import Corruption, Pairs
 from sklearn_repr.data import Codec, Columns, NumericCodec, TableCodec
 from sklearn_repr.data.blocks import encode_table
@@ -75,6 +75,8 @@ class BaseRepresentation(
     hook                          when `fit` calls it        returns
     ============================= ========================== ===========================
     `_validate_training(X, y)`    first                      the table to encode
+    `_arrange(X, sample_weight)`  before scaling             rows as often as they count,
+                                                             and weights or None
     `_after_encoding(rows, y)`    rows are encoded           None; refuses rows, warns,
                                                              sets ``rows.labels``
     `_training_settings(n_rows)`  before rows are held out   TrainingSettings
@@ -154,6 +156,10 @@ class BaseRepresentation(
     def _validate_training(self, X: Table, y: Labels, *, reset: bool) -> Table:
         return self._validate(X, reset=reset)
 
+    def _arrange(self, X: Table, sample_weight: Weights) -> tuple[Table, Array | None]:
+        """Return the rows as often as they count, and weights that say the rest."""
+        return X, None
+
     def _after_encoding(self, rows: Batch, y: Labels) -> None:
         pass
 
@@ -214,16 +220,20 @@ class BaseRepresentation(
         self : object
             The fitted estimator.
         """
+        return self._fit(X, y)
+
+    def _fit(self, X: Table, y: Labels, sample_weight: Weights = None) -> Self:
         with restored_on_failure(self), torch.inference_mode(False):
             self._check_schedule()
             continuing = self._continues()
             if continuing:
                 self._check_unchanged()
             X = self._validate_training(X, y, reset=not continuing)
+            X, weights = self._arrange(X, sample_weight)
             seeds = Seeds(self.random_state)
-            codec = self._codec if continuing else self._fit_codec(X, seeds)
+            codec = self._codec if continuing else self._fit_codec(X, seeds, weights)
             self._codec = codec
-            rows = encode_table(codec, X)
+            rows = encode_table(codec, X, weights)
             self._after_encoding(rows, y)
             settings = self._training_settings(len(rows))
             pairs = self._build_pairs()
@@ -334,7 +344,7 @@ class BaseRepresentation(
     def _check_cells(self, X: Table, dtype: DTypeLike) -> None:
         check_cells(self, X, float(np.finfo(dtype).max))
 
-    def _fit_codec(self, X: Table, seeds: Seeds) -> Codec:
+    def _fit_codec(self, X: Table, seeds: Seeds, weights: Weights) -> Codec:
         names = getattr(self, "feature_names_in_", None)
         fill = not self._sees_holes
         # images and sequences are rows of a shape of their own, without further columns
@@ -347,7 +357,7 @@ class BaseRepresentation(
         columns = self._columns
         holes = fill and not shaped and has_holes(X)
         if columns is None and not holes:
-            return numbers.fit(X, names)
+            return numbers.fit(X, names, weights)
         n_codes = [0] * X.shape[1] if columns is None else columns.n_codes_
         if shaped and any(n_codes):
             raise ValueError(
@@ -355,8 +365,9 @@ class BaseRepresentation(
                 f" {columns.label(int(np.flatnonzero(n_codes)[0]))} is a category."  # type: ignore[union-attr]
             )
         if sparse.issparse(X):
-            return numbers.fit(X, names)
-        return TableCodec(numbers, n_codes, fill=fill, indicators=holes).fit(X, names)
+            return numbers.fit(X, names, weights)
+        codec = TableCodec(numbers, n_codes, fill=fill, indicators=holes)
+        return codec.fit(X, names, weights)
 
     def _weight_dtype(self) -> str:
         return "float32" if self.dtype == "bfloat16" else self.dtype

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -22,11 +23,13 @@ from sklearn_repr._contracts import (
     Outputs,
     RandomState,
     Table,
+    Weights,
 )
 from sklearn_repr.data import TableCodec
+from sklearn_repr.data.repeats import arrange
 from sklearn_repr.engine import TrainingSettings, infer
 from sklearn_repr.estimators._base import BaseRepresentation
-from sklearn_repr.modules.linear import PrincipalSubspace
+from sklearn_repr.modules.linear import PrincipalSubspace, principal_subspace
 from sklearn_repr.objectives import Reconstruction
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import wrap_table
@@ -38,6 +41,7 @@ from sklearn_repr.utils.validation import (
     has_holes,
     parts_of,
 )
+from sklearn_repr.utils.weights import check_sample_weight
 
 __all__ = ["BaseReconstructor"]
 
@@ -70,6 +74,44 @@ class BaseReconstructor(BaseRepresentation):
         "init": [StrOptions({"pca"}), None],
     }
     _shaping: ClassVar[tuple[str, ...]] = (*BaseRepresentation._shaping, "linear_skip")
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Table, y: Labels = None, sample_weight: Weights = None) -> Self:
+        """Learn the representation.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows.
+        y : None
+            Ignored; here for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            How much each row counts, not negative. A row of weight 0 is left out. If all
+            weights are whole numbers, a row of weight 2 is two rows, in any order and to
+            the last bit, as long as the repeated table has no more than 32 MiB of scaled
+            cells. Other weights, divided by their mean, weigh each row's loss, in
+            training and on held-out rows, and its part in scaling, in the start and in
+            what is measured after training. None lets all rows count alike.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        return self._fit(X, y, sample_weight)
+
+    def _arrange(self, X: Table, sample_weight: Weights) -> tuple[Table, Array | None]:
+        itemsize = np.dtype(self._weight_dtype()).itemsize
+        return arrange(X, sample_weight, itemsize=itemsize)[:2]
+
+    def _principal_subspace(
+        self, rows: Batch, n_components: int | None = None
+    ) -> PrincipalSubspace:
+        """Return principal axes of weighted rows, of a sample where they are many."""
+        values: Any = rows.values
+        if rows.weights is not None and not isinstance(values, Tensor):
+            rows = rows.sample()
+        return principal_subspace(rows.values, n_components, rows.weights)
 
     def _row_error(
         self, module: nn.Module, x: Tensor, observed: Tensor | None = None
@@ -199,7 +241,7 @@ class BaseReconstructor(BaseRepresentation):
         module = self.net_.module_
         return self._infer(error, X, module=module, dtype=np.float64, fill=False)
 
-    def score(self, X: Table, y: Labels = None) -> float:
+    def score(self, X: Table, y: Labels = None, sample_weight: Weights = None) -> float:
         """Return the R² of the reconstruction.
 
         Parameters
@@ -208,6 +250,8 @@ class BaseReconstructor(BaseRepresentation):
             Rows.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            How much each row counts; None lets all count alike.
 
         Returns
         -------
@@ -221,7 +265,7 @@ class BaseReconstructor(BaseRepresentation):
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
         if self._columns is None:
-            return explained_share(rows, self._rebuild(rows))
+            return explained_share(rows, self._rebuild(rows), sample_weight)
         measure = Reconstruction(blocks=self._codec.blocks_)
 
         def losses(module: nn.Module, x: Tensor) -> Tensor:
@@ -236,6 +280,8 @@ class BaseReconstructor(BaseRepresentation):
 
         module = self.net_.module_
         sums = self._infer(losses, rows, module=module, dtype=np.float64, fill=False)
+        if sample_weight is not None:
+            sums = sums * check_sample_weight(sample_weight, len(sums))[:, None]
         lost, most = sums.sum(axis=0)
         return float(1.0 - lost / most) if most > 0 else float(lost == 0)
 

@@ -27,7 +27,7 @@ from sklearn_repr.data import Codec
 from sklearn_repr.engine import RepresentationNet, infer
 from sklearn_repr.estimators._base import LAYERS
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
-from sklearn_repr.modules import make_autoencoder, principal_subspace
+from sklearn_repr.modules import make_autoencoder
 from sklearn_repr.modules.code import make_code
 from sklearn_repr.modules.rotation import rotate_code
 from sklearn_repr.objectives import (
@@ -338,7 +338,7 @@ class AutoencoderTransformer(BaseReconstructor):
         if starts_at_pca or by_share:
             exact = by_share or self._is_linear()
             wanted = None if exact else int(self.n_components)
-            subspace = principal_subspace(rows.values, wanted)
+            subspace = self._principal_subspace(rows, wanted)
         self._resolve_components(subspace, held_out)
         width = rows.values.shape[1]
         self._warn_if_overcomplete(width, self.n_components_)

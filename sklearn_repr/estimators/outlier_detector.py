@@ -26,6 +26,7 @@ from sklearn_repr.data import Codec, Columns, NumericCodec, TableCodec
 from sklearn_repr.data.batches import Split
 from sklearn_repr.data.columns import find_categories
 from sklearn_repr.data.members import MemberBatches
+from sklearn_repr.data.repeats import arrange
 from sklearn_repr.engine import TrainingSettings, infer, train
 from sklearn_repr.modules.ensemble import EnsembleDenoiser
 from sklearn_repr.objectives import Objective
@@ -116,9 +117,8 @@ class _Ensemble:
         n_first = math.ceil(n_steps / N_EPOCHS)
         n_batches = math.gcd(n_steps, n_first)
         members = np.random.SeedSequence(self.seeds["networks"])
-        generators = [
-            make_generator(int(seed)) for seed in members.generate_state(recipe.n_members)
-        ]
+        states = members.generate_state(recipe.n_members)
+        generators = [make_generator(int(state)) for state in states]
         self.module_ = EnsembleDenoiser(
             rows.shape[1], recipe.hidden_layer_sizes, generators, recipe.levels
         )
@@ -339,7 +339,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Table, y: Labels = None) -> Self:
+    def fit(self, X: Table, y: Labels = None, sample_weight: Any = None) -> Self:
         """Fit the reconstructor and the threshold.
 
         Parameters
@@ -348,6 +348,11 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             Training rows, outliers among them or not.
         y : None
             Ignored, labels too; here for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            How often each row counts: whole numbers. A row of weight 2 is two rows, in
+            any order and to the last bit (up to 32 MiB of rows), for the reconstructor,
+            the distance to training rows, calibration and threshold alike; one of weight
+            0 is left out. None lets every row count once.
 
         Returns
         -------
@@ -355,22 +360,25 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             The fitted detector.
         """
         with restored_on_failure(self):
-            X = self._validate(X, reset=True)
+            table = self._validate(X, reset=True)
+            X, *_ = arranged = arrange(table, sample_weight, itemsize=8, whole=True)
             seeds = Seeds(self.random_state)
             folds = self._calibration_folds(X.shape[0], seeds)
             if len(folds) == 1:
                 ((held_out, rest),) = folds
                 self._scorer = self._fit_scorer(X[rest], seeds)
-                self.training_scores_ = self._scorer.score(X)
-                fitted = [(self._scorer.score, self.training_scores_[held_out])]
+                scores = self._scorer.score(X)
+                fitted = [(self._scorer.score, scores[held_out])]
             else:
                 self._scorer = self._fit_scorer(X, seeds)
-                self.training_scores_ = self._scorer.training_scores_
+                scores = self._scorer.training_scores_
                 scorers = [(self._fit_scorer(X[rest], seeds), i) for i, rest in folds]
                 fitted = [(part.score, part.score(X[i])) for part, i in scorers]
+            # of rows as often as they count, and of those given
+            self._fitted_scores = scores
+            self.training_scores_ = arranged.back(scores, table, self._scorer.score)
             self._calibration = detection.Calibration(fitted)
-            reconstructor = self._scorer.cells.reconstructor
-            self.estimator_ = getattr(reconstructor, "estimator", None)
+            self.estimator_ = getattr(self._scorer.cells.reconstructor, "estimator", None)
             self._set_offset(self._offset_by_rule(self.threshold))
         return self
 
@@ -591,7 +599,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return self._set_offset(detection.best_threshold(scores, column_or_1d(y), metric))
 
     def _set_offset(self, offset: float) -> Self:
-        self._odds = detection.fit_probability_map(self.training_scores_, offset)
+        self._odds = detection.fit_probability_map(self._fitted_scores, offset)
         self.offset_ = offset
         return self
 
@@ -604,7 +612,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         rounding = ROUNDING_SHARE * self._scorer.size_
         return detection.threshold_by_rule(
             threshold,
-            self.training_scores_,
+            self._fitted_scores,
             contamination=share,
             false_alarm_rate=rate,
             held_out=self._calibration.scores,

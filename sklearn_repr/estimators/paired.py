@@ -26,6 +26,7 @@ from sklearn_repr._contracts import (
     Optimizer,
     RandomState,
     Table,
+    Weights,
 )
 from sklearn_repr.data import Codec, Columns, NumericCodec, Pair, PairCodec, TableCodec
 from sklearn_repr.data.columns import find_categories
@@ -400,7 +401,7 @@ class PairedEmbedder(BaseRepresentation):
                 del self.y_feature_names_in_
         return y
 
-    def _fit_codec(self, X: Pair, seeds: Seeds) -> Any:
+    def _fit_codec(self, X: Pair, seeds: Seeds, weights: Weights) -> Any:
         names = getattr(self, "y_feature_names_in_", None)
         numbers = NumericCodec(
             self.scaling,
@@ -414,7 +415,7 @@ class PairedEmbedder(BaseRepresentation):
         if columns is not None or (holes and self._y_shape() is None):
             n_codes = [0] * X.y.shape[1] if columns is None else columns.n_codes_
             other = TableCodec(numbers, n_codes, indicators=holes)
-        return PairCodec(super()._fit_codec(X.X, seeds), other.fit(X.y, names))
+        return PairCodec(super()._fit_codec(X.X, seeds, None), other.fit(X.y, names))
 
     def _column_names(self) -> list[str]:
         codec = self._codec

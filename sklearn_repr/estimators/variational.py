@@ -32,7 +32,6 @@ from sklearn_repr.estimators._base import LAYERS
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.exceptions import CollapseWarning
 from sklearn_repr.modules.factory import make_variational_network
-from sklearn_repr.modules.linear import principal_subspace
 from sklearn_repr.modules.variational import VariationalNetwork
 from sklearn_repr.objectives import ELBO, Objective, TotalCorrelation
 from sklearn_repr.objectives.elbo import (
@@ -323,7 +322,7 @@ class VariationalAutoencoder(BaseReconstructor):
         by_share = not self._width_is_given()
         starts_at_pca, subspace = self._starts_at_pca(), None
         if starts_at_pca or by_share:
-            subspace = principal_subspace(rows.values)
+            subspace = self._principal_subspace(rows)
         self._resolve_components(subspace, held_out)
         variance = self.decoder_variance
         return make_variational_network(

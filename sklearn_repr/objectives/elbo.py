@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sklearn_repr._contracts import Batch, Block, Outputs
-from sklearn_repr.objectives._base import Objective
+from sklearn_repr.objectives._base import Objective, mean_of_rows
 from sklearn_repr.objectives._checks import check_constant
 from sklearn_repr.objectives.categories import TableColumns, all_numbers
 
@@ -192,21 +192,25 @@ class ELBO(Objective):
         )
         return {
             "reconstruction": rebuilt,
-            **self.divergence(outputs.embedding, mean, log_variance),
+            **self.divergence(outputs.embedding, mean, log_variance, target),
         }
 
     def divergence(
-        self, z: Tensor, mean: Tensor, log_variance: Tensor
+        self, z: Tensor, mean: Tensor, log_variance: Tensor, target: Batch
     ) -> dict[str, Tensor]:
         """Return the terms that keep the posterior near the prior."""
         kl = gaussian_kl(mean, log_variance)
         if not self.free_bits:
             return {"kl": kl.sum(dim=1)}
-        return {"kl": kl.mean(dim=0).clamp(min=self.free_bits).sum()}
+        return {"kl": mean_of_rows(kl, target).clamp(min=self.free_bits).sum()}
 
 
 def total_correlation_parts(
-    z: Tensor, mean: Tensor, log_variance: Tensor, n_rows: int
+    z: Tensor,
+    mean: Tensor,
+    log_variance: Tensor,
+    n_rows: int,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Split the sampled divergence into three, by minibatch-weighted sampling.
 
@@ -219,6 +223,8 @@ def total_correlation_parts(
         Draws, and the moments of the posteriors that they come from.
     n_rows : int
         Rows of the training data, of which the m are a batch.
+    weights : Tensor of shape (m,) or None, default=None
+        How much each row counts, with mean 1 over the training data.
 
     Returns
     -------
@@ -234,7 +240,13 @@ def total_correlation_parts(
     scale = math.log(m * max(n_rows, 1))
     own = log_normal(z, mean, log_variance).sum(dim=1)
     pairs = log_normal(z.unsqueeze(1), mean.unsqueeze(0), log_variance.unsqueeze(0))
-    joint = pairs.sum(dim=2).logsumexp(dim=1) - scale
+    if weights is not None:
+        # q(z) is a mixture, to which a row adds as much as it weighs
+        share = weights.log()
+        joint = (pairs.sum(dim=2) + share).logsumexp(dim=1) - scale
+        pairs = pairs + share.unsqueeze(1)
+    else:
+        joint = pairs.sum(dim=2).logsumexp(dim=1) - scale
     product = (pairs.logsumexp(dim=1) - scale).sum(dim=1)
     prior = log_normal(z, 0.0, 0.0).sum(dim=1)
     return own - joint, joint - product, product - prior
@@ -264,11 +276,13 @@ class TotalCorrelation(ELBO):
         self.n_rows = 1
 
     def divergence(
-        self, z: Tensor, mean: Tensor, log_variance: Tensor
+        self, z: Tensor, mean: Tensor, log_variance: Tensor, target: Batch
     ) -> dict[str, Tensor]:
         """Return the three parts of every row."""
         names = ("mutual_information", "total_correlation", "dimension_kl")
-        parts = total_correlation_parts(z, mean, log_variance, self.n_rows)
+        parts = total_correlation_parts(
+            z, mean, log_variance, self.n_rows, target.weights
+        )
         return dict(zip(names, parts, strict=True))
 
 
