@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from conftest import ESTIMATORS, RECONSTRUCTORS, each, fast
+from conftest import ESTIMATORS, RECONSTRUCTORS, WRAPPERS, each, fast
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -28,6 +28,7 @@ from sklearn_repr import (
 
 # sequences are of numbers
 OF_TABLES = [e for e in ESTIMATORS if not isinstance(e, ContrastivePredictiveCoder)]
+OF_TABLES += WRAPPERS
 TWO_KINDS = [AutoencoderTransformer(2), MaskedAutoencoder(2)]
 
 
@@ -255,7 +256,7 @@ def test_what_comes_back_speaks_the_language_of_the_frame(estimator):
 
 
 @pytest.mark.parametrize("container", CONTAINERS, ids=NAMES)
-@each([*RECONSTRUCTORS, AutoencoderImputer(MaskedAutoencoder(2, max_iter=2))])
+@each([*RECONSTRUCTORS, *WRAPPERS])
 def test_observed_cells_are_kept_bit_for_bit(estimator, container):
     frame = container(mixed())
     fitted = fit(brief(estimator), frame)

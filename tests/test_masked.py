@@ -325,6 +325,8 @@ def test_patches_of_images_and_windows_of_sequences_are_learned(shape, architect
         mask_ratio=0.4,
         init=None,
         linear_skip=False,
+        learning_rate="constant",
+        learning_rate_init=1e-3,
         max_iter=15,
         n_iter_no_change=15,
         random_state=0,

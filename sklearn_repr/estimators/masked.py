@@ -122,21 +122,21 @@ class MaskedAutoencoder(BaseReconstructor):
         penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
         A torch optimizer class, or a function of parameter groups and `lr`.
-    learning_rate : {"constant", "one_cycle", "cosine", "plateau"}, default="constant"
+    learning_rate : {"constant", "one_cycle", "cosine", "plateau"}, default="one_cycle"
         How the learning rate moves. "one_cycle" starts at a 25th of `learning_rate_init`,
         reaches it after 30% of all steps and falls to next to nothing, by half cosines;
         "cosine" falls from it to next to nothing by half a cosine. Training then runs all
         its epochs, whatever the loss does, so that `n_iter_no_change` and `tol` must be
         left as they are. "plateau" lowers it when the loss no longer improves.
-    learning_rate_init : float, default=0.001
+    learning_rate_init : float, default=0.003
         Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
     gradient_clip : float or None, default=None
         Largest norm of the gradient of all weights together; a longer gradient is scaled
         down to it. None leaves gradients as they are.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" grows with the table, from 32 to 256.
-    max_iter : int, default=200
-        Most epochs to train.
+    max_iter : int, default=100
+        Most epochs to train; all of them under "one_cycle" and "cosine".
     early_stopping : bool, default=True
         Hold out a random share of the rows, stop when the loss on them no longer
         improves, and keep the weights that were best. Without it, or with too few rows
@@ -246,11 +246,11 @@ class MaskedAutoencoder(BaseReconstructor):
         mask_ratio: LevelOrRange = (0.0, 0.5),
         alpha: float = 0.0,
         optimizer: Optimizer = "adam",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
+        learning_rate: str = "one_cycle",
+        learning_rate_init: float = 0.003,
         gradient_clip: float | None = None,
         batch_size: int | str = "auto",
-        max_iter: int = 200,
+        max_iter: int = 100,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
