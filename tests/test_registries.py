@@ -60,8 +60,7 @@ ORACLES = {
         "binary_cross_entropy": lambda: test_binary_cross_entropy_is_torchs,
     },
     penalty: {
-        **dict.fromkeys(("activity_l1", "decorrelation", "kl_sparsity"), penalties),
-        **dict.fromkeys(("l1", "orthogonal"), penalties),
+        **dict.fromkeys(test_penalties.FORMULAS, penalties),
         "contractive": test_penalties.test_the_contractive_penalty_is_the_jacobians_norm,
         "topk": test_penalties.test_topk_keeps_k_units,
     },

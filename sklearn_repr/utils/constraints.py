@@ -55,7 +55,8 @@ class Registered(StrOptions):  # type: ignore[misc]
         self.registry = registry
         self.others = sorted(others)
         # no fixed set: `options` looks into the registry whenever it is read
-        self.type, self.deprecated, self.hidden = str, frozenset(), False
+        self.type, self.hidden = str, False
+        self.deprecated: set[str] = set()
 
     @property
     def options(self) -> list[str]:
