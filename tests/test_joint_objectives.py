@@ -180,7 +180,8 @@ PROJECTING = {
 }
 PREDICTING = {"byol": (BYOL(), slow_byol), "simsiam": (SimSiam(), slow_simsiam)}
 ALL = {name: made[0] for name, made in {**PROJECTING, **PREDICTING}.items()}
-SCALE_FREE = set(ALL) - {"vicreg"}
+SCALE_FREE = ("nt_xent", "supcon", "triplet", "barlow_twins", "align_uniform")
+SCALE_FREE += ("byol", "simsiam")
 
 
 def terms_of(objective, first, second, prediction=None):
@@ -242,7 +243,7 @@ def test_both_views_count_alike(name):
         torch.testing.assert_close(value, other[key])
 
 
-@pytest.mark.parametrize("name", sorted(SCALE_FREE))
+@pytest.mark.parametrize("name", SCALE_FREE)
 def test_cosines_and_correlations_are_blind_to_length(name):
     (first, second), (p, q) = two(), two(seed=1)
     one = terms_of(ALL[name], first, second, (p, q))
@@ -263,7 +264,7 @@ SAME = {
 }
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", SAME)
 def test_collapsed_embeddings_give_the_known_values(name):
     same = torch.linspace(-1, 1, 5, dtype=torch.float64).expand(7, 5)
     terms = terms_of(ALL[name], same, same)

@@ -15,8 +15,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils import get_tags
 
 from sklearn_repr import AutoencoderTransformer, ContrastiveEmbedder, DenoisingAutoencoder
+from sklearn_repr._contracts import Corrupted
 from sklearn_repr.corruptions import (
     Composed,
+    Corruption,
     GaussianNoise,
     SwapNoise,
     TwoViews,
@@ -28,6 +30,7 @@ from sklearn_repr.objectives import (
     Composite,
     KLSparsity,
     NTXent,
+    Objective,
     Reconstruction,
     TotalCorrelation,
     VICReg,
@@ -36,7 +39,6 @@ from sklearn_repr.objectives import (
     objective,
     penalty,
 )
-from sklearn_repr.utils.registry import Entry
 
 # For every name, the test that holds what it computes against a slow reference written
 # from its formula, or against its defining property. A name without one fails below.
@@ -58,8 +60,7 @@ ORACLES = {
         "binary_cross_entropy": lambda: test_binary_cross_entropy_is_torchs,
     },
     penalty: {
-        **dict.fromkeys(("activity_l1", "decorrelation", "kl_sparsity"), penalties),
-        **dict.fromkeys(("l1", "orthogonal"), penalties),
+        **dict.fromkeys(test_penalties.FORMULAS, penalties),
         "contractive": test_penalties.test_the_contractive_penalty_is_the_jacobians_norm,
         "topk": test_penalties.test_topk_keeps_k_units,
     },
@@ -119,21 +120,31 @@ def test_a_name_near_another_is_suggested():
         make_corruption("gausian", 0.3)
 
 
-class Alignment(NTXent):
+class Alignment(Objective):
     """A new objective: nothing but this class is written for it."""
 
-    recordable = True
+    def __init__(self, temperature=0.5, weights=None):
+        super().__init__(weights)
+        self.temperature = temperature
 
     def terms(self, outputs, target):
         first, second = outputs.projection.tensor_split(2)
         return {"distance": (first - second).square().sum(dim=1) / self.temperature}
 
 
-def test_a_new_objective_is_one_class_and_is_recorded(X, monkeypatch):
-    monkeypatch.setitem(objective._entries, "yours", Entry("yours", Alignment))
-    # which the estimator reads from the registry when it is defined
-    known = {**ContrastiveEmbedder._parameter_constraints, "objective": [str]}
-    monkeypatch.setattr(ContrastiveEmbedder, "_parameter_constraints", known)
+@pytest.fixture
+def register(monkeypatch):
+    """Register under a name while a test lasts, as a user's own file does for good."""
+
+    def add(registry, name, made, **metadata):
+        monkeypatch.setattr(registry, "_entries", {**registry._entries})
+        return registry(name, **metadata)(made)
+
+    return add
+
+
+def test_a_new_objective_is_one_class_and_is_recorded(X, register):
+    register(objective, "yours", Alignment)
     embedder = ContrastiveEmbedder(
         2, objective="yours", temperature=0.1, max_iter=30, random_state=0
     ).fit(X)
@@ -141,11 +152,30 @@ def test_a_new_objective_is_one_class_and_is_recorded(X, monkeypatch):
     assert embedder.net_.way_ == "recorded"
 
 
-def test_a_new_objective_says_itself_that_it_needs_labels(X, monkeypatch):
+class Energy(Objective):
+    def terms(self, outputs, target):
+        return {"energy": outputs.embedding.square().sum(dim=1)}
+
+
+class Halved(Corruption):
+    def __call__(self, values, generator):
+        return Corrupted(values * self.level)
+
+
+def test_what_is_registered_outside_the_package_is_known_and_recorded(X, register):
+    register(cell_loss, "fourth", lambda residual, scale: residual**4)
+    register(penalty, "energy", Energy)
+    register(corruption, "halved", Halved, default_level=0.5)
+    for settings in ({"loss": "fourth"}, {"penalty": "energy", "penalty_weight": 0.1}):
+        estimator = AutoencoderTransformer(2, max_iter=30, **settings).fit(X)
+        assert estimator.net_.way_ == "recorded"
+    DenoisingAutoencoder(2, corruption="halved", max_iter=1).fit(X)
+    ContrastiveEmbedder(2, views="halved", max_iter=1).fit(X)
+
+
+def test_a_new_objective_says_itself_that_it_needs_labels(X, register, monkeypatch):
     monkeypatch.setattr(Alignment, "needs_labels", True)
-    monkeypatch.setitem(objective._entries, "yours", Entry("yours", Alignment))
-    known = {**ContrastiveEmbedder._parameter_constraints, "objective": [str]}
-    monkeypatch.setattr(ContrastiveEmbedder, "_parameter_constraints", known)
+    register(objective, "yours", Alignment)
     embedder = ContrastiveEmbedder(2, objective="yours", max_iter=1)
     assert get_tags(embedder).target_tags.required
     with pytest.raises(ValueError, match="objective='yours'"):

@@ -13,27 +13,38 @@ from sklearn_repr import AutoencoderTransformer
 from sklearn_repr.objectives import cell_loss
 from sklearn_repr.objectives.losses import auto_scale, residual_losses
 
+# of every loss: ρ(r; c), and its influence function ψ = ∂ρ/∂r
 FORMULAS = {
-    "squared_error": lambda r, c: r**2,
-    "absolute_error": lambda r, c: abs(r),
-    "huber": lambda r, c: r**2 / 2 if abs(r) <= c else c * (abs(r) - c / 2),
-    "pseudo_huber": lambda r, c: c**2 * (math.sqrt(1 + (r / c) ** 2) - 1),
-    "cauchy": lambda r, c: c**2 / 2 * math.log(1 + (r / c) ** 2),
-    "geman_mcclure": lambda r, c: r**2 / 2 / (1 + (r / c) ** 2),
-    "fair": lambda r, c: c**2 * (abs(r) / c - math.log(1 + abs(r) / c)),
-    "correntropy": lambda r, c: 1 - math.exp(-(r**2) / c),
-    "log_cosh": lambda r, c: c**2 * math.log(math.cosh(r / c)),
-}
-INFLUENCE = {
-    "squared_error": lambda r, c: 2 * r,
-    "absolute_error": lambda r, c: math.copysign(1, r),
-    "huber": lambda r, c: max(-c, min(c, r)),
-    "pseudo_huber": lambda r, c: r / math.sqrt(1 + (r / c) ** 2),
-    "cauchy": lambda r, c: r / (1 + (r / c) ** 2),
-    "geman_mcclure": lambda r, c: r / (1 + (r / c) ** 2) ** 2,
-    "fair": lambda r, c: r / (1 + abs(r) / c),
-    "correntropy": lambda r, c: 2 * r / c * math.exp(-(r**2) / c),
-    "log_cosh": lambda r, c: c * math.tanh(r / c),
+    "squared_error": (lambda r, c: r**2, lambda r, c: 2 * r),
+    "absolute_error": (lambda r, c: abs(r), lambda r, c: math.copysign(1, r)),
+    "huber": (
+        lambda r, c: r**2 / 2 if abs(r) <= c else c * (abs(r) - c / 2),
+        lambda r, c: max(-c, min(c, r)),
+    ),
+    "pseudo_huber": (
+        lambda r, c: c**2 * (math.sqrt(1 + (r / c) ** 2) - 1),
+        lambda r, c: r / math.sqrt(1 + (r / c) ** 2),
+    ),
+    "cauchy": (
+        lambda r, c: c**2 / 2 * math.log(1 + (r / c) ** 2),
+        lambda r, c: r / (1 + (r / c) ** 2),
+    ),
+    "geman_mcclure": (
+        lambda r, c: r**2 / 2 / (1 + (r / c) ** 2),
+        lambda r, c: r / (1 + (r / c) ** 2) ** 2,
+    ),
+    "fair": (
+        lambda r, c: c**2 * (abs(r) / c - math.log(1 + abs(r) / c)),
+        lambda r, c: r / (1 + abs(r) / c),
+    ),
+    "correntropy": (
+        lambda r, c: 1 - math.exp(-(r**2) / c),
+        lambda r, c: 2 * r / c * math.exp(-(r**2) / c),
+    ),
+    "log_cosh": (
+        lambda r, c: c**2 * math.log(math.cosh(r / c)),
+        lambda r, c: c * math.tanh(r / c),
+    ),
 }
 # the influence of a gross error vanishes, or at least stays bounded
 REDESCENDING = {"cauchy", "geman_mcclure", "correntropy"}
@@ -63,12 +74,13 @@ def test_formula_and_influence_function(loss, scale):
     r.requires_grad_()
     values = cell_loss[loss].make(r, scale)
     (slope,) = torch.autograd.grad(values.sum(), r)
+    formula, influence = FORMULAS[loss]
     points = r.tolist()
     np.testing.assert_allclose(
-        values.detach(), [FORMULAS[loss](x, scale) for x in points], rtol=1e-10
+        values.detach(), [formula(x, scale) for x in points], rtol=1e-10
     )
     np.testing.assert_allclose(
-        slope, [INFLUENCE[loss](x, scale) for x in points], rtol=1e-10, atol=1e-12
+        slope, [influence(x, scale) for x in points], rtol=1e-10, atol=1e-12
     )
 
 

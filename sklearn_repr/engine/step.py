@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.data.batches import batch_sizes
+from sklearn_repr.objectives import objective, penalty
 from sklearn_repr.utils.hooks import is_watched
 from sklearn_repr.utils.program import Program
 from sklearn_repr.utils.randomness import GlobalDraws
@@ -365,10 +366,12 @@ def _identity(relied_on: tuple[Any, ...]) -> tuple[Any, ...]:
 def is_recordable(part: nn.Module) -> bool:
     """Tell whether what a part computes depends on tensors, shapes and constants alone.
 
-    Parts of torch and of this package do, unless they hold a user's function and say so
-    by ``recordable = False``. A class of the user's says so by ``recordable = True``.
+    Parts of torch and of this package do, and registered objectives and penalties, unless
+    they hold a user's function and say so by ``recordable = False``. Another class of the
+    user's says so by ``recordable = True``.
     """
     kind = type(part)
-    if kind.__module__.startswith(("torch.nn.", "sklearn_repr.")):
+    known = kind.__module__.startswith(("torch.nn.", "sklearn_repr."))
+    if known or objective.holds(kind) or penalty.holds(kind):
         return bool(getattr(part, "recordable", True))
     return bool(vars(kind).get("recordable", False))

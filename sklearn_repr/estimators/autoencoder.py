@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 
 from sklearn_repr._contracts import (
@@ -230,9 +230,9 @@ class AutoencoderTransformer(BaseReconstructor):
         **BaseReconstructor._parameter_constraints,
         **LAYERS,
         "tied_weights": ["boolean"],
-        "loss": [StrOptions(set(cell_loss.names())), callable],
+        "loss": [constraints.Registered(cell_loss), callable],
         "loss_scale": [constraints.POSITIVE, constraints.AUTO],
-        "penalty": [StrOptions(set(penalty.names())), list, tuple, None],
+        "penalty": [constraints.Registered(penalty), list, tuple, None],
         "penalty_weight": [constraints.NOT_NEGATIVE, "array-like"],
         "sparsity_target": [Interval(Real, 0, 1, closed="neither")],
     }

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
-from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
 
 from sklearn_repr._contracts import (
@@ -219,7 +218,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     _parameter_constraints: ClassVar[Constraints] = {
         **AutoencoderTransformer._parameter_constraints,
         "corruption": [
-            StrOptions(set(corruption.names())),
+            constraints.Registered(corruption),
             callable,
         ],
         "corruption_level": [constraints.NOT_NEGATIVE, tuple, list],

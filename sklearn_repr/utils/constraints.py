@@ -1,8 +1,11 @@
 """What many parameters may be, for `_parameter_constraints`."""
 
+from collections.abc import Iterable
 from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+
+from sklearn_repr.utils.registry import Registry
 
 __all__ = [
     "AUTO",
@@ -14,6 +17,7 @@ __all__ = [
     "SHARE",
     "SHARE_BELOW_1",
     "TWO_OR_MORE",
+    "Registered",
 ]
 
 AUTO = StrOptions({"auto"})
@@ -31,3 +35,37 @@ CATEGORIES = {
     "max_categories": [Interval(Integral, 2, None, closed="left"), None],
     "min_frequency": [COUNT, Interval(RealNotInt, 0, 1, closed="neither"), None],
 }
+
+
+class Registered(StrOptions):  # type: ignore[misc]
+    """A name of a registry, those included that are registered later.
+
+    Parameters
+    ----------
+    registry : Registry
+        Where the names are.
+    others : iterable of str, default=()
+        What else is allowed.
+
+    Examples
+    --------
+    >>> from sklearn_repr.utils.constraints import Registered
+    >>> from sklearn_repr.utils.registry import Registry
+    >>> loss = Registry("loss")
+    >>> allowed = Registered(loss, ["auto"])
+    >>> absolute_error = loss("absolute_error")(abs)
+    >>> print(allowed)
+    a str among {'absolute_error', 'auto'}
+    """
+
+    def __init__(self, registry: Registry, others: Iterable[str] = ()):
+        self.registry = registry
+        self.others = sorted(others)
+        # no fixed set: `options` looks into the registry whenever it is read
+        self.type, self.hidden = str, False
+        self.deprecated: set[str] = set()
+
+    @property
+    def options(self) -> list[str]:
+        """The names that are allowed now, in order."""
+        return sorted([*self.others, *self.registry.names()])

@@ -89,6 +89,10 @@ class Registry:
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self._entries
 
+    def holds(self, made: object) -> bool:
+        """Tell whether a class or function itself is registered; parents do not count."""
+        return any(entry.make is made for entry in self._entries.values())
+
     def names(self, **metadata: Any) -> list[str]:
         """Return the names in order, of entries whose metadata has these values."""
         return sorted(
