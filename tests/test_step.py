@@ -23,6 +23,7 @@ from sklearn_repr import (
 )
 from sklearn_repr.engine import step as step_module
 from sklearn_repr.engine.optimizer import bare_update
+from sklearn_repr.engine.recordings import RECORDINGS
 from sklearn_repr.engine.step import RecordedStep
 from sklearn_repr.objectives import Reconstruction, cell_loss
 
@@ -153,6 +154,7 @@ def test_a_recording_that_gives_other_bits_is_dropped(X, monkeypatch):
     expected = fitted(AutoencoderTransformer(), X).transform(X)
     from sklearn_repr.utils import program
 
+    RECORDINGS.clear()
     wrong = (torch.zeros(()), torch.zeros(()))
     monkeypatch.setattr(program, "_made", lambda *_: lambda *given: wrong)
     model = fitted(AutoencoderTransformer(), X)

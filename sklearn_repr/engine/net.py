@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,8 +19,9 @@ from sklearn_repr.engine.callbacks import StopTraining
 from sklearn_repr.engine.inputs import Inputs
 from sklearn_repr.engine.means import Means
 from sklearn_repr.engine.optimizer import bare_update
+from sklearn_repr.engine.plain import PlainStep, evaluated, forward_in_chunks
 from sklearn_repr.engine.schedule import SCHEDULES, rate_factor
-from sklearn_repr.engine.step import PlainStep, choose_step, detached, forward_in_chunks
+from sklearn_repr.engine.step import choose_step
 from sklearn_repr.utils.randomness import Seeds, make_generator
 
 __all__ = ["RepresentationNet"]
@@ -206,7 +208,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             self._set_training(True)
             self._record("train", self._train_epoch(batches, noise))
             if held_out is not None:
-                self._record("valid", self.evaluate(held_out, self.inputs_))
+                found = self.evaluate(held_out, self.inputs_, self.step_)
+                self._record("valid", found)
             if not self.listening_:  # what skorch's Checkpoint expects to find
                 self.history.new_batch()
                 self.history.record_batch("train_loss", self.history[-1]["train_loss"])
@@ -246,7 +249,10 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         return means.read()
 
     def evaluate(
-        self, batches: Iterable[Batch], inputs: Inputs = CLEAN
+        self,
+        batches: Iterable[Batch],
+        inputs: Inputs = CLEAN,
+        step: PlainStep | None = None,
     ) -> dict[str, float]:
         """Return the mean loss and terms under corruptions that are always the same.
 
@@ -256,6 +262,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             Clean rows.
         inputs : Inputs, default=Inputs()
             What happens to them; nothing by default.
+        step : PlainStep or None, default=None
+            What evaluates a batch, if the net is what it was in the last step.
 
         Returns
         -------
@@ -264,6 +272,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         """
         self._set_training(False)
         means, objective = Means(), self.criterion_
+        losses_of = partial(evaluated, self) if step is None else step.evaluate
         noise, seeded = inputs.fixed(
             self.seeds["validation"],
             self.device,
@@ -272,8 +281,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         with torch.set_grad_enabled(objective.needs_input_gradient), seeded:
             for clean in batches:
                 seen, batch = inputs.of(clean, noise)
-                _, loss, terms = self.losses(seen, batch, training=False)
-                means.add(detached(loss, terms), len(batch))
+                means.add(losses_of(seen, batch), len(batch))
         return means.read()
 
     def losses(
