@@ -148,7 +148,7 @@ class NumericCodec:
         spread = np.sqrt(standard.var_)
         self.constant_ = (standard.scale_ == 1.0) & (spread != 1.0)
         self.constant_ |= (spread <= NEAR_CONSTANT * size) & (spread < 1.0)
-        # a mean of equal numbers is rounded: by far more than a deviation if they are large
+        # a mean of large equal numbers is rounded by far more than a deviation
         self.center_ = np.where(low == high, low, standard.mean_)
         self.scale_ = np.where(self.constant_, 1.0, standard.scale_)
         if self.scaling == "robust":
