@@ -309,7 +309,7 @@ def test_descriptions_tell_structures_apart():
         type("Own", (nn.Module,), {})(),
         type("Own", (dict,), {})(),
     ],
-    ids=str,
+    ids=lambda thing: type(thing).__name__,
 )
 def test_what_cannot_be_described_is_not_kept(thing):
     with pytest.raises(TypeError):
