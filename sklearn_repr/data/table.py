@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.special import softmax
 
 from sklearn_repr._contracts import Array, Batch, Block, Names, Table, Weights
 from sklearn_repr.data.codec import NumericCodec, as_batch, dense
+from sklearn_repr.data.columns import Columns
+from sklearn_repr.utils.validation import has_holes
 
-__all__ = ["Codec", "TableCodec"]
+__all__ = ["Codec", "TableCodec", "choose_codec"]
 
 # Variance of the columns that say where a number is missing: small, so that principal
 # axes are those of the table, and yet a network can read it
@@ -34,12 +37,10 @@ class TableCodec:
     Parameters
     ----------
     numbers : NumericCodec
-        For the numeric columns; fitted here.
+        For the numeric columns; fitted here. It says whether missing cells are filled
+        with 0, the mean, or stay NaN, for modules that look for holes themselves.
     n_codes : sequence of int
         For every column how many numbers its levels have, 0 for numeric columns.
-    fill : bool, default=True
-        Fill missing cells with 0, the mean. False leaves them NaN, for modules that look
-        for holes themselves.
     indicators : bool, default=True
         Say in further columns where numbers are missing, for every numeric column of
         which cells are missing in `fit`. No loss looks at these. A missing category
@@ -76,12 +77,11 @@ class TableCodec:
         numbers: NumericCodec,
         n_codes: Sequence[int],
         *,
-        fill: bool = True,
         indicators: bool = True,
     ):
         self.numbers = numbers
         self.n_codes = np.asarray(n_codes)
-        self.fill = fill
+        self.fill = numbers.fill
         self.indicators = indicators
         self.scaling = numbers.scaling
         self.dtype = numbers.dtype
@@ -243,6 +243,48 @@ class TableCodec:
 
 # of a table of numbers, or of numbers and categories
 Codec = NumericCodec | TableCodec
+
+
+def choose_codec(
+    numbers: NumericCodec,
+    columns: Columns | None,
+    X: Table,
+    *,
+    shaped: bool = False,
+) -> Codec:
+    """Return the codec of a table, not yet fitted.
+
+    Parameters
+    ----------
+    numbers : NumericCodec
+        For the numeric columns.
+    columns : Columns or None
+        What read the table, if it has categories.
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        Validated rows.
+    shaped : bool, default=False
+        Whether rows are images or sequences, which have no further columns.
+
+    Returns
+    -------
+    codec : NumericCodec or TableCodec
+        `numbers` itself where there are neither categories nor holes to be told of.
+
+    Raises
+    ------
+    ValueError
+        If an image or a sequence has categories.
+    """
+    if columns is None:
+        tells = numbers.fill and not shaped and not sparse.issparse(X) and has_holes(X)
+        return TableCodec(numbers, [0] * X.shape[1]) if tells else numbers
+    if shaped:
+        first = int(np.flatnonzero(columns.n_codes_)[0])
+        raise ValueError(
+            "input_shape says that a row is an image or a sequence, but column"
+            f" {columns.label(first)} is a category."
+        )
+    return TableCodec(numbers, columns.n_codes_, indicators=numbers.fill)
 
 
 def _counts(codes: Array, n_codes: int, weights: Weights) -> NDArray[np.float64]:

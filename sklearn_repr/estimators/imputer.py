@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from sklearn_repr._contracts import Constraints, Labels, RandomState, Table
-from sklearn_repr.data.columns import missing_cells, with_indicators
+from sklearn_repr.data.frames import missing_cells, with_indicators
 from sklearn_repr.estimators.masked import MaskedAutoencoder
 from sklearn_repr.utils.randomness import Seeds, seeded_clone
 from sklearn_repr.utils.state import restored_on_failure
