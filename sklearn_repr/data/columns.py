@@ -455,6 +455,12 @@ class Columns:
             found[:, j] = self.labels(rows[:, j], int(j))
         return found
 
+    def observed(self, X: Table) -> NDArray[Any]:
+        """Return the cells of a table as objects, unknown labels too; None is missing."""
+        given = as_pandas(X).astype(object)
+        cells: NDArray[Any] = given.where(given.notna(), None).to_numpy()
+        return cells
+
     def labels(self, cells: NDArray[Any], j: int) -> list[Any]:
         """Return the labels of numbers of levels, None where there is none."""
         n_labels = self.n_codes_[j] - 1

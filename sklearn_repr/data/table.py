@@ -40,7 +40,8 @@ class TableCodec:
         For the numeric columns; fitted here. It says whether missing cells are filled
         with 0, the mean, or stay NaN, for modules that look for holes themselves.
     n_codes : sequence of int
-        For every column how many numbers its levels have, 0 for numeric columns.
+        For every column how many numbers its levels have, the last for unknown ones; 0
+        for numeric columns.
     indicators : bool, default=True
         Say in further columns where numbers are missing, for every numeric column of
         which cells are missing in `fit`. No loss looks at these. A missing category
@@ -65,8 +66,8 @@ class TableCodec:
     >>> X = np.array([[1.0, 0.0], [3.0, 1.0]])  # a number, a category of two levels
     >>> codec = TableCodec(NumericCodec(), [0, 3]).fit(X)
     >>> codec.encode(X).values.round(decimals=2)
-    tensor([[-1.0000,  0.7100, -0.7100,  0.0000],
-            [ 1.0000, -0.7100,  0.7100,  0.0000]])
+    tensor([[-1.0000,  0.7100, -0.7100],
+            [ 1.0000, -0.7100,  0.7100]])
     >>> codec.decode(codec.encode(X).values)
     array([[1., 0.],
            [3., 1.]])
@@ -123,7 +124,7 @@ class TableCodec:
         columns = [*self.numeric_.tolist()]
         self.tables_: list[Array] = []
         for j in self.categories_:
-            counts = _counts(X[:, j], int(self.n_codes[j]), weights)
+            counts = _counts(X[:, j], int(self.n_codes[j]) - 1, weights)
             block = _block(counts, stop)
             stop = block.stop
             blocks.append(block)
@@ -222,14 +223,13 @@ class TableCodec:
         if width:
             X[:, self.numeric_] = self.numbers.decode(encoded[:, :width])
         for j, logits in zip(self.categories_, self.logits(encoded), strict=True):
-            known = logits[:, :-1]  # never the unknown level
             if chances is None:
-                X[:, j] = known.argmax(axis=1)
+                X[:, j] = logits.argmax(axis=1)
             else:
-                upto = softmax(known, axis=1).cumsum(axis=1)
+                upto = softmax(logits, axis=1).cumsum(axis=1)
                 # rounding may leave the last sum below 1
                 drawn = (chances[:, [j]] * upto[:, -1:] >= upto).sum(axis=1)
-                X[:, j] = drawn.clip(max=known.shape[1] - 1)
+                X[:, j] = drawn.clip(max=logits.shape[1] - 1)
         return X
 
     def logits(self, encoded: Array) -> list[NDArray[np.float64]]:
@@ -287,17 +287,17 @@ def choose_codec(
     return TableCodec(numbers, columns.n_codes_, indicators=numbers.fill)
 
 
-def _counts(codes: Array, n_codes: int, weights: Weights) -> NDArray[np.float64]:
+def _counts(codes: Array, n_levels: int, weights: Weights) -> NDArray[np.float64]:
     known = ~np.isnan(codes)
     weights = None if weights is None else np.asarray(weights)[known]
-    counts = np.bincount(codes[known].astype(np.intp), weights, minlength=n_codes)
+    counts = np.bincount(codes[known].astype(np.intp), weights, minlength=n_levels)
     return counts.astype(np.float64)
 
 
 def _block(counts: NDArray[np.float64], start: int) -> Block:
     shares = counts / (counts.sum() or 1.0)
     smoothed = np.maximum(counts, UNSEEN_ROWS)
-    smoothed = smoothed / smoothed.sum()
+    smoothed, unseen = smoothed / smoothed.sum(), UNSEEN_ROWS / smoothed.sum()
     # a column of one level has no scale, as a constant number
     scale = float(np.sqrt(1 - np.square(shares).sum())) or 1.0
     # exact for weak evidence where a level is common; large enough that what encodes a
@@ -311,12 +311,14 @@ def _block(counts: NDArray[np.float64], start: int) -> Block:
         scale,
         tuple(np.log(smoothed).tolist()),
         tuple((scale * slope).tolist()),
+        float(np.log(unseen)),
     )
 
 
 def _encoded_levels(block: Block, dtype: np.dtype) -> Array:
-    """Return what encodes every level, and in the last row a missing cell."""
-    n_codes = len(block.shares)
-    table = np.full((n_codes + 1, n_codes), np.nan)
-    table[:-1] = (np.eye(n_codes) - np.asarray(block.shares)) / block.scale
+    """Return what encodes every level, then an unknown one, then a missing cell."""
+    n_levels = len(block.shares)
+    table = np.full((n_levels + 2, n_levels), np.nan)
+    # an unknown level is none of the others
+    table[:-1] = (np.eye(n_levels + 1, n_levels) - np.asarray(block.shares)) / block.scale
     return table.astype(dtype)

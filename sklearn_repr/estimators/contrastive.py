@@ -496,10 +496,8 @@ class ContrastiveEmbedder(BaseRepresentation):
         return objective
 
     def _build_corruption(self) -> corruptions.Corruption:
-        shape = self._row_shape()
-        views = corruptions.make_views(
-            self.views, self.corruption_level, input_shape=shape
-        )
+        level, shape = self.corruption_level, self._row_shape()
+        views = corruptions.make_views(self.views, level, input_shape=shape)
         # pairs bring two rows for each, of which every one is corrupted once
         return TwoViews(views) if self._pairing() == "row" else views
 
