@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # what __getattr__ loads, for those who do not run it
     from sklearn_repr.estimators.autoencoder import AutoencoderTransformer
     from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
     from sklearn_repr.estimators.denoising import DenoisingAutoencoder
+    from sklearn_repr.estimators.imputer import AutoencoderImputer
     from sklearn_repr.estimators.joint_embedding import JointEmbeddingPredictor
     from sklearn_repr.estimators.masked import MaskedAutoencoder
     from sklearn_repr.estimators.outlier_detector import ReconstructionOutlierDetector
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # what __getattr__ loads, for those who do not run it
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AutoencoderImputer": "sklearn_repr.estimators.imputer",
     "AutoencoderTransformer": "sklearn_repr.estimators.autoencoder",
     "CollapseWarning": "sklearn_repr.exceptions",
     "ContrastiveEmbedder": "sklearn_repr.estimators.contrastive",
@@ -40,6 +42,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AutoencoderImputer",
     "AutoencoderTransformer",
     "CollapseWarning",
     "ContrastiveEmbedder",

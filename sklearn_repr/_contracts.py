@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -13,25 +13,59 @@ from torch import Tensor
 
 
 class Block(NamedTuple):
-    """Encoded columns that belong together: one numeric stretch, one category.
+    r"""Encoded columns that belong together: one numeric stretch, one category.
+
+    The K columns of a category hold :math:`(e_k - p_k) / s`, with e the indicator of the
+    row's level, p the shares of the levels in training and
+    :math:`s^2 = 1 - \sum_k p_k^2`: together they have the variance 1, as a standardised
+    number has. What a network says of them, u, is read as the probabilities
+    softmax(offset + gain · u), which for u = 0 are the shares.
 
     Attributes
     ----------
-    kind : str
-        What the columns hold; it selects the loss ("numeric" here, "categorical" once
-        categories are encoded).
+    kind : "numeric" or "categorical"
+        What the columns hold; it selects the loss.
     start, stop : int
         First encoded column and one past the last.
+    shares : tuple of float
+        p, of a category.
+    scale : float
+        s, of a category.
+    offset, gain : tuple of float
+        From what a network says to log-probabilities, but for a constant.
     """
 
     kind: str
     start: int
     stop: int
+    shares: tuple[float, ...] = ()
+    scale: float = 1.0
+    offset: tuple[float, ...] = ()
+    gain: tuple[float, ...] = ()
 
 
 def _rows(tensor: Tensor, index: Tensor | slice) -> Tensor:
     # several times as fast as indexing
     return tensor[index] if isinstance(index, slice) else tensor.index_select(0, index)
+
+
+# Rows that stand for weighted ones: so many say a weight to one part in some thousands
+FEWEST_DRAWN = 10_000
+
+
+def in_proportion(weights: Tensor, count: int) -> Tensor:
+    """Return numbers of `count` rows, each as often as its weight says, but for rounding.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr._contracts import in_proportion
+    >>> in_proportion(torch.tensor([1.0, 2.5, 0.5]), 8)
+    tensor([0, 0, 1, 1, 1, 1, 1, 2])
+    """
+    ends = weights.double().cumsum(0)
+    places = torch.arange(count, dtype=torch.float64, device=ends.device) + 0.5
+    return torch.searchsorted(ends, places * (ends[-1] / count)).clamp(max=len(ends) - 1)
 
 
 @dataclass(slots=True)
@@ -53,6 +87,8 @@ class Batch:
         Number of each row in the table; filled where pairs are drawn.
     partners : Tensor of shape (n, n_encoded) or None
         Clean encoded cells of each row's positive, where that is another row.
+    weights : Tensor of shape (n,) or None
+        How much each row counts, with mean 1 over all rows; None if all count alike.
     """
 
     values: Tensor
@@ -61,6 +97,7 @@ class Batch:
     labels: Tensor | None = None
     index: Tensor | None = None
     partners: Tensor | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
@@ -78,12 +115,29 @@ class Batch:
         return Batch(*(None if part is None else function(part) for part in parts))  # type: ignore[arg-type]
 
     def some(self, limit: int) -> Batch:
-        """Return at most `limit` rows, evenly spread over all."""
+        """Return at most `limit` rows, evenly spread over all.
+
+        Of weighted rows exactly so many, each as often as its weight says, so that who
+        looks at them need not know of weights.
+        """
+        if self.weights is not None:
+            drawn = self.take(in_proportion(self.weights, limit))
+            drawn.weights = None
+            return drawn
         return self.take(slice(None, None, -(-len(self) // limit)))
 
     def sample(self) -> Batch:
-        """Return as many rows as are needed to learn simple things: all of a Batch."""
-        return self
+        """Return as many rows as are needed to learn simple things: all of a Batch.
+
+        Weighted rows stand there as often as their weights say; see :meth:`some`.
+        """
+        return self if self.weights is None else self.some(max(len(self), FEWEST_DRAWN))
+
+    def with_mean_weight(self) -> Batch:
+        """Return the same rows, with weights whose mean is 1."""
+        if self.weights is None:
+            return self
+        return replace(self, weights=self.weights / self.weights.mean())
 
     def whole(self) -> Batch:
         """Return all rows at once."""
@@ -183,6 +237,7 @@ class Rows(Protocol):
     """Encoded rows, in memory or not: a Batch, RowBlocks, the batches of an ensemble."""
 
     labels: Tensor | None
+    weights: Tensor | None
 
     def __len__(self) -> int: ...
 
@@ -200,7 +255,10 @@ class Rows(Protocol):
         """Return as many rows as are needed to learn simple things."""
 
     def some(self, limit: int) -> Batch:
-        """Return at most `limit` rows, evenly spread over all."""
+        """Return at most `limit` rows, evenly spread over all; never weighted."""
+
+    def with_mean_weight(self) -> Rows:
+        """Return the same rows, with weights whose mean is 1."""
 
     def pool_sizes(self) -> list[int]:
         """Return how many rows are shuffled together."""
@@ -244,6 +302,8 @@ class Step(Protocol):
 Table: TypeAlias = Any
 # array-like of shape (n_samples,), or None
 Labels: TypeAlias = Any
+# array-like of shape (n_samples,), not negative, or None
+Weights: TypeAlias = Any
 # float32 or float64, whichever the input was
 Array: TypeAlias = NDArray[Any]
 # of columns; None where they have none

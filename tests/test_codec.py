@@ -9,6 +9,7 @@ from scipy import sparse
 from scipy.stats import rankdata
 from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardScaler
 
+from sklearn_repr._contracts import Block
 from sklearn_repr.data import NumericCodec
 
 SCALINGS = ["standard", "robust", "quantile", "value_and_rank", None]
@@ -50,7 +51,7 @@ def test_encoding_is_one_new_contiguous_tensor(X, scaling, dtype):
 
 def test_the_codec_tells_blocks_and_observed_cells(X):
     codec = NumericCodec().fit(X)
-    assert [tuple(block) for block in codec.blocks_] == [("numeric", 0, 5)]
+    assert codec.blocks_ == (Block("numeric", 0, 5),)
     assert codec.n_encoded_ == 5
     assert codec.encode(X).observed is None
 
@@ -82,6 +83,14 @@ def test_small_units_and_long_offsets_are_no_rounding_noise(scaling):
     X = np.c_[1e-12 * t, 1.7e9 + 1000 * t]  # farads, seconds since 1970
     spread = NumericCodec(scaling, "float64").fit(X).scale(X).std(axis=0)
     assert ((spread > 0.3) & (spread < 3)).all()
+
+
+@pytest.mark.parametrize("scaling", ["standard", "robust", "quantile"])
+@pytest.mark.parametrize("value", [1.2345678e20, 1.7e18 + 256, -1 / 3])
+@pytest.mark.parametrize("n", [2, 3, 7, 1000])
+def test_constant_columns_are_encoded_as_zero(scaling, value, n):
+    rows = np.full((n, 1), value)
+    assert not NumericCodec(scaling).fit(rows).scale(rows).any()
 
 
 @pytest.mark.parametrize("scaling", ["standard", "robust", "value_and_rank"])

@@ -181,7 +181,7 @@ def test_posterior_moments(rows):
     mean, std = vae.transform(rows, return_std=True)
     np.testing.assert_array_equal(mean, vae.transform(rows))
     pca = PCA(3).fit(rows)
-    noise, values = math.exp(float(vae.net_.module_.log_noise)), pca.explained_variance_
+    noise, values = math.exp(vae.net_.module_.log_noise.item()), pca.explained_variance_
     np.testing.assert_allclose(std[0] ** 2, noise / values * 600 / 599, rtol=0.02)
     np.testing.assert_array_equal(vae.transform(rows[5:6], return_std=True)[1][0], std[5])
 

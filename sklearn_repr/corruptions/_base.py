@@ -20,7 +20,6 @@ __all__ = [
     "Level",
     "ShapedCorruption",
     "UserCorruption",
-    "cells_at_rate",
     "check_level",
     "corruption",
     "draw_between",
@@ -56,6 +55,9 @@ class Corruption(HasParameters):
     ----------
     uses_global_generator : bool
         True where the randomness is not the caller's generator but torch's global one.
+    columns : int64 Tensor of shape (d,) or None
+        Number of the table's column that each encoded column belongs to, where several
+        make up one; they are replaced together.
 
     Notes
     -----
@@ -65,6 +67,7 @@ class Corruption(HasParameters):
     """
 
     uses_global_generator = False
+    columns: Tensor | None = None
 
     def __init__(self, level: Level):
         check_level(level, bool(self._metadata().get("share")), type(self).__name__)
@@ -90,6 +93,38 @@ class Corruption(HasParameters):
             Itself.
         """
         return self
+
+    def group(self, columns: Tensor) -> Corruption:
+        """Say which encoded columns make up one column of the table.
+
+        Parameters
+        ----------
+        columns : int64 Tensor of shape (d,)
+            Number of the table's column, from 0, of each encoded column.
+
+        Returns
+        -------
+        self : Corruption
+            Itself.
+        """
+        self.columns = columns
+        return self
+
+    def rates(self, values: Tensor, generator: Generator) -> Tensor:
+        """Draw uniformly from [0, 1), one draw for all that make up a cell, (n, d)."""
+        shape = len(values), self.n_cells(values)
+        draws = torch.rand(shape, generator=generator, device=values.device)
+        return self.spread(draws)
+
+    def spread(self, cells: Tensor) -> Tensor:
+        """Give what is drawn for every cell to all encoded columns that make it up."""
+        if self.columns is None:
+            return cells
+        return cells.index_select(1, self.columns.to(cells.device))
+
+    def n_cells(self, values: Tensor) -> int:
+        """Return how many cells a row has."""
+        return values.shape[1] if self.columns is None else int(self.columns.max()) + 1
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Return corrupted copies of the rows.
@@ -227,12 +262,6 @@ def draw_level(level: Level, values: Tensor, generator: Generator) -> float | Te
         (len(values), 1), generator=generator, device=values.device, dtype=values.dtype
     )
     return low + (high - low) * draws
-
-
-def cells_at_rate(values: Tensor, rate: float | Tensor, generator: Generator) -> Tensor:
-    """Choose every cell independently with probability `rate`."""
-    draws = torch.rand(values.shape, generator=generator, device=values.device)
-    return draws < rate
 
 
 def draw_between(low: Tensor, high: Tensor, generator: Generator) -> Tensor:

@@ -8,7 +8,6 @@ from torch import Generator, Tensor
 from sklearn_repr._contracts import Corrupted
 from sklearn_repr.corruptions._base import (
     Corruption,
-    cells_at_rate,
     corruption,
     draw_level,
 )
@@ -43,7 +42,7 @@ class MaskingNoise(Corruption):
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Mask cells; see :class:`Corruption`."""
         level = draw_level(self.level, values, generator)
-        mask = cells_at_rate(values, level, generator)
+        mask = self.rates(values, generator) < level
         return Corrupted(values.masked_fill(mask, 0.0), mask)
 
 
@@ -74,13 +73,14 @@ class ColumnSubset(Corruption):
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Leave columns out; see :class:`Corruption`."""
-        width = values.shape[1]
+        width = self.n_cells(values)
         level = draw_level(self.level, values, generator)
         # a product such as 0.3 * 10 may be rounded to 2.9999..., whose floor is 2
         count = torch.as_tensor(level * width + 1e-6, device=values.device).floor()
-        draws = torch.rand(values.shape, generator=generator, device=values.device)
+        shape = len(values), width
+        draws = torch.rand(shape, generator=generator, device=values.device)
         rank = draws.argsort(dim=1).argsort(dim=1)
-        mask = rank < count.clamp_max(width - 1)
+        mask = self.spread(rank < count.clamp_max(width - 1))
         return Corrupted(values.masked_fill(mask, 0.0), mask)
 
 
@@ -116,7 +116,7 @@ class SaltAndPepperNoise(Corruption):
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Replace cells by extremes; see :class:`Corruption`."""
         level = draw_level(self.level, values, generator)
-        mask = cells_at_rate(values, level, generator)
-        salt = cells_at_rate(values, 0.5, generator)
+        mask = self.rates(values, generator) < level
+        salt = self.rates(values, generator) < 0.5
         extremes = torch.where(salt, self.highest_, self.lowest_)
         return Corrupted(torch.where(mask, extremes, values), mask)

@@ -8,7 +8,6 @@ from torch import Generator, Tensor
 from sklearn_repr._contracts import Corrupted
 from sklearn_repr.corruptions._base import (
     Corruption,
-    cells_at_rate,
     corruption,
     draw_level,
 )
@@ -42,10 +41,12 @@ class SwapNoise(Corruption):
         """Swap cells; see :class:`Corruption`."""
         n = len(values)
         level = draw_level(self.level, values, generator) if n > 1 else 0.0
-        mask = cells_at_rate(values, level, generator)
+        mask = self.rates(values, generator) < level
+        shape = n, self.n_cells(values)
         offset = torch.randint(
-            1, max(n, 2), values.shape, generator=generator, device=values.device
+            1, max(n, 2), shape, generator=generator, device=values.device
         )
+        offset = self.spread(offset)
         own = torch.arange(n, device=values.device).unsqueeze(1)
         others = values.gather(0, (own + offset) % n)
         return Corrupted(torch.where(mask, others, values), mask)
@@ -86,12 +87,13 @@ class MarginalSwap(Corruption):
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Replace cells; see :class:`Corruption`."""
         level = draw_level(self.level, values, generator)
+        shape = len(values), self.n_cells(values)
         # a product such as 0.3 * 10 may be rounded to 2.9999..., whose floor is 2
-        count = torch.as_tensor(level * values.shape[1] + 1e-6).floor()
-        draws = torch.rand(values.shape, generator=generator, device=values.device)
+        count = torch.as_tensor(level * shape[1] + 1e-6).floor()
+        draws = torch.rand(shape, generator=generator, device=values.device)
         most = int(count.max())
         chosen = draws.topk(most, dim=1).indices
-        mask = torch.zeros_like(values, dtype=torch.bool)
+        mask = torch.zeros(shape, dtype=torch.bool, device=values.device)
         if count.ndim:
             wanted = torch.arange(most, device=values.device) < count.to(values.device)
             mask.scatter_(1, chosen, wanted.expand(chosen.shape))
@@ -100,5 +102,10 @@ class MarginalSwap(Corruption):
         rows = torch.randint(
             len(self.pool_), chosen.shape, generator=generator, device=values.device
         )
-        drawn = values.scatter(1, chosen, self.pool_[rows, chosen])
+        if self.columns is None:
+            drawn = values.scatter(1, chosen, self.pool_[rows, chosen])
+        else:
+            mask = self.spread(mask)
+            rows = self.spread(torch.zeros_like(draws).long().scatter(1, chosen, rows))
+            drawn = self.pool_.gather(0, rows)
         return Corrupted(torch.where(mask, drawn, values), mask)

@@ -51,6 +51,12 @@ class Composed(Corruption):
             corruption.fit(values)
         return self
 
+    def group(self, columns: Tensor) -> Composed:
+        """Tell every corruption; see :class:`Corruption`."""
+        for corruption in self.corruptions:
+            corruption.group(columns)
+        return self
+
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Corrupt rows; see :class:`Corruption`."""
         masks = []
@@ -94,6 +100,11 @@ class Copies(Corruption):
     def fit(self, values: Tensor) -> Copies:
         """Fit the corruption; see :class:`Corruption`."""
         self.corruption.fit(values)
+        return self
+
+    def group(self, columns: Tensor) -> Copies:
+        """Tell the corruption; see :class:`Corruption`."""
+        self.corruption.group(columns)
         return self
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:

@@ -119,10 +119,12 @@ def hold_out(
         return rows, None
     generator = make_generator(seed)
     if isinstance(rows, RowBlocks):
-        return rows.hold_out(fraction, generator)
+        blocks, others = rows.hold_out(fraction, generator)
+        return blocks.with_mean_weight(), others.with_mean_weight()
     whole = rows.whole()
     order = torch.randperm(len(whole), generator=generator).to(whole.values.device)
-    return whole.take(order[n_held_out:]), whole.take(order[:n_held_out])
+    train, held_out = whole.take(order[n_held_out:]), whole.take(order[:n_held_out])
+    return train.with_mean_weight(), held_out.with_mean_weight()
 
 
 def number_rows(rows: Rows) -> Batch:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from sklearn_repr._contracts import Array, Batch, Table
+from sklearn_repr._contracts import Array, Batch, Table, in_proportion
+from sklearn_repr.data.codec import as_batch
 from sklearn_repr.utils.mapped import forget, is_mapped
 from sklearn_repr.utils.validation import parts_of
 
@@ -24,7 +25,7 @@ KEPT = 2**30
 FEWEST_ROWS = 1024
 
 
-def encode_table(codec: Any, X: Table) -> Any:
+def encode_table(codec: Any, X: Table, weights: Array | None = None) -> Any:
     """Encode a table, as a whole or as it is needed.
 
     Parameters
@@ -33,6 +34,8 @@ def encode_table(codec: Any, X: Table) -> Any:
         Fitted.
     X : {ndarray, CSR matrix} of shape (n_samples, n_features)
         Validated rows.
+    weights : ndarray of shape (n_samples,) or None, default=None
+        How much each row counts, with mean 1.
 
     Returns
     -------
@@ -40,6 +43,10 @@ def encode_table(codec: Any, X: Table) -> Any:
         A Batch if all rows fit into one pool. What is trained from RowBlocks depends on
         their shape only, not on where the rows are kept.
     """
+    if weights is not None:
+        rows = encode_table(codec, X)
+        rows.weights = torch.from_numpy(weights).to(rows.values.dtype)
+        return rows
     n_cells = X.shape[0] * codec.n_encoded_
     if n_cells * codec.dtype.itemsize <= POOL:
         return codec.encode(X)
@@ -47,7 +54,7 @@ def encode_table(codec: Any, X: Table) -> Any:
     if n_cells * codec.dtype.itemsize <= KEPT and not is_mapped(X):
         kept = np.empty((X.shape[0], codec.n_encoded_), codec.dtype)
         source.read([slice(0, X.shape[0])], out=kept)
-        source = _Kept(kept)
+        source = _Kept(kept, codec.fill)
     return RowBlocks(source, X.shape[0], codec.n_encoded_)
 
 
@@ -58,6 +65,7 @@ class _Encoder:
         self.codec = codec
         self.X = X
         self.dtype = codec.dtype
+        self.fill = codec.fill
 
     def read(self, index: list[Any], out: Array) -> None:
         position = 0
@@ -73,9 +81,10 @@ class _Encoder:
 class _Kept:
     """Rows that were encoded once."""
 
-    def __init__(self, encoded: Array):
+    def __init__(self, encoded: Array, fill: bool):
         self.encoded = encoded
         self.dtype = encoded.dtype
+        self.fill = fill
 
     def read(self, index: list[Any], out: Array) -> None:
         position = 0
@@ -102,6 +111,8 @@ class RowBlocks:
     ----------
     labels : int64 Tensor of shape (n,) or None
         As in a Batch.
+    weights : Tensor of shape (n,) or None
+        As in a Batch.
 
     Examples
     --------
@@ -120,6 +131,7 @@ class RowBlocks:
         self.width = width
         self.device = torch.device("cpu")
         self.labels: Tensor | None = None
+        self.weights: Tensor | None = None
         row = width * source.dtype.itemsize
         self.block_rows = max(1, 2 ** (max(1, BLOCK // row).bit_length() - 1))
         self.pool_rows = max(POOL // row, FEWEST_ROWS)
@@ -143,7 +155,21 @@ class RowBlocks:
     def _only(self, blocks: Array) -> RowBlocks:
         some = RowBlocks(self.source, self.table_rows, self.width)
         some.device, some.labels, some.blocks = self.device, self.labels, blocks
+        some.weights = self.weights
         return some
+
+    def _own_weights(self, weights: Tensor) -> Tensor:
+        """Return the weights of these rows, in the order of the table."""
+        starts = np.sort(self.blocks) * self.block_rows
+        return torch.cat([weights[start : start + self.block_rows] for start in starts])
+
+    def with_mean_weight(self) -> RowBlocks:
+        """Return the same rows, with weights whose mean is 1."""
+        if self.weights is None:
+            return self
+        scaled = self._only(self.blocks)
+        scaled.weights = self.weights / self._own_weights(self.weights).mean()
+        return scaled
 
     def hold_out(
         self, fraction: float, generator: Generator
@@ -180,16 +206,27 @@ class RowBlocks:
     def _read(self, index: list[Any], n_rows: int) -> Batch:
         encoded = np.empty((n_rows, self.width), self.source.dtype)
         self.source.read(index, encoded)
-        values = torch.from_numpy(encoded)
-        observed = ~values.isnan() if values.sum().isnan() else None
         labels = self.labels
         if labels is not None:
             labels = torch.cat([labels[rows] for rows in index])
-        return Batch(values, observed, labels=labels)
+        weights = self.weights
+        if weights is not None:
+            weights = torch.cat([weights[rows] for rows in index])
+        batch = as_batch(torch.from_numpy(encoded), fill=self.source.fill)
+        batch.labels, batch.weights = labels, weights
+        return batch
 
     def some(self, limit: int) -> Batch:
-        """Return at most `limit` rows, evenly spread over all."""
-        position = np.arange(0, len(self), -(-len(self) // limit))
+        """Return at most `limit` rows, evenly spread over all; see :meth:`Batch.some`."""
+        if self.weights is not None:
+            own = self._own_weights(self.weights)
+            drawn = self._at(in_proportion(own, limit).numpy())
+            drawn.weights = None
+            return drawn
+        return self._at(np.arange(0, len(self), -(-len(self) // limit)))
+
+    def _at(self, position: Array) -> Batch:
+        """Return rows by where they are among these, in increasing order."""
         # the shorter last block of the table is the last here too
         blocks = np.sort(self.blocks)[position // self.block_rows]
         rows = blocks * self.block_rows + position % self.block_rows
@@ -202,7 +239,7 @@ class RowBlocks:
 
     def whole(self) -> Batch:
         """Return all rows at once."""
-        return self.some(len(self))
+        return self._at(np.arange(len(self)))
 
 
 class _Values:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sklearn_repr._contracts import Table
-from sklearn_repr.data.codec import NumericCodec
+from sklearn_repr.data.table import Codec
 
 __all__ = ["chunk_encoder"]
 
@@ -20,13 +20,18 @@ FAR_OUT = 1e15
 
 
 def chunk_encoder(
-    codec: NumericCodec, X: Table, *, read_only: bool, check: Callable[[], None]
+    codec: Codec,
+    X: Table,
+    *,
+    read_only: bool,
+    check: Callable[[], None],
+    fill: bool,
 ) -> Callable[[Table], Tensor]:
     """Return what encodes chunks of `X`, in memory that the next chunk uses again.
 
     Parameters
     ----------
-    codec : NumericCodec
+    codec : NumericCodec or TableCodec
         Fitted.
     X : {ndarray, CSR matrix} of shape (n_samples, n_features)
         Validated rows, of cells that need not have been looked at.
@@ -36,6 +41,8 @@ def chunk_encoder(
     check : callable
         Raises if a cell of `X` is missing or too large. It is called, once, when a chunk
         holds values far out: one look at all cells is cheaper than one at each chunk.
+    fill : bool
+        Put 0, the mean, where a cell is missing.
 
     Returns
     -------
@@ -51,7 +58,7 @@ def chunk_encoder(
         else:
             # fresh memory for every chunk would cost as much as scaling it
             if not hasattr(own, "memory"):
-                own.memory = np.empty(rows.shape, codec.dtype)
+                own.memory = np.empty((rows.shape[0], codec.n_encoded_), codec.dtype)
             encoded = codec.convert(rows, own.memory[: rows.shape[0]])
         values = torch.from_numpy(encoded)
         cells = values.view(-1)
@@ -59,6 +66,8 @@ def chunk_encoder(
             check_once()
             codec.refuse_infinite(encoded, rows)
             values = values.clamp(-FAR_OUT, FAR_OUT)
+            if fill:
+                values = values.masked_fill_(values.isnan(), 0.0)
         return values
 
     return encode

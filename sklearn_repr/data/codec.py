@@ -9,12 +9,12 @@ from scipy import sparse
 from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardScaler
 from torch import Tensor
 
-from sklearn_repr._contracts import Array, Batch, Block, Names, Table
+from sklearn_repr._contracts import Array, Batch, Block, Names, Table, in_proportion
 from sklearn_repr.data.ranks import RankBlend
 from sklearn_repr.utils.mapped import forget
 from sklearn_repr.utils.validation import column_label, parts_of
 
-__all__ = ["NumericCodec"]
+__all__ = ["NumericCodec", "as_batch", "dense"]
 
 # A column whose spread is below this share of its size holds rounding noise only.
 NEAR_CONSTANT = 1e-6
@@ -43,14 +43,16 @@ class NumericCodec:
         Seed of the subsample from which "quantile" takes its quantiles.
     input_name : str, default="X"
         What messages call the table.
+    fill : bool, default=False
+        Encode missing cells as 0, the mean; False leaves them NaN.
 
     Attributes
     ----------
     blocks_ : tuple of Block
         Which encoded columns belong together and how each block is to be read. This is
         how an objective learns of categories; a numeric table is a single block.
-    n_encoded_ : int
-        Number of encoded columns.
+    n_encoded_, n_numbers_ : int
+        Number of encoded columns, all of which are numbers.
 
     Notes
     -----
@@ -81,13 +83,18 @@ class NumericCodec:
         dtype: str = "float32",
         seed: int = 0,
         input_name: str = "X",
+        *,
+        fill: bool = False,
     ):
         self.scaling = scaling
         self.dtype = np.dtype(dtype)
         self.seed = seed
         self.input_name = input_name
+        self.fill = fill
 
-    def fit(self, X: Table, names: Names = None) -> NumericCodec:
+    def fit(
+        self, X: Table, names: Names = None, weights: Array | None = None
+    ) -> NumericCodec:
         """Learn location and scale of every column.
 
         Parameters
@@ -96,6 +103,9 @@ class NumericCodec:
             A validated table.
         names : sequence of str or None, default=None
             Names of the columns, for messages.
+        weights : ndarray of shape (n_samples,) or None, default=None
+            How much each row counts. Means and variances are weighted; quantiles are
+            those of rows drawn in proportion.
 
         Returns
         -------
@@ -108,20 +118,23 @@ class NumericCodec:
             If a column has no observed cell.
         """
         self.names_ = names
-        self.n_encoded_ = X.shape[1]
+        self.n_encoded_ = self.n_numbers_ = X.shape[1]
         self.blocks_ = (Block("numeric", 0, self.n_encoded_),)
         self.curve_: QuantileTransformer | RankBlend | None = None
         self.center_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
         standard = StandardScaler()
         low, high = np.full((2, X.shape[1]), np.nan)
+        start = 0
         for part in parts_of(X, CELLS_AT_A_TIME):
-            rows = _dense(part)
+            rows = dense(part)
             low = np.fmin(low, np.fmin.reduce(rows, axis=0))
             high = np.fmax(high, np.fmax.reduce(rows, axis=0))
             if self.scaling is not None:
                 # a column without an observed cell in this part has no mean yet
                 with np.errstate(invalid="ignore"):
-                    standard.partial_fit(_doubles(rows))
+                    share = None if weights is None else weights[start:][: len(rows)]
+                    standard.partial_fit(_doubles(rows), sample_weight=share)
+            start += len(rows)
         empty = np.isnan(high)
         if empty.any():
             raise ValueError(
@@ -135,10 +148,11 @@ class NumericCodec:
         spread = np.sqrt(standard.var_)
         self.constant_ = (standard.scale_ == 1.0) & (spread != 1.0)
         self.constant_ |= (spread <= NEAR_CONSTANT * size) & (spread < 1.0)
-        self.center_ = standard.mean_
+        # a mean of large equal numbers is rounded by far more than a deviation
+        self.center_ = np.where(low == high, low, standard.mean_)
         self.scale_ = np.where(self.constant_, 1.0, standard.scale_)
         if self.scaling == "robust":
-            rows = _doubles(self._some(X))
+            rows = _doubles(self._some(X, weights))
             robust = RobustScaler().fit(rows)
             width = np.subtract(*np.nanpercentile(rows, [75, 25], axis=0))
             usable = ~self.constant_ & (width > NEAR_CONSTANT * size)
@@ -146,7 +160,7 @@ class NumericCodec:
             # scikit-learn has no scale for a width of less than some 2e-15
             self.scale_ = np.where(usable, width, self.scale_)
         elif self.scaling == "quantile":
-            rows = _doubles(self._some(X))
+            rows = _doubles(self._some(X, weights))
             self.curve_ = QuantileTransformer(
                 n_quantiles=min(1000, len(rows)),
                 output_distribution="normal",
@@ -154,20 +168,25 @@ class NumericCodec:
             ).fit(rows)
         elif self.scaling == "value_and_rank":
             blend = RankBlend(self.center_, self.scale_)
-            self.curve_ = blend.fit(_doubles(self._some(X)))
+            self.curve_ = blend.fit(_doubles(self._some(X, weights)))
         self.single_ = self._in_single_precision()
         return self
 
-    def _some(self, X: Table) -> Table:
+    def _some(self, X: Table, weights: Array | None) -> Table:
         """Return the rows that quantiles are taken from: one of each stretch of X."""
         n_rows, count = X.shape[0], max(FEWEST_ROWS, CELLS_FOR_QUANTILES // X.shape[1])
-        if n_rows <= count:
+        if weights is not None:
+            count = min(count, max(FEWEST_ROWS, n_rows))
+            chosen = in_proportion(torch.from_numpy(weights), count).numpy()
+        elif n_rows <= count:
             return X
-        rng = np.random.default_rng(self.seed)
-        chosen = ((np.arange(count) + rng.random(count)) * (n_rows / count)).astype(int)
+        else:
+            rng = np.random.default_rng(self.seed)
+            spread = np.arange(count) + rng.random(count)
+            chosen = (spread * (n_rows / count)).astype(int)
         parts = []
         for index in np.array_split(chosen.clip(max=n_rows - 1), 64):
-            parts.append(_dense(X[index]))
+            parts.append(dense(X[index]))
             forget(X[index[0] : index[-1] + 1])
         return np.concatenate(parts)
 
@@ -191,7 +210,7 @@ class NumericCodec:
         ValueError
             If a scaled value is beyond the dtype.
         """
-        X = _dense(X)
+        X = dense(X)
         encoded = np.empty(X.shape, self.dtype) if out is None else out
         self.convert(X, encoded)
         cells = encoded.ravel(order="K")
@@ -203,7 +222,7 @@ class NumericCodec:
 
     def convert(self, X: Table, out: Array) -> Array:
         """Encode rows without a look at the result; see :meth:`scale`."""
-        X = _dense(X)
+        X = dense(X)
         if self.scaling is None:
             with np.errstate(over="ignore"):
                 np.copyto(out, X, casting="same_kind")
@@ -285,9 +304,7 @@ class NumericCodec:
             Contiguous values, NaN where a cell is missing; ``observed`` is None if none
             is.
         """
-        values = torch.from_numpy(self.scale(X))
-        missing = values.isnan()
-        return Batch(values, ~missing if missing.any() else None)
+        return as_batch(torch.from_numpy(self.scale(X)), fill=self.fill)
 
     def decode(self, encoded: Table) -> NDArray[np.float64]:
         """Turn encoded rows back into original units.
@@ -310,10 +327,24 @@ class NumericCodec:
         return X
 
 
+def as_batch(values: Tensor, *, fill: bool, labels: Tensor | None = None) -> Batch:
+    """Return encoded rows, and where cells were observed; missing ones are 0 if asked."""
+    # several times as fast as to look at every cell
+    if not values.sum().isnan():
+        return Batch(values, labels=labels)
+    missing = values.isnan()
+    if not missing.any():  # infinities of both signs
+        return Batch(values, labels=labels)
+    if fill:
+        values = values.masked_fill_(missing, 0.0)
+    return Batch(values, ~missing, labels=labels)
+
+
 def _doubles(X: Table) -> NDArray[np.float64]:
     # one memory layout, for sums depend on the order of their terms
-    return np.ascontiguousarray(_dense(X), dtype=np.float64)
+    return np.ascontiguousarray(dense(X), dtype=np.float64)
 
 
-def _dense(X: Table) -> Array:
+def dense(X: Table) -> Array:
+    """Return rows as an array."""
     return np.asarray(X.toarray() if sparse.issparse(X) else X)

@@ -47,6 +47,7 @@ class MemberBatches:
     """
 
     labels: Tensor | None = None
+    weights: Tensor | None = None
 
     def __init__(
         self,
@@ -72,6 +73,10 @@ class MemberBatches:
     def to(self, device: torch.device | str) -> MemberBatches:
         """Return the same rows on `device`."""
         self.values = self.values.to(device)
+        return self
+
+    def with_mean_weight(self) -> MemberBatches:
+        """Return the same rows, which have no weights."""
         return self
 
     def whole(self) -> Batch:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from sklearn_repr._contracts import Array, Batch, Block, Table
-from sklearn_repr.data.codec import NumericCodec
+from sklearn_repr.data.codec import as_batch
+from sklearn_repr.data.table import Codec
 from sklearn_repr.utils.mapped import forget
 
 __all__ = ["Pair", "PairCodec"]
@@ -38,7 +39,7 @@ class PairCodec:
 
     Parameters
     ----------
-    first, second : NumericCodec
+    first, second : NumericCodec or TableCodec
         Of the two sides, both fitted, of the same dtype.
 
     Examples
@@ -52,10 +53,11 @@ class PairCodec:
             [ 1., -1.]])
     """
 
-    def __init__(self, first: NumericCodec, second: NumericCodec):
+    def __init__(self, first: Codec, second: Codec):
         self.first = first
         self.second = second
         self.dtype = first.dtype
+        self.fill = first.fill
         start, width = first.n_encoded_, second.n_encoded_
         moved = (
             b._replace(start=b.start + start, stop=b.stop + start) for b in second.blocks_
@@ -69,7 +71,7 @@ class PairCodec:
         Parameters
         ----------
         pair : Pair
-            Validated tables without missing cells.
+            Validated tables.
         out : ndarray of shape (n_samples, n_encoded_) or None, default=None
             Where to put the result; None makes a new array.
 
@@ -88,4 +90,4 @@ class PairCodec:
 
     def encode(self, pair: Pair) -> Batch:
         """Encode both sides as one tensor; see :meth:`scale`."""
-        return Batch(torch.from_numpy(self.scale(pair)))
+        return as_batch(torch.from_numpy(self.scale(pair)), fill=self.fill)

@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import get_tags
 
+from sklearn_repr.detection.holes import TableCells
 from sklearn_repr.detection.neighbours import LocalNeighbours, SetNeighbours
 from sklearn_repr.detection.units import FAR_OUT, ColumnUnits, ErrorUnits
 from sklearn_repr.utils.mapped import forget
@@ -37,19 +39,25 @@ NORMAL_SHARE = 0.9
 
 
 class CellErrors(Protocol):
-    """A reconstructor: how wrong it is in every cell of scaled rows."""
+    """A reconstructor: how wrong it is in every cell of encoded rows.
 
-    def fit_errors(self, rows: Rows, constant: NDArray[np.bool_]) -> Rows:
-        """Fit to scaled rows (n, d), and return their errors (n, d)."""
+    Encoded rows are of shape (n, n_encoded), NaN where a cell is missing; errors are of
+    the d cells of the table, and 0 there.
+    """
+
+    def fit_errors(
+        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells
+    ) -> Rows:
+        """Fit to encoded rows of a table, and return their errors (n, d)."""
 
     def errors(self, rows: Rows) -> Rows:
-        """Return errors of scaled rows, (n, d)."""
+        """Return errors of encoded rows, (n, d)."""
 
     def expected(self, rows: Rows) -> Rows:
-        """Return what scaled rows are rebuilt to, (n, d)."""
+        """Return what encoded rows are rebuilt to, (n, n_encoded)."""
 
     def neighbour_units(self, rows: Rows) -> Rows:
-        """Return rows in the units in which neighbours are compared, (n, d)."""
+        """Return rows in the units in which neighbours are compared, (n, n_encoded)."""
 
 
 class Networks(Protocol):
@@ -71,25 +79,34 @@ class EstimatorErrors:
     Parameters
     ----------
     estimator : object with fit, transform and inverse_transform
-        Fitted here, to scaled rows.
+        Fitted here, to encoded rows; missing cells are 0 there, the mean, unless its tags
+        say that it takes NaN.
     """
 
     def __init__(self, estimator: Any):
         self.estimator = estimator
 
-    def fit_errors(self, rows: Rows, constant: NDArray[np.bool_]) -> Rows:
+    def fit_errors(
+        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells
+    ) -> Rows:
         """Fit the estimator, and return the errors; see :class:`CellErrors`."""
-        self.far_out_ = max(FAR_OUT, float(np.abs(rows).max()))
-        self.estimator.fit(rows)
+        self.table = table
+        self.sees_holes = get_tags(self.estimator).input_tags.allow_nan
+        filled, _ = table.fill(rows)
+        self.far_out_ = max(FAR_OUT, float(np.abs(filled).max()))
+        self.estimator.fit(rows if self.sees_holes else filled)
         return self.errors(rows)
 
     def errors(self, rows: Rows) -> Rows:
         """Return squared errors; see :class:`CellErrors`."""
-        return np.square(rows - self.expected(rows))
+        filled, observed = self.table.fill(rows)
+        return self.table.join(np.square(filled - self.expected(rows)), observed)
 
     def expected(self, rows: Rows) -> Rows:
         """Return the reconstruction; see :class:`CellErrors`."""
         parts = []
+        if not self.sees_holes:
+            rows, _ = self.table.fill(rows)
         for start in range(0, len(rows), ROWS_PER_CHUNK):
             part = rows[start : start + ROWS_PER_CHUNK]
             padded = np.resize(part, (ROWS_PER_CHUNK, rows.shape[1]))
@@ -123,14 +140,17 @@ class NetworkErrors:
         self.units = units
         self.error_units = error_units
 
-    def fit_errors(self, rows: Rows, constant: NDArray[np.bool_]) -> Rows:
+    def fit_errors(
+        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells
+    ) -> Rows:
         """Train the networks, and return the errors; see :class:`CellErrors`."""
-        seen = self.units.fit(rows, constant).networks(rows)
-        self.networks.fit(seen)
+        self.table = table
+        seen = self.units.fit(rows, constant, table.columns).networks(rows)
+        self.networks.fit(table.fill(seen)[0])
         if self.error_units is None:
             return self.errors(rows)
         some = seen[:: -(-len(seen) // ROWS_TO_NORMALISE_BY)]
-        raw = self.networks.errors(some)
+        raw = self._raw_errors(some)
         self.error_units.fit(raw)
         return (
             self.error_units.apply(raw) if len(some) == len(rows) else self.errors(rows)
@@ -141,16 +161,21 @@ class NetworkErrors:
         seen = self.units.networks(rows)
         parts = []
         for part in np.array_split(seen, -(-len(seen) // ROWS_TO_NORMALISE_BY)):
-            raw = self.networks.errors(part)
+            raw = self._raw_errors(part)
             if self.error_units is None:
                 parts.append(raw[:, 0])
             else:
                 parts.append(self.error_units.apply(raw))
         return np.concatenate(parts)
 
+    def _raw_errors(self, seen: Rows) -> Rows:
+        filled, observed = self.table.fill(seen)
+        return self.table.join(self.networks.errors(filled), observed)
+
     def expected(self, rows: Rows) -> Rows:
         """Return the reconstruction; see :class:`CellErrors`."""
-        return self.units.scaled(self.networks.expected(self.units.networks(rows)))
+        seen, _ = self.table.fill(self.units.networks(rows))
+        return self.units.scaled(self.networks.expected(seen))
 
     def neighbour_units(self, rows: Rows) -> Rows:
         """Return rows as neighbours are compared; see :class:`CellErrors`."""
@@ -198,32 +223,37 @@ class CellScorer:
             self.neighbours = LocalNeighbours() if novelty else SetNeighbours()
         self.seed = seed
 
-    def fit_sums(self, rows: Rows, constant: NDArray[np.bool_]) -> dict[str, Rows]:
-        """Fit both parts to scaled rows, and return the sums of the rows.
+    def fit_sums(
+        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells
+    ) -> dict[str, Rows]:
+        """Fit both parts to encoded rows, and return the sums of the rows.
 
         Parameters
         ----------
-        rows : ndarray of shape (n_samples, n_features)
-            Scaled training rows.
-        constant : bool ndarray of shape (n_features,)
+        rows : ndarray of shape (n_samples, n_encoded)
+            Encoded training rows, NaN where a cell is missing.
+        constant : bool ndarray of shape (n_encoded,)
             Columns that hold no more than rounding noise.
+        table : TableCells
+            What the columns make up.
 
         Returns
         -------
         sums : dict of str to ndarray of shape (n_samples,)
             As :meth:`sums` of the same rows.
         """
-        errors = self.reconstructor.fit_errors(rows, constant).sum(axis=1)
+        self.table = table
+        errors = self.reconstructor.fit_errors(rows, constant, table).sum(axis=1)
         if self.neighbours is None:
             return self._join(errors, None)
-        units = self.reconstructor.neighbour_units(rows)
+        units, observed = table.fill(self.reconstructor.neighbour_units(rows))
         rng = np.random.default_rng(self.seed)
         if self.novelty:
             self.neighbours.fit(units, rng)
         else:
             normal = errors <= np.quantile(errors, NORMAL_SHARE)
             self.neighbours.fit(units[normal], rng)
-        near = self.neighbours.distances(units).sum(axis=1)
+        near = table.join(self.neighbours.distances(units), observed).sum(axis=1)
         middle = np.median if self.novelty else np.std
         # parts without spread say nothing, whatever they are divided by
         self.usual_ = float(middle(errors)) or 1.0, float(middle(near)) or 1.0
@@ -232,8 +262,8 @@ class CellScorer:
     def _cells(self, rows: Rows) -> list[Rows]:
         found = [self.reconstructor.errors(rows)]
         if self.neighbours is not None:
-            units = self.reconstructor.neighbour_units(rows)
-            found.append(self.neighbours.distances(units))
+            units, observed = self.table.fill(self.reconstructor.neighbour_units(rows))
+            found.append(self.table.join(self.neighbours.distances(units), observed))
         return found
 
     def _join(self, errors: Rows, near: Rows | None) -> dict[str, Rows]:
@@ -295,8 +325,9 @@ class TableScorer:
             Itself.
         """
         rows = self.codec.fit(X, names).scale(X)
-        self.size_ = float(np.square(rows).sum(axis=1).mean())
-        sums = self.cells.fit_sums(rows, self.codec.constant_)
+        table = TableCells(getattr(self.codec, "columns_", None))
+        self.size_ = float(np.square(table.fill(rows)[0]).sum(axis=1).mean())
+        sums = self.cells.fit_sums(rows, self.codec.constant_, table)
         # what `score` says of the training rows
         self.training_scores_ = -np.asarray(sum(sums.values()))
         return self

@@ -49,7 +49,12 @@ class ColumnUnits:
         self.scaling = scaling
         self.novelty = novelty
 
-    def fit(self, rows: NDArray[np.float64], constant: NDArray[np.bool_]) -> ColumnUnits:
+    def fit(
+        self,
+        rows: NDArray[np.float64],
+        constant: NDArray[np.bool_],
+        columns: NDArray[np.int64] | None = None,
+    ) -> ColumnUnits:
         """Learn centres and units.
 
         Parameters
@@ -58,23 +63,31 @@ class ColumnUnits:
             Scaled training rows.
         constant : bool ndarray of shape (n_features,)
             Columns that hold no more than rounding noise; they keep their unit.
+        columns : int ndarray of shape (n_features,) or None, default=None
+            Number of the table's column of each; several that make up one keep their
+            unit.
 
         Returns
         -------
         self : ColumnUnits
             Itself.
         """
-        deviation = rows.std(axis=0)
-        spread = np.ptp(rows, axis=0) if self.novelty else deviation
+        holes = bool(np.isnan(rows).any())
+        mean, std = (np.nanmean, np.nanstd) if holes else (np.mean, np.std)
+        deviation = std(rows, axis=0)
+        width = np.nanmax(rows, axis=0) - np.nanmin(rows, axis=0)
+        spread = width if self.novelty else deviation
         flat = constant | (spread == 0)
+        if columns is not None:
+            flat |= np.bincount(columns)[columns] > 1
         if self.scaling == "standard":
-            self.center_ = rows.mean(axis=0)
+            self.center_ = mean(rows, axis=0)
             self.unit_ = np.where(flat, 1.0, spread)
             both = np.sqrt(spread) * np.sqrt(deviation)
             self.neighbour_unit_ = np.where(flat, 1.0, both)
             return self
         if self.scaling is None:
-            self.center_ = np.median(rows, axis=0)
+            self.center_ = np.nanmedian(rows, axis=0)
             unit = 1.0 if flat.all() else float(np.median(spread[~flat]))
         else:
             self.center_ = np.zeros(rows.shape[1])

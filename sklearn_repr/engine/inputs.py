@@ -64,7 +64,7 @@ class Inputs(NamedTuple):
         if self.corruption is not None:
             values, mask = self.corruption(values, generator)
         # by position: `replace` takes as long as a small product of matrices
-        rest = batch.labels, batch.index, partners
+        rest = batch.labels, batch.index, partners, batch.weights
         return values, Batch(batch.values, batch.observed, mask, *rest)
 
     def fixed(

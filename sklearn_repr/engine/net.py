@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,8 +19,9 @@ from sklearn_repr.engine.callbacks import StopTraining
 from sklearn_repr.engine.inputs import Inputs
 from sklearn_repr.engine.means import Means
 from sklearn_repr.engine.optimizer import bare_update
+from sklearn_repr.engine.plain import PlainStep, evaluated, forward_in_chunks
 from sklearn_repr.engine.schedule import SCHEDULES, rate_factor
-from sklearn_repr.engine.step import PlainStep, choose_step, detached, forward_in_chunks
+from sklearn_repr.engine.step import choose_step
 from sklearn_repr.utils.randomness import Seeds, make_generator
 
 __all__ = ["RepresentationNet"]
@@ -77,6 +79,10 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
     replays_draws = False
     # whether a callback listens to batches; whether all callbacks are the engine's own
     listening_, alone_ = False, False
+    # the parts of module and objective, where no callback can change them; how weights
+    # are updated
+    parts_: list[nn.Module] | None = None
+    update_: Callable[[], Any] | None = None
 
     def __init__(
         self,
@@ -132,7 +138,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
 
     def _set_training(self, training: bool = True) -> None:
         """Switch between training and evaluation; torch's own way takes 0.2 ms."""
-        for part in self._parts():
+        for part in self.parts_ or self._parts():
             if type(part).train is nn.Module.train:
                 vars(part)["training"] = training
             else:
@@ -171,7 +177,15 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         finally:
             # they may hold training rows
             self.inputs_, self.step_ = CLEAN, None
+            self.parts_, self.update_ = None, None
         return self
+
+    def _settle(self, context: ExitStack) -> None:
+        """Choose how to take steps and update weights, for as long as a context lasts."""
+        self.step_ = choose_step(self, self.step_)
+        own = self.optimizer_
+        bare = bare_update(own) if self.step_.complete else nullcontext(own.step)
+        self.update_ = context.enter_context(bare)
 
     def fit_loop(
         self,
@@ -200,19 +214,26 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         if held_out is not None:
             self.initial_loss_ = self.evaluate(held_out, self.inputs_)["loss"]
         datasets = {"dataset_train": train, "dataset_valid": valid}
-        for _ in range(n_epochs):
-            self.notify("on_epoch_begin", **datasets)
-            self.criterion_.start_epoch(len(self.history), len(train))
-            self._set_training(True)
-            self._record("train", self._train_epoch(batches, noise))
-            if held_out is not None:
-                self._record("valid", self.evaluate(held_out, self.inputs_))
-            if not self.listening_:  # what skorch's Checkpoint expects to find
-                self.history.new_batch()
-                self.history.record_batch("train_loss", self.history[-1]["train_loss"])
-            self.notify("on_epoch_end", **datasets)
-            if self.stop_:
-                break
+        with ExitStack() as training:
+            if self.alone_:
+                self.parts_ = self._parts()
+                self._settle(training)
+            for _ in range(n_epochs):
+                self.notify("on_epoch_begin", **datasets)
+                self.criterion_.start_epoch(len(self.history), len(train))
+                self._set_training(True)
+                self._record("train", self._train_epoch(batches, noise))
+                if held_out is not None:
+                    found = self.evaluate(held_out, self.inputs_, self.step_)
+                    self._record("valid", found)
+                if not self.listening_:  # what skorch's Checkpoint expects to find
+                    self.history.new_batch()
+                    self.history.record_batch(
+                        "train_loss", self.history[-1]["train_loss"]
+                    )
+                self.notify("on_epoch_end", **datasets)
+                if self.stop_:
+                    break
         return self
 
     def _train_epoch(
@@ -222,12 +243,12 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         means, inputs = Means(), self.inputs_
         # such as the targets that follow the weights
         after_step = getattr(self.module_, "after_step", None)
-        if self.step_ is None or not self.alone_:
-            self.step_ = choose_step(self, self.step_)
-        step = self.step_
-        own = self.optimizer_
-        bare = bare_update(own) if step.complete else nullcontext(own.step)
-        with torch.enable_grad(), bare as update:
+        with torch.enable_grad(), ExitStack() as epoch:
+            if not self.alone_:
+                self._settle(epoch)
+            step, update = self.step_, self.update_
+            assert step is not None  # noqa: S101 - settled
+            assert update is not None  # noqa: S101 - like the step
             for clean in batches:
                 if self.listening_:
                     self.notify("on_batch_begin", batch=clean, training=True)
@@ -246,7 +267,10 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         return means.read()
 
     def evaluate(
-        self, batches: Iterable[Batch], inputs: Inputs = CLEAN
+        self,
+        batches: Iterable[Batch],
+        inputs: Inputs = CLEAN,
+        step: PlainStep | None = None,
     ) -> dict[str, float]:
         """Return the mean loss and terms under corruptions that are always the same.
 
@@ -256,6 +280,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             Clean rows.
         inputs : Inputs, default=Inputs()
             What happens to them; nothing by default.
+        step : PlainStep or None, default=None
+            What evaluates a batch, if the net is what it was in the last step.
 
         Returns
         -------
@@ -264,6 +290,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         """
         self._set_training(False)
         means, objective = Means(), self.criterion_
+        losses_of = partial(evaluated, self) if step is None else step.evaluate
         noise, seeded = inputs.fixed(
             self.seeds["validation"],
             self.device,
@@ -272,8 +299,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         with torch.set_grad_enabled(objective.needs_input_gradient), seeded:
             for clean in batches:
                 seen, batch = inputs.of(clean, noise)
-                _, loss, terms = self.losses(seen, batch, training=False)
-                means.add(detached(loss, terms), len(batch))
+                means.add(losses_of(seen, batch), len(batch))
         return means.read()
 
     def losses(
@@ -284,7 +310,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             seen = seen.detach().requires_grad_()
         with self.precision(training):
             outputs = forward_in_chunks(self, seen)
-            return outputs, *self.reduce_terms(self.criterion_(outputs, batch))
+            terms = self.criterion_(outputs, batch)
+            return outputs, *self.reduce_terms(terms, batch.weights)
 
     def precision(self, training: bool) -> AbstractContextManager[Any]:
         """Return the context of a forward pass; weights are cast anew in each."""
@@ -294,9 +321,13 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         kind = torch.device(self.device).type
         return torch.autocast(kind, torch.bfloat16)
 
-    def reduce_terms(self, terms: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def reduce_terms(
+        self, terms: dict[str, Tensor], row_weights: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, which is the weighted sum of terms, and the averaged terms."""
         weights = self.term_weights()
+        if row_weights is not None:
+            terms = {k: v * row_weights if v.ndim else v for k, v in terms.items()}
         reduced = {k: v.mean() if v.ndim else v for k, v in terms.items()}
         weighted = (v * weights[k] if k in weights else v for k, v in reduced.items())
         loss = next(weighted)
@@ -327,7 +358,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
 
     def _set_learning_rate(self) -> None:
         done, planned = self.steps_
-        self.steps_ = done + 1, planned
+        # setting an attribute by skorch takes as long as a kernel
+        self.__dict__["steps_"] = done + 1, planned
         if self.learning_rate in SCHEDULES:
             rate = self.lr * rate_factor(self.learning_rate, done, planned)
             for group in self.optimizer_.param_groups:

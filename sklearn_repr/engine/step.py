@@ -1,20 +1,23 @@
-"""One gradient step: as torch takes it, recorded, or a chunk of rows at a time.
-
-All three leave the gradients of a batch's loss in the parameters, to the same bits where
-they hold for the same net, and return the loss and its terms by name.
-"""
+"""One gradient step, recorded; and the choice among the ways to take one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.data.batches import batch_sizes
+from sklearn_repr._contracts import Batch
+from sklearn_repr.engine.plain import ChunkedStep, PlainStep, detached
+from sklearn_repr.engine.recordings import (
+    RECORDINGS,
+    StoredStep,
+    described,
+    layout,
+    settings_of_torch,
+)
 from sklearn_repr.objectives import objective, penalty
 from sklearn_repr.utils.hooks import is_watched
 from sklearn_repr.utils.program import Program
@@ -24,70 +27,20 @@ from sklearn_repr.utils.trace import Recorder, TraceError
 if TYPE_CHECKING:
     from sklearn_repr.engine.net import RepresentationNet
 
-__all__ = [
-    "ChunkedStep",
-    "PlainStep",
-    "RecordedStep",
-    "choose_step",
-    "detached",
-    "forward_in_chunks",
-    "is_recordable",
-]
+__all__ = ["RecordedStep", "choose_step", "is_recordable"]
 
 # Steps that a recording must be expected to serve: it takes as long as some ten of them
 STEPS_TO_REPAY = 40
-
-
-class PlainStep:
-    """Forward, loss and backward, as torch does them.
-
-    Parameters
-    ----------
-    net : RepresentationNet
-        Initialised.
-    zero_grad : callable
-        Drops earlier gradients.
-
-    Attributes
-    ----------
-    outputs : Outputs
-        What the module said about the last batch.
-    """
-
-    outputs: Outputs
-    # whether every weight gets a gradient in every step
-    complete = False
-    # what must be as it was for the step to serve in another epoch
-    relied_on: tuple[Any, ...] = ()
-
-    def __init__(self, net: RepresentationNet, zero_grad: Callable[[], Any]):
-        self.net = net
-        self.zero_grad = zero_grad
-
-    def __call__(self, seen: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return "loss" and the terms of a batch by name."""
-        loss, terms = self._forward(seen, batch)
-        self.zero_grad()
-        torch.autograd.backward(loss)
-        return detached(loss, terms)
-
-    def _forward(self, seen: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        self.outputs, loss, terms = self.net.losses(seen, batch)
-        return loss, terms
-
-
-def detached(loss: Tensor, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return "loss" and the terms by name, without their graphs."""
-    return {"loss": loss.detach(), **{k: v.detach() for k, v in terms.items()}}
 
 
 class RecordedStep(PlainStep):
     """A step that is recorded once and replayed without autograd.
 
     The first batches of a shape are computed as torch does it. Where enough of that shape
-    are to come, one of them is recorded meanwhile. The next is computed both ways, and
-    only if all bits are the same, those of buffers and random generators included, the
-    recording serves from then on. Where a step cannot be recorded, nothing changes.
+    are to come, one of them is recorded meanwhile, unless an earlier fit has recorded the
+    same. The next is computed both ways, and only if all bits are the same, those of
+    buffers and random generators included, the recording serves from then on. Where a
+    step cannot be recorded, nothing changes. Evaluations are recorded in the same way.
     """
 
     def __init__(self, net: RepresentationNet, zero_grad: Callable[[], Any]):
@@ -97,11 +50,24 @@ class RecordedStep(PlainStep):
         parameters = [p for part in everything for p in part.parameters()]
         self.state = [*parameters, *self.buffers]
         self.parameters = [p for p in parameters if p.requires_grad]
-        self.programs: dict[Any, _Recording | None] = {}
-        self.counts: dict[Any, int] = {}
+        self.programs: dict[_Kind, _Recording | None] = {}
+        self.counts: dict[_Kind, int] = {}
 
     def __call__(self, seen: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return "loss" and the terms of a batch by name."""
+        return self._fastest(seen, batch, training=True)
+
+    def evaluate(self, seen: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the same of a batch in evaluation, without gradients."""
+        return self._fastest(seen, batch, training=False)
+
+    def _plain(self, seen: Tensor, batch: Batch, training: bool) -> dict[str, Tensor]:
+        way = super().__call__ if training else super().evaluate
+        return way(seen, batch)
+
+    def _fastest(
+        self, seen: Tensor, batch: Batch, *, training: bool
+    ) -> dict[str, Tensor]:
         parts = (
             seen,
             batch.values,
@@ -110,50 +76,90 @@ class RecordedStep(PlainStep):
             batch.labels,
             batch.index,
             batch.partners,
+            batch.weights,
         )
-        kind = (
-            *[None if part is None else part.shape for part in parts],
+        kind = _Kind(
+            training,
+            tuple(None if part is None else part.shape for part in parts),
             seen is batch.values,
             self.net.criterion_.phase,
         )
         given = [part for part in parts if part is not None]
         recording = self.programs.get(kind)
-        if recording is not None and recording.proven:
+        if recording is None and kind not in self.programs and self._repays(kind):
+            key = self._key(kind, given)
+            recording = self._known(key)
+            if recording is None:
+                return self._record(given, seen, batch, kind, key)
+            self.programs[kind] = recording
+        if recording is None:
+            return self._plain(seen, batch, training)
+        if recording.proven:
             return self._replay(recording, given)
-        if recording is not None:
-            return self._compare(recording, given, seen, batch, kind)
-        if kind not in self.programs and self._repays(kind):
-            return self._record(given, seen, batch, kind)
-        return super().__call__(seen, batch)
+        return self._compare(recording, given, seen, batch, kind)
 
-    def _repays(self, kind: Any) -> bool:
+    def _repays(self, kind: _Kind) -> bool:
         """Tell whether enough steps of a kind are to come, judged by those so far."""
         count = self.counts[kind] = self.counts.get(kind, 0) + 1
         done, planned = self.net.steps_
         return bool((planned - done) * count >= STEPS_TO_REPAY * (done + 1))
 
+    def _key(self, kind: _Kind, given: list[Tensor]) -> Hashable | None:
+        """Return all that a recording depends on, None if that cannot be said."""
+        inputs = [*given, *self.net.term_weights().values()]
+        everything = self.net.module_, self.net.criterion_
+        try:
+            structure = described(everything, self.state), settings_of_torch()
+        except TypeError:
+            return None
+        return kind, *structure, self.net.mixed, *map(layout, inputs)
+
+    def _known(self, key: Hashable | None) -> _Recording | None:
+        """Return what an earlier fit has recorded, for this net's tensors."""
+        stored = None if key is None else RECORDINGS.get(key)
+        if stored is None:
+            return None
+        places = [self._grads()[i] for i in stored.with_gradient]
+        run = stored.template.bind(self.state, places)
+        return _Recording(run, stored.names, key)
+
     def _record(
-        self, given: list[Tensor], seen: Tensor, batch: Batch, kind: Any
+        self,
+        given: list[Tensor],
+        seen: Tensor,
+        batch: Batch,
+        kind: _Kind,
+        key: Hashable | None,
     ) -> dict[str, Tensor]:
         """Compute a step, and write down what torch does for it."""
-        before = _Memory(self.buffers, seen.device)
+        before = _Memory(self.buffers, self._draws(seen))
         weights = self.net.term_weights()
+        grads: tuple[Tensor, ...] = ()
         try:
             with Recorder([*given, *weights.values()], self.state) as recorder:
-                loss, terms = self._forward(seen, batch)
-                grads = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-            self.zero_grad()
-            pairs = zip(grads, self._grads(), strict=True)
-            places = [(grad, place) for grad, place in pairs if grad is not None]
-            for grad, place in places:
-                place.copy_(grad)
+                if kind.training:
+                    loss, terms = self._forward(seen, batch)
+                    grads = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+                else:
+                    _, loss, terms = self.net.losses(seen, batch, training=False)
+            positions = [i for i, grad in enumerate(grads) if grad is not None]
+            places = self._grads()
+            wanted = [(grads[i], places[i]) for i in positions]
             losses = {"loss": loss, **terms}
-            program = Program(recorder, list(losses.values()), places)
-            self.programs[kind] = _Recording(program.run, list(losses))
+            program = Program(recorder, list(losses.values()), wanted)
         except TraceError as error:
             self._give_up(kind, str(error))
             before.restore()
-            return super().__call__(seen, batch)
+            return self._plain(seen, batch, kind.training)
+        if kind.training:
+            self.zero_grad()
+        for grad, place in wanted:
+            place.copy_(grad)
+        recording = _Recording(program.run, list(losses), key)
+        template = None if key is None else program.template(recorder, self.state)
+        if template is not None:
+            recording.stored = StoredStep(template, recording.names, positions)
+        self.programs[kind] = recording
         return detached(loss, terms)
 
     def _replay(self, recording: _Recording, given: list[Tensor]) -> dict[str, Tensor]:
@@ -169,142 +175,90 @@ class RecordedStep(PlainStep):
         given: list[Tensor],
         seen: Tensor,
         batch: Batch,
-        kind: Any,
+        kind: _Kind,
     ) -> dict[str, Tensor]:
         """Compute a step both ways; what torch computes is what counts."""
-        before = _Memory(self.buffers, seen.device)
-        losses = super().__call__(seen, batch)
-        after = _Memory([*self.buffers, *self._grads()], seen.device)
+        before = _Memory(self.buffers, self._draws(seen))
+        losses = self._plain(seen, batch, kind.training)
+        after = _Memory([*self.buffers, *self._grads()], self._draws(seen))
         before.restore()
-        self.zero_grad()
+        if kind.training:
+            self.zero_grad()
         found = self._replay(recording, given)
-        same = after.holds() and all(torch.equal(losses[k], found[k]) for k in losses)
-        if same:
-            recording.proven = True
-            self.net.way_ = "recorded"
+        if after.holds() and all(torch.equal(losses[k], found[k]) for k in losses):
+            self._prove(recording, kind)
+            return losses
+        after.restore()
+        if recording.stored is None and recording.key is not None:
+            RECORDINGS.drop(recording.key)
+            del self.programs[kind]  # to be recorded anew
         else:
-            after.restore()
             self._give_up(kind, "the recording gives other bits")
         return losses
+
+    def _draws(self, seen: Tensor) -> GlobalDraws | None:
+        # who does not draw has not borrowed the generators, which another thread may use
+        return GlobalDraws(seen.device) if self.net.replays_draws else None
 
     def _grads(self) -> list[Tensor]:
         return [p.grad for p in self.parameters if p.grad is not None]
 
-    def _give_up(self, kind: Any, reason: str) -> None:
+    def _prove(self, recording: _Recording, kind: _Kind) -> None:
+        recording.proven = True
+        if recording.stored is not None:
+            RECORDINGS.put(recording.key, recording.stored)
+        if kind.training:
+            self.net.way_ = "recorded"
+
+    def _give_up(self, kind: _Kind, reason: str) -> None:
         self.programs[kind] = None
-        self.net.way_ = f"plain: {reason}"
+        if kind.training:
+            self.net.way_ = f"plain: {reason}"
+
+
+class _Kind(NamedTuple):
+    """What steps of the same program have in common."""
+
+    training: bool
+    shapes: tuple[Any, ...]
+    untouched: bool
+    phase: Hashable
 
 
 class _Recording:
     """A program, the names of what it returns, and whether it was seen to be right."""
 
-    def __init__(self, run: Callable[..., tuple[Tensor, ...]], names: list[str]):
+    def __init__(
+        self, run: Callable[..., tuple[Tensor, ...]], names: list[str], key: Hashable
+    ):
         self.run = run
         self.names = names
+        self.key = key
+        # what to keep for later fits once it is proven; None if it was kept before
+        self.stored: StoredStep | None = None
         self.proven = False
 
 
 class _Memory:
-    """What tensors and torch's global generators are at some moment."""
+    """What tensors and, where there are draws, global generators are at some moment."""
 
-    def __init__(self, tensors: Sequence[Tensor], device: torch.device):
+    def __init__(self, tensors: Sequence[Tensor], draws: GlobalDraws | None):
         self.tensors = tensors
         self.values = [t.detach().clone() for t in tensors]
-        self.draws = GlobalDraws(device)
+        self.draws = draws
 
     def restore(self) -> None:
         with torch.no_grad():
             for tensor, value in zip(self.tensors, self.values, strict=True):
                 tensor.copy_(value)
-        self.draws.restore()
+        if self.draws is not None:
+            self.draws.restore()
 
     def holds(self) -> bool:
         """Tell whether all is again what it was."""
         pairs = zip(self.tensors, self.values, strict=True)
-        return self.draws.hold() and all(torch.equal(a, b) for a, b in pairs)
-
-
-class ChunkedStep(PlainStep):
-    """Loss and gradients of a batch, of which one chunk at a time keeps its graph.
-
-    First all chunks are encoded without a graph, the loss of the whole batch is
-    differentiated as far as the embeddings, and then each chunk is encoded once more, now
-    with a graph through which its share of that gradient flows back. The net's
-    ``chunk_size`` is how many rows (of all views) are encoded at a time; its module maps
-    rows by ``encoder`` and embeddings by ``complete``.
-
-    Notes
-    -----
-    Time is that of one more forward pass of the encoder. Dropout draws the same in both.
-    Heads see the whole batch, and may normalise over it; an encoder that does so sees a
-    chunk.
-
-    References
-    ----------
-    Gao, Zhang, Han and Callan, "Scaling deep contrastive learning batch size under memory
-    limited setup", RepL4NLP 2021, arXiv:2101.06983 (GradCache).
-    """
-
-    def __call__(self, seen: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return "loss" and the terms of a batch by name."""
-        net, module = self.net, self.net.module_
-        with net.precision(training=True):
-            sizes = batch_sizes(len(seen), int(net.chunk_size or len(seen)))
-            chunks = torch.split(seen, sizes)
-            draws: list[GlobalDraws | None] = []
-            embedding, targets = _encoded(net, chunks, draws)
-            embedding.requires_grad_()
-            self.outputs = module.complete(embedding, targets)
-            loss, terms = net.reduce_terms(net.criterion_(self.outputs, batch))
-            self.zero_grad()
-            torch.autograd.backward(loss)
-            after = GlobalDraws(seen.device) if net.replays_draws else None
-            assert embedding.grad is not None  # noqa: S101 - the loss depends on it
-            shares = torch.split(embedding.grad, sizes)
-            for chunk, share, drawn in zip(chunks, shares, draws, strict=True):
-                if drawn is not None:
-                    drawn.restore()
-                encoded = module.encoder(chunk)
-                if encoded.requires_grad:  # an encoder may be frozen
-                    torch.autograd.backward(encoded, share)
-            if after is not None:
-                after.restore()
-        return detached(loss, terms)
-
-
-def forward_in_chunks(net: RepresentationNet, seen: Tensor) -> Outputs:
-    """Call a net's module, whose encoder sees ``net.chunk_size`` rows at a time.
-
-    Parameters
-    ----------
-    net : RepresentationNet
-        Its module is called as it is if ``chunk_size`` is None.
-    seen : Tensor of shape (n, d)
-        Rows.
-
-    Returns
-    -------
-    outputs : Outputs
-        Without a graph of the encoder if there are chunks.
-    """
-    if net.chunk_size is None:
-        return net.module_(seen)  # type: ignore[no-any-return]
-    chunks = torch.split(seen, batch_sizes(len(seen), net.chunk_size))
-    return net.module_.complete(*_encoded(net, chunks, []))  # type: ignore[no-any-return]
-
-
-@torch.no_grad()
-def _encoded(
-    net: RepresentationNet, chunks: Sequence[Tensor], draws: list[GlobalDraws | None]
-) -> tuple[Tensor, Tensor | None]:
-    """Encode chunk by chunk, and note in `draws` what the draws of each start from."""
-    embeddings, targets = [], []
-    for chunk in chunks:
-        draws.append(GlobalDraws(chunk.device) if net.replays_draws else None)
-        embeddings.append(net.module_.encoder(chunk))
-        targets.append(net.module_.targets_of(chunk))
-    beside = None if targets[0] is None else torch.cat(targets)
-    return torch.cat(embeddings), beside
+        held = self.draws is None or self.draws.hold()
+        return held and all(torch.equal(a, b) for a, b in pairs)
 
 
 def choose_step(net: RepresentationNet, earlier: PlainStep | None = None) -> PlainStep:

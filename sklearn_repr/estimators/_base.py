@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 import torch
 from numpy.typing import DTypeLike
+from scipy import sparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -22,11 +23,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table
+from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table, Weights
 from sklearn_repr.corruptions import Corruption, Pairs
-from sklearn_repr.data import NumericCodec
+from sklearn_repr.data import Codec, Columns, NumericCodec, TableCodec
 from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.data.chunks import chunk_encoder
+from sklearn_repr.data.columns import find_categories
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer, train
 from sklearn_repr.engine.optimizer import OPTIMIZERS
 from sklearn_repr.engine.schedule import SCHEDULES
@@ -41,6 +43,7 @@ from sklearn_repr.utils.validation import (
     check_cells,
     check_input_shape,
     check_layer_sizes,
+    has_holes,
     validate_table,
 )
 
@@ -72,6 +75,8 @@ class BaseRepresentation(
     hook                          when `fit` calls it        returns
     ============================= ========================== ===========================
     `_validate_training(X, y)`    first                      the table to encode
+    `_arrange(X, sample_weight)`  before scaling             rows as often as they count,
+                                                             and weights or None
     `_after_encoding(rows, y)`    rows are encoded           None; refuses rows, warns,
                                                              sets ``rows.labels``
     `_training_settings(n_rows)`  before rows are held out   TrainingSettings
@@ -97,6 +102,7 @@ class BaseRepresentation(
     _parameter_constraints: ClassVar[Constraints] = {
         "n_components": [constraints.COUNT],
         "scaling": [StrOptions(constraints.SCALINGS), None],
+        **constraints.CATEGORIES,
         "input_shape": ["array-like", None],
         "hidden_layer_sizes": [constraints.AUTO, "array-like", constraints.COUNT],
         "activation": [StrOptions(set(ACTIVATIONS))],
@@ -120,7 +126,9 @@ class BaseRepresentation(
         "verbose": ["verbose"],
     }
 
-    _codec: NumericCodec
+    _codec: Codec
+    # how a frame with categories is read; None where all columns are numbers
+    _columns: Columns | None
     net_: RepresentationNet
     n_components_: int
     loss_curve_: list[float]
@@ -136,6 +144,8 @@ class BaseRepresentation(
     _min_rows = 1
     # whether measures of the embedding are recorded: needs two views, or pairs
     _watches_embedding = False
+    # whether the module looks for missing cells itself, as NaN; others see the mean there
+    _sees_holes = False
 
     def _option(self, name: str, default: Any = None) -> Any:
         """Return a parameter, or a default where the estimator has no such parameter."""
@@ -145,6 +155,10 @@ class BaseRepresentation(
 
     def _validate_training(self, X: Table, y: Labels, *, reset: bool) -> Table:
         return self._validate(X, reset=reset)
+
+    def _arrange(self, X: Table, sample_weight: Weights) -> tuple[Table, Array | None]:
+        """Return the rows as often as they count, and weights that say the rest."""
+        return X, None
 
     def _after_encoding(self, rows: Batch, y: Labels) -> None:
         pass
@@ -176,7 +190,7 @@ class BaseRepresentation(
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
         raise NotImplementedError
 
-    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+    def _build_objective(self, codec: Codec, module: nn.Module) -> Objective:
         raise NotImplementedError
 
     def _build_corruption(self) -> Corruption | None:
@@ -206,15 +220,20 @@ class BaseRepresentation(
         self : object
             The fitted estimator.
         """
+        return self._fit(X, y)
+
+    def _fit(self, X: Table, y: Labels, sample_weight: Weights = None) -> Self:
         with restored_on_failure(self), torch.inference_mode(False):
             self._check_schedule()
             continuing = self._continues()
             if continuing:
                 self._check_unchanged()
             X = self._validate_training(X, y, reset=not continuing)
+            X, weights = self._arrange(X, sample_weight)
             seeds = Seeds(self.random_state)
-            codec = self._codec if continuing else self._fit_codec(X, seeds)
-            rows = encode_table(codec, X)
+            codec = self._codec if continuing else self._fit_codec(X, seeds, weights)
+            self._codec = codec
+            rows = encode_table(codec, X, weights)
             self._after_encoding(rows, y)
             settings = self._training_settings(len(rows))
             pairs = self._build_pairs()
@@ -230,7 +249,7 @@ class BaseRepresentation(
                 module,
                 self._build_objective(codec, module),
                 split,
-                corruption=self._build_corruption(),
+                corruption=self._grouped_corruption(),
                 settings=settings,
                 seeds=seeds,
                 column_names=self._column_names(),
@@ -238,7 +257,6 @@ class BaseRepresentation(
                 pairs=pairs,
                 watch_embedding=self._watches_embedding,
             )
-            self._codec = codec
             self._fitted_params = self._shape_params()
             self._record(net, continuing)
             with single_thread():
@@ -281,7 +299,16 @@ class BaseRepresentation(
 
     def _column_names(self) -> Any:
         """Return the names of encoded columns, None if they have none."""
+        if isinstance(self._codec, TableCodec):
+            return self._codec.encoded_names()
         return getattr(self, "feature_names_in_", None)
+
+    def _grouped_corruption(self) -> Corruption | None:
+        """Return a corruption that replaces together what makes up a cell."""
+        corruption = self._build_corruption()
+        if corruption is not None and isinstance(self._codec, TableCodec):
+            corruption.group(torch.from_numpy(self._codec.columns_))
+        return corruption
 
     def _row_shape(self) -> tuple[int, ...] | None:
         """Return `input_shape`, checked against the table; None where there is none."""
@@ -299,12 +326,16 @@ class BaseRepresentation(
 
     def _validate(self, X: Table, *, reset: bool, infers: bool = False) -> Table:
         """Return the table; one that `infers` may be looked at by :meth:`_infer`."""
+        if reset:
+            given = (self._option(name) for name in constraints.CATEGORIES)
+            self._columns = find_categories(X, *given)
         X = validate_table(
             self,
             X,
             reset=reset,
             largest=None,
             ensure_min_samples=self._min_rows if reset else 1,
+            read=None if self._columns is None else self._columns.read,
         )
         if not (infers and self._codec.keeps_bad_cells(X)):
             self._check_cells(X, self._weight_dtype() if reset else self._codec.dtype)
@@ -313,10 +344,30 @@ class BaseRepresentation(
     def _check_cells(self, X: Table, dtype: DTypeLike) -> None:
         check_cells(self, X, float(np.finfo(dtype).max))
 
-    def _fit_codec(self, X: Table, seeds: Seeds) -> NumericCodec:
+    def _fit_codec(self, X: Table, seeds: Seeds, weights: Weights) -> Codec:
         names = getattr(self, "feature_names_in_", None)
-        dtype = self._weight_dtype()
-        return NumericCodec(self.scaling, dtype, seeds["scaling"]).fit(X, names)
+        fill = not self._sees_holes
+        # images and sequences are rows of a shape of their own, without further columns
+        shaped = self._option("input_shape") is not None or not hasattr(
+            self, "categorical_features"
+        )
+        numbers = NumericCodec(
+            self.scaling, self._weight_dtype(), seeds["scaling"], fill=fill
+        )
+        columns = self._columns
+        holes = fill and not shaped and has_holes(X)
+        if columns is None and not holes:
+            return numbers.fit(X, names, weights)
+        n_codes = [0] * X.shape[1] if columns is None else columns.n_codes_
+        if shaped and any(n_codes):
+            raise ValueError(
+                "input_shape says that a row is an image or a sequence, but column"
+                f" {columns.label(int(np.flatnonzero(n_codes)[0]))} is a category."  # type: ignore[union-attr]
+            )
+        if sparse.issparse(X):
+            return numbers.fit(X, names, weights)
+        codec = TableCodec(numbers, n_codes, fill=fill, indicators=holes)
+        return codec.fit(X, names, weights)
 
     def _weight_dtype(self) -> str:
         return "float32" if self.dtype == "bfloat16" else self.dtype
@@ -386,15 +437,20 @@ class BaseRepresentation(
         module: nn.Module | None = None,
         finish: Callable[[Array], Array] | None = None,
         dtype: DTypeLike | None = None,
-        codec: NumericCodec | None = None,
+        codec: Codec | None = None,
+        fill: bool | None = None,
     ) -> Array:
-        """Apply a function to encoded rows; see :func:`~sklearn_repr.engine.infer`."""
+        """Apply a function to encoded rows; see :func:`~sklearn_repr.engine.infer`.
+
+        Missing cells are filled as the codec does, unless `fill` says otherwise.
+        """
         codec = codec or self._codec
         encoder = chunk_encoder(
             codec,
             X,
             read_only=self._leaves_rows_unchanged(),
             check=lambda: self._check_cells(X, codec.dtype),
+            fill=codec.fill if fill is None else fill,
         )
         device = torch.device(self.net_.device)
         return infer(
@@ -408,6 +464,8 @@ class BaseRepresentation(
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = hasattr(self, "categorical_features")
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

@@ -4,28 +4,56 @@ from __future__ import annotations
 
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table
+from sklearn_repr._contracts import (
+    Array,
+    Batch,
+    Constraints,
+    Labels,
+    Outputs,
+    RandomState,
+    Table,
+    Weights,
+)
+from sklearn_repr.data import TableCodec
+from sklearn_repr.data.repeats import arrange
 from sklearn_repr.engine import TrainingSettings, infer
 from sklearn_repr.estimators._base import BaseRepresentation
-from sklearn_repr.modules.linear import PrincipalSubspace
+from sklearn_repr.modules.linear import PrincipalSubspace, principal_subspace
+from sklearn_repr.objectives import Reconstruction
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import wrap_table
+from sklearn_repr.utils.randomness import Seeds
 from sklearn_repr.utils.scores import explained_share
-from sklearn_repr.utils.validation import check_latent, column_label, parts_of
+from sklearn_repr.utils.validation import (
+    check_latent,
+    column_label,
+    has_holes,
+    parts_of,
+)
+from sklearn_repr.utils.weights import check_sample_weight
 
 __all__ = ["BaseReconstructor"]
 
 # "auto" keeps as many components as PCA needs for this share of the variance
 AUTO_SHARE = 0.9
+# How often a network that does not look for holes fills them with what it rebuilt
+IMPUTATION_STEPS = 10
+
+
+def rebuild(module: Any, x: Tensor) -> Tensor:
+    """Encode and decode rows."""
+    return module.decode(module.encode(x))  # type: ignore[no-any-return]
 
 
 class BaseReconstructor(BaseRepresentation):
@@ -47,9 +75,54 @@ class BaseReconstructor(BaseRepresentation):
     }
     _shaping: ClassVar[tuple[str, ...]] = (*BaseRepresentation._shaping, "linear_skip")
 
-    def _row_error(self, module: nn.Module, x: Tensor) -> Tensor:
-        """Return how badly `module` rebuilds each encoded row, shape (n,)."""
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Table, y: Labels = None, sample_weight: Weights = None) -> Self:
+        """Learn the representation.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows.
+        y : None
+            Ignored; here for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            How much each row counts, not negative. A row of weight 0 is left out. If all
+            weights are whole numbers, a row of weight 2 is two rows, in any order and to
+            the last bit, as long as the repeated table has no more than 32 MiB of scaled
+            cells. Other weights, divided by their mean, weigh each row's loss, in
+            training and on held-out rows, and its part in scaling, in the start and in
+            what is measured after training. None lets all rows count alike.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        return self._fit(X, y, sample_weight)
+
+    def _arrange(self, X: Table, sample_weight: Weights) -> tuple[Table, Array | None]:
+        itemsize = np.dtype(self._weight_dtype()).itemsize
+        return arrange(X, sample_weight, itemsize=itemsize)[:2]
+
+    def _principal_subspace(
+        self, rows: Batch, n_components: int | None = None
+    ) -> PrincipalSubspace:
+        """Return principal axes of weighted rows, of a sample where they are many."""
+        values: Any = rows.values
+        if rows.weights is not None and not isinstance(values, Tensor):
+            rows = rows.sample()
+        return principal_subspace(rows.values, n_components, rows.weights)
+
+    def _row_error(
+        self, module: nn.Module, x: Tensor, observed: Tensor | None = None
+    ) -> Tensor:
+        """Return how badly `module` rebuilds what is observed of each row, (n,)."""
         raise NotImplementedError
+
+    def _error_with_holes(self, module: nn.Module, x: Tensor) -> Tensor:
+        observed = ~x.isnan()
+        filled = x if self._sees_holes else x.where(observed, torch.zeros_like(x))
+        return self._row_error(module, filled, observed)
 
     def _wants_unit_interval(self) -> str | None:
         """Name the setting by which scaled values must lie in [0, 1], if any does."""
@@ -139,10 +212,6 @@ class BaseReconstructor(BaseRepresentation):
 
     def _rebuild(self, rows: Table) -> Array:
         """Return what validated rows are rebuilt to, in original units."""
-
-        def rebuild(module: Any, x: Tensor) -> Tensor:
-            return module.decode(module.encode(x))  # type: ignore[no-any-return]
-
         return self._infer(
             rebuild,
             rows,
@@ -168,9 +237,11 @@ class BaseReconstructor(BaseRepresentation):
         check_is_fitted(self)
         X = self._validate(X, reset=False, infers=not self._wants_unit_interval())
         self._check_scored(X)
-        return self._infer(self._row_error, X, module=self.net_.module_, dtype=np.float64)
+        error = self._error_with_holes if has_holes(X) else self._row_error
+        module = self.net_.module_
+        return self._infer(error, X, module=module, dtype=np.float64, fill=False)
 
-    def score(self, X: Table, y: Labels = None) -> float:
+    def score(self, X: Table, y: Labels = None, sample_weight: Weights = None) -> float:
         """Return the R² of the reconstruction.
 
         Parameters
@@ -179,17 +250,40 @@ class BaseReconstructor(BaseRepresentation):
             Rows.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            How much each row counts; None lets all count alike.
 
         Returns
         -------
         score : float
             Share of the total variance of `X`, in original units, that its
-            reconstruction explains. :func:`sklearn_repr.inspection.reconstruction_r2`
+            reconstruction explains. With categories among the columns, columns are
+            scaled and a category counts by its cross-entropy: 0 is to predict means and
+            shares of the training rows. :func:`sklearn_repr.inspection.reconstruction_r2`
             gives the same number for PCA.
         """
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
-        return explained_share(rows, self.reconstruct(X))
+        if self._columns is None:
+            return explained_share(rows, self._rebuild(rows), sample_weight)
+        measure = Reconstruction(blocks=self._codec.blocks_)
+
+        def losses(module: nn.Module, x: Tensor) -> Tensor:
+            """Return the loss of rows, and that of means and shares, (n, 2)."""
+            observed = ~x.isnan()
+            filled = x.where(observed, torch.zeros_like(x))
+            rebuilt = module.decode(module.encode(x if self._sees_holes else filled))  # type: ignore[operator]
+            known = Batch(filled, observed)
+            both = rebuilt, torch.zeros_like(rebuilt)
+            outputs = (Outputs(part, reconstruction=part) for part in both)
+            return torch.stack([measure.cells(o, known).sum(dim=1) for o in outputs], 1)
+
+        module = self.net_.module_
+        sums = self._infer(losses, rows, module=module, dtype=np.float64, fill=False)
+        if sample_weight is not None:
+            sums = sums * check_sample_weight(sample_weight, len(sums))[:, None]
+        lost, most = sums.sum(axis=0)
+        return float(1.0 - lost / most) if most > 0 else float(lost == 0)
 
     def _check_scored(self, X: Table) -> None:
         """Refuse rows that the loss is not defined for, a part of them at a time."""
@@ -197,7 +291,82 @@ class BaseReconstructor(BaseRepresentation):
             for part in parts_of(X):
                 self._after_encoding(self._codec.encode(part), None)
 
+    def impute(
+        self,
+        X: Table,
+        *,
+        round_integers: bool = False,
+        sample_posterior: bool = False,
+        random_state: RandomState = None,
+    ) -> Table:
+        """Fill missing cells by what the other cells of their row say.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+            Rows, NaN where a cell is missing.
+        round_integers : bool, default=False
+            Round what fills the columns of a frame that held integers in `fit`.
+        sample_posterior : bool, default=False
+            Draw what fills a cell from its distribution given the observed cells of its
+            row: a number with the error that hidden cells had in training, a level with
+            its probability. Cells of a row are drawn independently of each other.
+            :class:`MaskedAutoencoder` and :class:`VariationalAutoencoder` can do so.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws.
+
+        Returns
+        -------
+        X : ndarray or DataFrame of shape (n_samples, n_features_in_)
+            The rows, whose missing cells hold their reconstruction in original units
+            and whose observed cells are as they were; a frame where `fit` saw one with
+            categories, or if ``set_output`` asks for one.
+
+        Notes
+        -----
+        A network that was not trained to look for holes sees the means of their columns
+        there at first, and then what it rebuilt itself, ten times over: with a linear
+        one, the hidden cells of PCA by expectation and maximisation.
+        """
+        check_is_fitted(self)
+        rows = self._validate(X, reset=False)
+        rebuilt = self._rebuild(rows)
+        rows = rows.toarray() if sparse.issparse(rows) else rows
+        missing = np.isnan(rows)
+        if missing.any() and not self._sees_holes:
+            for _ in range(IMPUTATION_STEPS):
+                rebuilt = self._rebuild(np.where(missing, rebuilt, rows))
+        if sample_posterior:
+            known = rows if self._sees_holes else np.where(missing, rebuilt, rows)
+            rebuilt = self._drawn(known, Seeds(random_state)["imputation"])
+        filled = np.where(missing, rebuilt, rows)
+        if self._columns is None:
+            return self._wrapped(filled, X)
+        return self._columns.fill(X, filled, round_integers=round_integers)
+
+    def _drawn(self, rows: Table, seed: int) -> Array:
+        """Return draws from the distribution of all cells given those of `rows`."""
+        spread = self._cell_noise()
+        rng, module = np.random.default_rng(seed), self.net_.module_
+        encoded = self._infer(rebuild, rows, module=module, dtype=np.float64)
+        n_numbers = self._codec.n_numbers_
+        noise = rng.normal(size=(len(encoded), n_numbers))
+        encoded[:, :n_numbers] += spread * noise
+        if isinstance(self._codec, TableCodec):
+            return self._codec.decode(encoded, rng.random(encoded.shape))
+        return self._codec.decode(encoded)
+
+    def _cell_noise(self) -> NDArray[np.float64]:
+        """Return the deviation of numbers from what they are rebuilt to, encoded."""
+        raise ValueError(
+            f"sample_posterior=True needs a model of how far cells scatter, which"
+            f" {type(self).__name__} has not: take MaskedAutoencoder or"
+            " VariationalAutoencoder."
+        )
+
     def _wrapped(self, X: Array, original: Table) -> Table:
+        if self._columns is not None:
+            return self._columns.restore(X, original)
         return wrap_table(X, self, original, getattr(self, "feature_names_in_", None))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,11 +23,11 @@ from sklearn_repr._contracts import (
     Optimizer,
     RandomState,
 )
-from sklearn_repr.data import NumericCodec
+from sklearn_repr.data import Codec
 from sklearn_repr.engine import RepresentationNet, infer
 from sklearn_repr.estimators._base import LAYERS
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
-from sklearn_repr.modules import make_autoencoder, principal_subspace
+from sklearn_repr.modules import make_autoencoder
 from sklearn_repr.modules.code import make_code
 from sklearn_repr.modules.rotation import rotate_code
 from sklearn_repr.objectives import (
@@ -68,6 +68,14 @@ class AutoencoderTransformer(BaseReconstructor):
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable, through scikit-learn's scaler of that name.
         `inverse_transform` returns original units.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Which columns are categories: a mask, names or positions. "from_dtype" takes the
+        columns of a frame that hold categories, text or booleans; None takes none.
+    max_categories : int or None, default=32
+        Most levels of a category that are kept apart; the rarer ones share one. None sets
+        no limit.
+    min_frequency : int, float or None, default=None
+        Levels in fewer rows, or in a smaller share of the rows, share one.
     architecture : "mlp", "conv" or callable, default="mlp"
         "conv" takes a row for an image or a sequence of `input_shape`: strided
         convolutions, and transposed ones back. A torch module class or function is called
@@ -237,6 +245,9 @@ class AutoencoderTransformer(BaseReconstructor):
         n_components: int | float | str = "auto",
         *,
         scaling: str | None = "standard",
+        categorical_features: Any = "from_dtype",
+        max_categories: int | None = 32,
+        min_frequency: float | None = None,
         architecture: Architecture = "mlp",
         input_shape: InputShape = None,
         kernel_size: int = 3,
@@ -273,6 +284,9 @@ class AutoencoderTransformer(BaseReconstructor):
     ):
         self.n_components = n_components
         self.scaling = scaling
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
         self.architecture = architecture
         self.input_shape = input_shape
         self.kernel_size = kernel_size
@@ -324,7 +338,7 @@ class AutoencoderTransformer(BaseReconstructor):
         if starts_at_pca or by_share:
             exact = by_share or self._is_linear()
             wanted = None if exact else int(self.n_components)
-            subspace = principal_subspace(rows.values, wanted)
+            subspace = self._principal_subspace(rows, wanted)
         self._resolve_components(subspace, held_out)
         width = rows.values.shape[1]
         self._warn_if_overcomplete(width, self.n_components_)
@@ -356,7 +370,7 @@ class AutoencoderTransformer(BaseReconstructor):
                 stacklevel=2,
             )
 
-    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+    def _build_objective(self, codec: Codec, module: nn.Module) -> Objective:
         reconstruction = Reconstruction(
             self.loss, scale=self.loss_scale, blocks=codec.blocks_
         )
@@ -387,9 +401,11 @@ class AutoencoderTransformer(BaseReconstructor):
         shares = variance.cpu().numpy()
         self.explained_variance_ratio_ = shares / total if total else 0 * shares
 
-    def _row_error(self, module: nn.Module, x: Tensor) -> Tensor:
+    def _row_error(
+        self, module: nn.Module, x: Tensor, observed: Tensor | None = None
+    ) -> Tensor:
         objective = self.net_.criterion_
         if isinstance(objective, Composite):
             objective = objective.objectives[0]
-        terms: dict[str, Tensor] = objective.terms(module(x), Batch(x))
+        terms: dict[str, Tensor] = objective.terms(module(x), Batch(x, observed))
         return terms["reconstruction"]

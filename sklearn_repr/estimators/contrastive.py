@@ -26,7 +26,7 @@ from sklearn_repr._contracts import (
     Table,
 )
 from sklearn_repr.corruptions.views import TwoViews, warn_of_same_views
-from sklearn_repr.data import NumericCodec
+from sklearn_repr.data import Codec
 from sklearn_repr.data.batches import batch_sizes
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, evaluate
 from sklearn_repr.engine.quality import QUALITY_PREFIX
@@ -86,6 +86,14 @@ class ContrastiveEmbedder(BaseRepresentation):
         How columns are made comparable: "standard", "robust" and "quantile" by
         scikit-learn's scaler of that name, "value_and_rank" by the mean of standardised
         value and standardised rank. None leaves them as they are.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Which columns are categories: a mask, names or positions. "from_dtype" takes the
+        columns of a frame that hold categories, text or booleans; None takes none.
+    max_categories : int or None, default=32
+        Most levels of a category that are kept apart; the rarer ones share one. None sets
+        no limit.
+    min_frequency : int, float or None, default=None
+        Levels in fewer rows, or in a smaller share of the rows, share one.
     architecture : "mlp", "conv" or callable, default="mlp"
         "conv" takes a row for an image or a sequence of `input_shape`: strided
         convolutions. A torch module class or function is called with keywords
@@ -330,6 +338,9 @@ class ContrastiveEmbedder(BaseRepresentation):
         readout: str = "auto",
         normalize: bool = True,
         scaling: str | None = "value_and_rank",
+        categorical_features: Any = "from_dtype",
+        max_categories: int | None = 32,
+        min_frequency: float | None = None,
         architecture: Architecture = "mlp",
         input_shape: InputShape = None,
         kernel_size: int = 3,
@@ -374,6 +385,9 @@ class ContrastiveEmbedder(BaseRepresentation):
         self.readout = readout
         self.normalize = normalize
         self.scaling = scaling
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
         self.architecture = architecture
         self.input_shape = input_shape
         self.kernel_size = kernel_size
@@ -462,10 +476,10 @@ class ContrastiveEmbedder(BaseRepresentation):
             n_steps=settings.max_iter * n_batches,
         )
 
-    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+    def _build_objective(self, codec: Codec, module: nn.Module) -> Objective:
         objective = self._make_objective()
         if self.reconstruction_weight > 0:
-            weight = self.reconstruction_weight / codec.n_encoded_
+            weight = self.reconstruction_weight / self.n_features_in_
             objective = Composite(
                 [objective, Reconstruction(blocks=codec.blocks_)],
                 {**objective.weights, "reconstruction": weight},
@@ -510,7 +524,7 @@ class ContrastiveEmbedder(BaseRepresentation):
             with local_torch_seed(0):
                 net.module_.readout.fit(net.module_.layers_of(some))
         # unfitted: they hold no rows
-        self._views, self._pairs = self._build_corruption(), self._build_pairs()
+        self._views, self._pairs = self._grouped_corruption(), self._build_pairs()
 
     # -- what parameters stand for ---------------------------------------------------
 

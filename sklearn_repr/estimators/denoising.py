@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -49,6 +49,14 @@ class DenoisingAutoencoder(AutoencoderTransformer):
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable, through scikit-learn's scaler of that name.
         `inverse_transform` returns original units.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Which columns are categories: a mask, names or positions. "from_dtype" takes the
+        columns of a frame that hold categories, text or booleans; None takes none.
+    max_categories : int or None, default=32
+        Most levels of a category that are kept apart; the rarer ones share one. None sets
+        no limit.
+    min_frequency : int, float or None, default=None
+        Levels in fewer rows, or in a smaller share of the rows, share one.
     architecture : "mlp", "conv" or callable, default="mlp"
         "conv" takes a row for an image or a sequence of `input_shape`: strided
         convolutions, and transposed ones back. A torch module class or function is called
@@ -222,6 +230,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         n_components: int | float | str = "auto",
         *,
         scaling: str | None = "standard",
+        categorical_features: Any = "from_dtype",
+        max_categories: int | None = 32,
+        min_frequency: float | None = None,
         architecture: Architecture = "mlp",
         input_shape: InputShape = None,
         kernel_size: int = 3,
@@ -262,6 +273,9 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         super().__init__(
             n_components,
             scaling=scaling,
+            categorical_features=categorical_features,
+            max_categories=max_categories,
+            min_frequency=min_frequency,
             architecture=architecture,
             input_shape=input_shape,
             kernel_size=kernel_size,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from sklearn_repr._contracts import (
     Table,
 )
 from sklearn_repr.corruptions import Corruption, MaskedAndWhole
-from sklearn_repr.data import NumericCodec
+from sklearn_repr.data import Codec, TableCodec
 from sklearn_repr.data.batches import batch_sizes
 from sklearn_repr.engine import RepresentationNet, evaluate
 from sklearn_repr.estimators._base import BaseRepresentation
@@ -111,6 +111,14 @@ class JointEmbeddingPredictor(BaseRepresentation):
         How columns are made comparable: "standard", "robust" and "quantile" by
         scikit-learn's scaler of that name, "value_and_rank" by the mean of standardised
         value and standardised rank. None leaves them as they are, which suits images.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Which columns are categories: a mask, names or positions. "from_dtype" takes the
+        columns of a frame that hold categories, text or booleans; None takes none.
+    max_categories : int or None, default=32
+        Most levels of a category that are kept apart; the rarer ones share one. None sets
+        no limit.
+    min_frequency : int, float or None, default=None
+        Levels in fewer rows, or in a smaller share of the rows, share one.
     input_shape : tuple of int or None, default=None
         What a row is: (channels, height, width) or (channels, length); patches or windows
         of it are hidden and predicted. None hides single columns.
@@ -280,6 +288,9 @@ class JointEmbeddingPredictor(BaseRepresentation):
         n_components: int = 128,
         *,
         scaling: str | None = "standard",
+        categorical_features: Any = "from_dtype",
+        max_categories: int | None = 32,
+        min_frequency: float | None = None,
         input_shape: InputShape = None,
         patch_size: int = 4,
         hidden_layer_sizes: LayerSizes = "auto",
@@ -310,6 +321,9 @@ class JointEmbeddingPredictor(BaseRepresentation):
     ):
         self.n_components = n_components
         self.scaling = scaling
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
         self.input_shape = input_shape
         self.patch_size = patch_size
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -343,7 +357,9 @@ class JointEmbeddingPredictor(BaseRepresentation):
         return max(64, super()._auto_batch_size(n_rows))
 
     def _patches(self) -> NDArray[np.int64]:
-        """Return the number of the patch that every column belongs to."""
+        """Return the number of the patch that every encoded column belongs to."""
+        if isinstance(self._codec, TableCodec):
+            return self._codec.columns_
         columns = self.n_features_in_
         return patch_numbers(columns, self._row_shape(), int(self.patch_size))
 
@@ -377,7 +393,7 @@ class JointEmbeddingPredictor(BaseRepresentation):
         network.at_start.copy_(token_measures(network, rows))
         return network
 
-    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+    def _build_objective(self, codec: Codec, module: nn.Module) -> Objective:
         return JointEmbedding(self.loss, float(self.variance_weight))
 
     def _after_training(self, net: RepresentationNet, rows: Batch) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
-from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sklearn_repr._contracts import (
@@ -23,10 +20,10 @@ from sklearn_repr._contracts import (
     LevelOrRange,
     Optimizer,
     RandomState,
-    Table,
 )
 from sklearn_repr.corruptions import Corruption, MaskedCells
-from sklearn_repr.data import NumericCodec
+from sklearn_repr.data import Codec, TableCodec
+from sklearn_repr.engine import RepresentationNet
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.modules import principal_subspace
 from sklearn_repr.modules.factors import best_width, fit_factors
@@ -75,6 +72,14 @@ class MaskedAutoencoder(BaseReconstructor):
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable, through scikit-learn's scaler of that name.
         `inverse_transform` returns original units.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Which columns are categories: a mask, names or positions. "from_dtype" takes the
+        columns of a frame that hold categories, text or booleans; None takes none.
+    max_categories : int or None, default=32
+        Most levels of a category that are kept apart; the rarer ones share one. None sets
+        no limit.
+    min_frequency : int, float or None, default=None
+        Levels in fewer rows, or in a smaller share of the rows, share one.
     architecture : "mlp" or "transformer", default="mlp"
         The encoder: a perceptron on cells and their visibility, or attention among cells
         or patches. The decoder is a perceptron.
@@ -117,21 +122,21 @@ class MaskedAutoencoder(BaseReconstructor):
         penalty alpha / 2 · ‖W‖² would ("adamw" decouples it from the gradient).
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
         A torch optimizer class, or a function of parameter groups and `lr`.
-    learning_rate : {"constant", "one_cycle", "cosine", "plateau"}, default="constant"
+    learning_rate : {"constant", "one_cycle", "cosine", "plateau"}, default="one_cycle"
         How the learning rate moves. "one_cycle" starts at a 25th of `learning_rate_init`,
         reaches it after 30% of all steps and falls to next to nothing, by half cosines;
         "cosine" falls from it to next to nothing by half a cosine. Training then runs all
         its epochs, whatever the loss does, so that `n_iter_no_change` and `tol` must be
         left as they are. "plateau" lowers it when the loss no longer improves.
-    learning_rate_init : float, default=0.001
+    learning_rate_init : float, default=0.003
         Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
     gradient_clip : float or None, default=None
         Largest norm of the gradient of all weights together; a longer gradient is scaled
         down to it. None leaves gradients as they are.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" grows with the table, from 32 to 256.
-    max_iter : int, default=200
-        Most epochs to train.
+    max_iter : int, default=100
+        Most epochs to train; all of them under "one_cycle" and "cosine".
     early_stopping : bool, default=True
         Hold out a random share of the rows, stop when the loss on them no longer
         improves, and keep the weights that were best. Without it, or with too few rows
@@ -217,12 +222,16 @@ class MaskedAutoencoder(BaseReconstructor):
         "mask_ratio": [constraints.SHARE_BELOW_1, tuple, list],
     }
     _shaping: ClassVar[tuple[str, ...]] = (*BaseReconstructor._shaping, "patch_size")
+    _sees_holes = True
 
     def __init__(
         self,
         n_components: int | float | str = "auto",
         *,
         scaling: str | None = "standard",
+        categorical_features: Any = "from_dtype",
+        max_categories: int | None = 32,
+        min_frequency: float | None = None,
         architecture: str = "mlp",
         input_shape: InputShape = None,
         patch_size: int = 4,
@@ -237,11 +246,11 @@ class MaskedAutoencoder(BaseReconstructor):
         mask_ratio: LevelOrRange = (0.0, 0.5),
         alpha: float = 0.0,
         optimizer: Optimizer = "adam",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
+        learning_rate: str = "one_cycle",
+        learning_rate_init: float = 0.003,
         gradient_clip: float | None = None,
         batch_size: int | str = "auto",
-        max_iter: int = 200,
+        max_iter: int = 100,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
@@ -255,6 +264,9 @@ class MaskedAutoencoder(BaseReconstructor):
     ):
         self.n_components = n_components
         self.scaling = scaling
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
         self.architecture = architecture
         self.input_shape = input_shape
         self.patch_size = patch_size
@@ -286,7 +298,9 @@ class MaskedAutoencoder(BaseReconstructor):
         self.verbose = verbose
 
     def _patches(self) -> NDArray[np.int64]:
-        """Return the number of the patch that every column belongs to."""
+        """Return the number of the patch that every encoded column belongs to."""
+        if isinstance(self._codec, TableCodec):
+            return self._codec.columns_
         columns = self.n_features_in_
         return patch_numbers(columns, self._row_shape(), int(self.patch_size))
 
@@ -336,38 +350,31 @@ class MaskedAutoencoder(BaseReconstructor):
         some = rows.some(ROWS_TO_CHOOSE_BY).values
         return best_width(some, inputs, others.values.double(), compared, widest)
 
-    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
+    def _build_objective(self, codec: Codec, module: nn.Module) -> Objective:
         return Reconstruction(
             self.loss, scale=self.loss_scale, blocks=codec.blocks_, masked_only=True
         )
 
-    def _row_error(self, module: nn.Module, x: Tensor) -> Tensor:
+    def _after_training(self, net: RepresentationNet, rows: Batch) -> None:
+        """Measure how far hidden numbers are from what they are rebuilt to."""
+        some = rows.some(ROWS_TO_CHOOSE_BY).to(net.device)
+        generator = make_generator(0, some.values.device)
+        seen, mask = self._build_corruption()(some.values, generator)
+        judged = torch.as_tensor(mask) & ~some.values.isnan()
+        with torch.inference_mode():
+            outputs = net.module_(seen)
+        width = self._codec.n_numbers_
+        residual = (outputs.reconstruction - some.values)[:, :width].double()
+        judged = judged[:, :width]
+        total = residual.where(judged, torch.zeros_like(residual)).square().sum(dim=0)
+        spread = (total / judged.sum(dim=0).clamp(min=1)).sqrt()
+        self._hidden_error: NDArray[np.float64] = spread.cpu().numpy()
+
+    def _cell_noise(self) -> NDArray[np.float64]:
+        return self._hidden_error
+
+    def _row_error(
+        self, module: nn.Module, x: Tensor, observed: Tensor | None = None
+    ) -> Tensor:
         objective: Objective = self.net_.criterion_
-        target = Batch(x, ~x.isnan())
-        return objective.terms(module(x), target)["reconstruction"]
-
-    def impute(self, X: Table) -> Table:
-        """Fill missing cells by what the other cells of their row say.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
-            Rows, NaN where a cell is missing.
-
-        Returns
-        -------
-        X : ndarray or DataFrame of shape (n_samples, n_features_in_)
-            The rows, whose missing cells hold their reconstruction in original units
-            and whose observed cells are as they were; a DataFrame if ``set_output`` asks
-            for one.
-        """
-        check_is_fitted(self)
-        rows = self._validate(X, reset=False)
-        rebuilt = self._rebuild(rows)
-        cells = rows.toarray() if sparse.issparse(rows) else rows
-        return self._wrapped(np.where(np.isnan(cells), rebuilt, cells), X)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
+        return objective.terms(module(x), Batch(x, observed))["reconstruction"]

@@ -22,13 +22,16 @@ from sklearn_repr import detection
 from sklearn_repr._contracts import Constraints, Labels, Names, RandomState, Table
 from sklearn_repr.corruptions import Corruption
 from sklearn_repr.corruptions.members import KnownNoise, PartialNoise
-from sklearn_repr.data import NumericCodec
+from sklearn_repr.data import Codec, Columns, NumericCodec, TableCodec
 from sklearn_repr.data.batches import Split
+from sklearn_repr.data.columns import find_categories
 from sklearn_repr.data.members import MemberBatches
+from sklearn_repr.data.repeats import arrange
 from sklearn_repr.engine import TrainingSettings, infer, train
 from sklearn_repr.modules.ensemble import EnsembleDenoiser
 from sklearn_repr.objectives import Objective
 from sklearn_repr.objectives.trimmed import TrimmedReconstruction
+from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import cells_as_frame
 from sklearn_repr.utils.draws import row_uniforms
 from sklearn_repr.utils.randomness import Seeds, make_generator, seeded_clone
@@ -114,9 +117,8 @@ class _Ensemble:
         n_first = math.ceil(n_steps / N_EPOCHS)
         n_batches = math.gcd(n_steps, n_first)
         members = np.random.SeedSequence(self.seeds["networks"])
-        generators = [
-            make_generator(int(seed)) for seed in members.generate_state(recipe.n_members)
-        ]
+        states = members.generate_state(recipe.n_members)
+        generators = [make_generator(int(state)) for state in states]
         self.module_ = EnsembleDenoiser(
             rows.shape[1], recipe.hidden_layer_sizes, generators, recipe.levels
         )
@@ -218,6 +220,14 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         How columns are made comparable before reconstruction and in the score, through
         scikit-learn's scaler of that name. None leaves them as they are: columns with a
         large spread decide, and the ensemble sees all of them in one common unit.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Which columns are categories: a mask, names or positions. "from_dtype" takes the
+        columns of a frame that hold categories, text or booleans; None takes none.
+    max_categories : int or None, default=32
+        Most levels of a category that are kept apart; the rarer ones share one. None sets
+        no limit.
+    min_frequency : int, float or None, default=None
+        Levels in fewer rows, or in a smaller share of the rows, share one.
     random_state : int, RandomState instance or None, default=None
         Seed of the ensemble and of all else that is drawn; sets every `random_state`
         within `estimator` that is None. None differs from call to call.
@@ -281,6 +291,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             None,
         ],
         "scaling": [StrOptions({"standard", "robust", "quantile"}), None],
+        **constraints.CATEGORIES,
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -290,6 +301,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     offset_: float
     _scorer: detection.TableScorer
     _calibration: detection.Calibration
+    # how a frame with categories is read; None where all columns are numbers
+    _columns: Columns | None
     _odds: detection.ProbabilityMap
 
     def __init__(
@@ -304,6 +317,9 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         false_alarm_rate: float = 0.05,
         calibration: int | float | str | None = "auto",
         scaling: str | None = "standard",
+        categorical_features: Any = "from_dtype",
+        max_categories: int | None = 32,
+        min_frequency: float | None = None,
         random_state: RandomState = None,
         verbose: int = 0,
     ):
@@ -316,11 +332,14 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         self.false_alarm_rate = false_alarm_rate
         self.calibration = calibration
         self.scaling = scaling
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
         self.random_state = random_state
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Table, y: Labels = None) -> Self:
+    def fit(self, X: Table, y: Labels = None, sample_weight: Any = None) -> Self:
         """Fit the reconstructor and the threshold.
 
         Parameters
@@ -329,6 +348,11 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             Training rows, outliers among them or not.
         y : None
             Ignored, labels too; here for scikit-learn's conventions.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            How often each row counts: whole numbers. A row of weight 2 is two rows, in
+            any order and to the last bit (up to 32 MiB of rows), for the reconstructor,
+            the distance to training rows, calibration and threshold alike; one of weight
+            0 is left out. None lets every row count once.
 
         Returns
         -------
@@ -336,28 +360,40 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             The fitted detector.
         """
         with restored_on_failure(self):
-            X = self._validate(X, reset=True)
+            table = self._validate(X, reset=True)
+            X, *_ = arranged = arrange(table, sample_weight, itemsize=8, whole=True)
             seeds = Seeds(self.random_state)
             folds = self._calibration_folds(X.shape[0], seeds)
             if len(folds) == 1:
                 ((held_out, rest),) = folds
                 self._scorer = self._fit_scorer(X[rest], seeds)
-                self.training_scores_ = self._scorer.score(X)
-                fitted = [(self._scorer.score, self.training_scores_[held_out])]
+                scores = self._scorer.score(X)
+                fitted = [(self._scorer.score, scores[held_out])]
             else:
                 self._scorer = self._fit_scorer(X, seeds)
-                self.training_scores_ = self._scorer.training_scores_
+                scores = self._scorer.training_scores_
                 scorers = [(self._fit_scorer(X[rest], seeds), i) for i, rest in folds]
                 fitted = [(part.score, part.score(X[i])) for part, i in scorers]
+            # of rows as often as they count, and of those given
+            self._fitted_scores = scores
+            self.training_scores_ = arranged.back(scores, table, self._scorer.score)
             self._calibration = detection.Calibration(fitted)
-            reconstructor = self._scorer.cells.reconstructor
-            self.estimator_ = getattr(reconstructor, "estimator", None)
+            self.estimator_ = getattr(self._scorer.cells.reconstructor, "estimator", None)
             self._set_offset(self._offset_by_rule(self.threshold))
         return self
 
     def _validate(self, X: Table, *, reset: bool) -> Table:
+        if reset:
+            self._columns = find_categories(
+                X, self.categorical_features, self.max_categories, self.min_frequency
+            )
+        columns = self._columns
         return validate_table(
-            self, X, reset=reset, largest=float(np.finfo(np.float32).max)
+            self,
+            X,
+            reset=reset,
+            largest=float(np.finfo(np.float32).max),
+            read=None if columns is None else columns.read,
         )
 
     def _calibration_folds(self, n_rows: int, seeds: Seeds) -> Any:
@@ -393,7 +429,11 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             novelty=novelty,
             seed=seeds["neighbors"],
         )
+        codec: Codec
         codec = NumericCodec(self.scaling, "float64", seeds["scaling"])
+        if self._columns is not None:
+            n_codes = self._columns.n_codes_
+            codec = TableCodec(codec, n_codes, fill=False, indicators=False)
         return detection.TableScorer(codec, cells).fit(X, names)
 
     def score_samples(self, X: Table) -> NDArray[np.float64]:
@@ -500,6 +540,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         observed = rows.toarray() if sparse.issparse(rows) else rows
         names = getattr(self, "feature_names_in_", None)
         expected = self._scorer.expected(rows)
+        if self._columns is not None:
+            observed, expected = (self._columns.spoken(p) for p in (observed, expected))
         return cells_as_frame(contributions, observed, expected, X, names)
 
     def set_threshold(
@@ -557,7 +599,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return self._set_offset(detection.best_threshold(scores, column_or_1d(y), metric))
 
     def _set_offset(self, offset: float) -> Self:
-        self._odds = detection.fit_probability_map(self.training_scores_, offset)
+        self._odds = detection.fit_probability_map(self._fitted_scores, offset)
         self.offset_ = offset
         return self
 
@@ -570,7 +612,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         rounding = ROUNDING_SHARE * self._scorer.size_
         return detection.threshold_by_rule(
             threshold,
-            self.training_scores_,
+            self._fitted_scores,
             contamination=share,
             false_alarm_rate=rate,
             held_out=self._calibration.scores,
@@ -661,4 +703,6 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
         return tags

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils._param_validation import StrOptions
@@ -24,8 +26,10 @@ from sklearn_repr._contracts import (
     Optimizer,
     RandomState,
     Table,
+    Weights,
 )
-from sklearn_repr.data import NumericCodec, Pair, PairCodec
+from sklearn_repr.data import Codec, Columns, NumericCodec, Pair, PairCodec, TableCodec
+from sklearn_repr.data.columns import find_categories
 from sklearn_repr.engine import TrainingSettings
 from sklearn_repr.estimators._base import LAYERS, BaseRepresentation
 from sklearn_repr.modules.canonical import canonical_maps
@@ -39,7 +43,7 @@ from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import wrap_table
 from sklearn_repr.utils.randomness import Seeds
 from sklearn_repr.utils.retrieval import top_match_share
-from sklearn_repr.utils.validation import validate_partner
+from sklearn_repr.utils.validation import has_holes, validate_partner
 
 __all__ = ["PairedEmbedder"]
 
@@ -79,6 +83,14 @@ class PairedEmbedder(BaseRepresentation):
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns of either side are made comparable, through scikit-learn's scaler of
         that name.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Which columns are categories: a mask, names or positions. "from_dtype" takes the
+        columns of a frame that hold categories, text or booleans; None takes none.
+    max_categories : int or None, default=32
+        Most levels of a category that are kept apart; the rarer ones share one. None sets
+        no limit.
+    min_frequency : int, float or None, default=None
+        Levels in fewer rows, or in a smaller share of the rows, share one.
     architecture : "mlp", "conv" or callable, default="mlp"
         The encoder of `X`. "conv" takes a row for an image or a sequence of
         `input_shape`: strided convolutions. A torch module class or function is called
@@ -229,6 +241,8 @@ class PairedEmbedder(BaseRepresentation):
     _min_rows = 2
 
     _codec: Any  # a PairCodec
+    # how a second frame with categories is read
+    _y_columns: Columns | None
     n_y_features_in_: int
     y_feature_names_in_: Names
 
@@ -237,6 +251,9 @@ class PairedEmbedder(BaseRepresentation):
         n_components: int = 64,
         *,
         scaling: str | None = "standard",
+        categorical_features: Any = "from_dtype",
+        max_categories: int | None = 32,
+        min_frequency: float | None = None,
         architecture: Architecture = "mlp",
         y_architecture: Architecture | None = None,
         input_shape: InputShape = None,
@@ -268,6 +285,9 @@ class PairedEmbedder(BaseRepresentation):
     ):
         self.n_components = n_components
         self.scaling = scaling
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
         self.architecture = architecture
         self.y_architecture = y_architecture
         self.input_shape = input_shape
@@ -311,20 +331,24 @@ class PairedEmbedder(BaseRepresentation):
 
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
         self.n_components_ = int(self.n_components)
-        y_shape = self.input_shape if self.y_input_shape is None else self.y_input_shape
+        y_shape, codec = self._y_shape(), self._codec
+        first, second = codec.first.n_encoded_, codec.second.n_encoded_
         y_architecture = self.y_architecture or self.architecture
         network = PairedNetwork(
-            self._build_side(self.architecture, self.input_shape, self.n_features_in_),
-            self._build_side(y_architecture, y_shape, self.n_y_features_in_),
-            self.n_features_in_,
+            self._build_side(self.architecture, self.input_shape, first),
+            self._build_side(y_architecture, y_shape, second),
+            first,
         ).to(rows.values.dtype)
         if self.init == "cca" and not self._continues():
             some = rows.some(ROWS_TO_START_FROM).values
-            x, y = some.tensor_split([self.n_features_in_], dim=1)
+            x, y = some.tensor_split([first], dim=1)
             maps = canonical_maps(x, y, self.n_components_)
             if maps is not None:
                 start_at_canonical_maps(network, maps, some)
         return network
+
+    def _y_shape(self) -> InputShape:
+        return self.input_shape if self.y_input_shape is None else self.y_input_shape
 
     def _build_side(
         self, architecture: Architecture, shape: InputShape, width: int
@@ -355,6 +379,10 @@ class PairedEmbedder(BaseRepresentation):
         return pair
 
     def _validate_y(self, y: Table, *, reset: bool) -> Table:
+        if reset:
+            limits = self.max_categories, self.min_frequency
+            self._y_columns = find_categories(y, "from_dtype", *limits)
+        columns = self._y_columns
         y, names = validate_partner(
             y,
             who=type(self).__name__,
@@ -363,6 +391,7 @@ class PairedEmbedder(BaseRepresentation):
             ),
             n_columns=None if reset else self.n_y_features_in_,
             names=None if reset else getattr(self, "y_feature_names_in_", None),
+            read=None if columns is None else columns.read,
         )
         if reset:
             self.n_y_features_in_ = y.shape[1]
@@ -372,22 +401,34 @@ class PairedEmbedder(BaseRepresentation):
                 del self.y_feature_names_in_
         return y
 
-    def _fit_codec(self, X: Pair, seeds: Seeds) -> Any:
+    def _fit_codec(self, X: Pair, seeds: Seeds, weights: Weights) -> Any:
         names = getattr(self, "y_feature_names_in_", None)
-        other = NumericCodec(
-            self.scaling, self._weight_dtype(), seeds["scaling"], input_name="y"
+        numbers = NumericCodec(
+            self.scaling,
+            self._weight_dtype(),
+            seeds["scaling"],
+            input_name="y",
+            fill=True,
         )
-        return PairCodec(super()._fit_codec(X.X, seeds), other.fit(X.y, names))
+        other: Codec = numbers
+        columns, holes = self._y_columns, has_holes(X.y) and not sparse.issparse(X.y)
+        if columns is not None or (holes and self._y_shape() is None):
+            n_codes = [0] * X.y.shape[1] if columns is None else columns.n_codes_
+            other = TableCodec(numbers, n_codes, indicators=holes)
+        return PairCodec(super()._fit_codec(X.X, seeds, None), other.fit(X.y, names))
 
     def _column_names(self) -> list[str]:
-        return [
-            f"{side}: {name}"
-            for side, names, count in (
-                ("X", getattr(self, "feature_names_in_", None), self.n_features_in_),
-                ("y", getattr(self, "y_feature_names_in_", None), self.n_y_features_in_),
-            )
-            for name in (range(count) if names is None else names)
-        ]
+        codec = self._codec
+        sides = (
+            ("X", codec.first, getattr(self, "feature_names_in_", None)),
+            ("y", codec.second, getattr(self, "y_feature_names_in_", None)),
+        )
+        found = []
+        for side, part, names in sides:
+            if isinstance(part, TableCodec):
+                names = part.encoded_names()
+            found += [f"{side}: {n}" for n in _named(names, part.n_encoded_)]
+        return found
 
     # -- use -------------------------------------------------------------------------
 
@@ -515,3 +556,7 @@ class PairedEmbedder(BaseRepresentation):
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         return tags
+
+
+def _named(names: Names, count: int) -> Iterable[Any]:
+    return range(count) if names is None else names

@@ -20,7 +20,7 @@ from sklearn_repr._contracts import (
     RandomState,
     Table,
 )
-from sklearn_repr.data import NumericCodec
+from sklearn_repr.data import Codec
 from sklearn_repr.engine import RepresentationNet, evaluate
 from sklearn_repr.estimators._base import LAYERS, BaseRepresentation
 from sklearn_repr.modules.predictive import make_predictive_network
@@ -289,7 +289,7 @@ class ContrastivePredictiveCoder(BaseRepresentation):
             )
         return shape
 
-    def _build_objective(self, codec: NumericCodec, module: Any) -> Objective:
+    def _build_objective(self, codec: Codec, module: Any) -> Objective:
         # a single frame has no future: the context is asked for the frame itself
         first = 1 if module.n_frames > 1 else 0
         return PredictiveInfoNCE(module.n_steps, first, self.negatives)

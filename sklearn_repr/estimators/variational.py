@@ -26,13 +26,12 @@ from sklearn_repr._contracts import (
     RandomState,
     Table,
 )
-from sklearn_repr.data import NumericCodec
+from sklearn_repr.data import Codec, TableCodec
 from sklearn_repr.engine import RepresentationNet
 from sklearn_repr.estimators._base import LAYERS
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.exceptions import CollapseWarning
 from sklearn_repr.modules.factory import make_variational_network
-from sklearn_repr.modules.linear import principal_subspace
 from sklearn_repr.modules.variational import VariationalNetwork
 from sklearn_repr.objectives import ELBO, Objective, TotalCorrelation
 from sklearn_repr.objectives.elbo import (
@@ -44,6 +43,7 @@ from sklearn_repr.utils import constraints
 from sklearn_repr.utils.devices import single_thread
 from sklearn_repr.utils.draws import matched_draws, row_shifts, shifted_normal
 from sklearn_repr.utils.randomness import Seeds, make_generator
+from sklearn_repr.utils.validation import has_holes
 
 __all__ = ["VariationalAutoencoder"]
 
@@ -53,11 +53,6 @@ ELBO_DRAWS = 16
 UNUSED_NATS = 0.01
 # Rows on which the use of components is measured
 ROWS_TO_MEASURE = 10_000
-
-
-def log_likelihood_of_code(module: VariationalNetwork, x: Tensor, z: Tensor) -> Tensor:
-    """Return log p(x|z) of each row, shape (n,)."""
-    return log_likelihood(module.decoder(z), x, module.log_noise, module.bernoulli)
 
 
 class VariationalAutoencoder(BaseReconstructor):
@@ -79,6 +74,14 @@ class VariationalAutoencoder(BaseReconstructor):
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable, through scikit-learn's scaler of that name.
         `inverse_transform` returns original units.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Which columns are categories: a mask, names or positions. "from_dtype" takes the
+        columns of a frame that hold categories, text or booleans; None takes none.
+    max_categories : int or None, default=32
+        Most levels of a category that are kept apart; the rarer ones share one. None sets
+        no limit.
+    min_frequency : int, float or None, default=None
+        Levels in fewer rows, or in a smaller share of the rows, share one.
     architecture : "mlp" or "conv", default="mlp"
         "conv" takes a row for an image or a sequence of `input_shape`: strided
         convolutions, and transposed ones back.
@@ -236,6 +239,9 @@ class VariationalAutoencoder(BaseReconstructor):
         n_components: int | float | str = "auto",
         *,
         scaling: str | None = "standard",
+        categorical_features: Any = "from_dtype",
+        max_categories: int | None = 32,
+        min_frequency: float | None = None,
         architecture: str = "mlp",
         input_shape: InputShape = None,
         kernel_size: int = 3,
@@ -272,6 +278,9 @@ class VariationalAutoencoder(BaseReconstructor):
     ):
         self.n_components = n_components
         self.scaling = scaling
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
         self.architecture = architecture
         self.input_shape = input_shape
         self.kernel_size = kernel_size
@@ -313,7 +322,7 @@ class VariationalAutoencoder(BaseReconstructor):
         by_share = not self._width_is_given()
         starts_at_pca, subspace = self._starts_at_pca(), None
         if starts_at_pca or by_share:
-            subspace = principal_subspace(rows.values)
+            subspace = self._principal_subspace(rows)
         self._resolve_components(subspace, held_out)
         variance = self.decoder_variance
         return make_variational_network(
@@ -328,15 +337,17 @@ class VariationalAutoencoder(BaseReconstructor):
             dtype=rows.values.dtype,
         )
 
-    def _build_objective(self, codec: NumericCodec, module: nn.Module) -> Objective:
-        bernoulli, warm_up = self.likelihood == "bernoulli", self.kl_warm_up
+    def _build_objective(self, codec: Codec, module: nn.Module) -> Objective:
+        options: dict[str, Any] = {
+            "warm_up": self.kl_warm_up,
+            "bernoulli": self.likelihood == "bernoulli",
+            "blocks": codec.blocks_,
+        }
         if self.objective == "elbo":
-            return ELBO(
-                self.beta, warm_up=warm_up, free_bits=self.free_bits, bernoulli=bernoulli
-            )
+            return ELBO(self.beta, free_bits=self.free_bits, **options)
         if self.free_bits:
             raise ValueError("free_bits needs objective='elbo'.")
-        return TotalCorrelation(self.beta, warm_up=warm_up, bernoulli=bernoulli)
+        return TotalCorrelation(self.beta, **options)
 
     def _after_training(self, net: RepresentationNet, rows: Batch) -> None:
         some = rows.some(ROWS_TO_MEASURE).values.to(net.device)
@@ -354,9 +365,27 @@ class VariationalAutoencoder(BaseReconstructor):
                 stacklevel=2,
             )
 
-    def _row_error(self, module: nn.Module, x: Tensor) -> Tensor:
-        network: VariationalNetwork = module  # type: ignore[assignment]
-        return -log_likelihood_of_code(network, x, network.encode(x))
+    def _log_likelihood(
+        self, module: Any, x: Tensor, observed: Tensor | None, z: Tensor
+    ) -> Tensor:
+        """Return log p(x|z) of the observed cells of each row, shape (n,)."""
+        table = self.net_.criterion_.table
+        columns, noise = module.decoder(z), module.log_noise
+        return log_likelihood(columns, x, noise, module.bernoulli, observed, table)
+
+    def _row_error(
+        self, module: nn.Module, x: Tensor, observed: Tensor | None = None
+    ) -> Tensor:
+        error = -self._log_likelihood(module, x, observed, module.encode(x))  # type: ignore[operator]
+        if observed is None:
+            return error
+        table = self.net_.criterion_.table
+        known = observed if table is None else table.of_cells(observed)
+        return error * (known.shape[1] / known.sum(dim=1).clamp(min=1))
+
+    def _cell_noise(self) -> NDArray[np.float64]:
+        noise: Tensor = self.net_.module_.log_noise.detach()
+        return (0.5 * noise).exp().double().cpu().numpy()
 
     def transform(self, X: Table, return_std: bool = False) -> Table:
         """Map rows to the mean of their posterior.
@@ -422,23 +451,38 @@ class VariationalAutoencoder(BaseReconstructor):
             sobol = engine(self.n_components_)
             points = sobol.draw(int(n_samples), dtype=torch.float64)
 
+        holes = has_holes(rows)
+
         def bound(module: VariationalNetwork, x: Tensor) -> Tensor:
+            observed = ~x.isnan() if holes else None
+            if observed is not None:
+                x = x.where(observed, torch.zeros_like(x))
             draws: Iterable[Tensor] = points.to(x)
             if n_samples is not None:
                 # every row shifts the points by a hash of its own
                 shifts = row_shifts(x, self.n_components_)
                 draws = (shifted_normal(p, shifts).to(x) for p in points.to(x.device))
-            likelihood = partial(log_likelihood_of_code, module, x)
+            likelihood = partial(self._log_likelihood, module, x, observed)
             mean, log_variance = module.encoder(x)
             return density_bound(
                 likelihood, mean, log_variance, draws, weighted=n_samples is not None
             )
 
-        bounds = self._infer(bound, rows, module=self.net_.module_, dtype=np.float64)
+        bounds = self._infer(
+            bound, rows, module=self.net_.module_, dtype=np.float64, fill=False
+        )
         # log p of rows in their own units: scaling multiplied the density
-        scaling = self._codec.scaling
-        volume = 0.0 if scaling == "quantile" else np.log(self._codec.scale_).sum()
-        bounds -= volume
+        if self._codec.scaling == "quantile":
+            return bounds
+        codec = self._codec
+        if isinstance(codec, TableCodec):
+            volume, known = np.log(codec.numbers.scale_), rows[:, codec.numeric_]
+        else:
+            volume, known = np.log(codec.scale_), rows
+        if holes:
+            bounds -= ~np.isnan(known) @ volume
+        else:
+            bounds -= volume.sum()
         return bounds
 
     def sample(
@@ -472,5 +516,10 @@ class VariationalAutoencoder(BaseReconstructor):
             elif noise:
                 spread = (0.5 * module.log_noise).exp().cpu()
                 draws = torch.randn(columns.shape, generator=generator)
-                columns = columns + spread * draws.to(columns)
+                # what is said of categories are no numbers
+                n_numbers = self._codec.n_numbers_
+                columns[:, :n_numbers] += (spread * draws.to(columns))[:, :n_numbers]
+        if noise and isinstance(self._codec, TableCodec):
+            chances = torch.rand(columns.shape, generator=generator).numpy()
+            return self._wrapped(self._codec.decode(columns, chances), None)
         return self._wrapped(self._codec.decode(columns), None)

@@ -9,7 +9,9 @@ from sklearn_repr.utils.scores import explained_share
 __all__ = ["reconstruction_r2"]
 
 
-def reconstruction_r2(estimator: Any, X: Any, y: Any = None) -> float:
+def reconstruction_r2(
+    estimator: Any, X: Any, y: Any = None, sample_weight: Any = None
+) -> float:
     r"""R² of ``inverse_transform(transform(X))``: a scorer that needs no labels.
 
     .. math:: R^2 = 1 - \sum_{ij} (x_{ij} - \hat x_{ij})^2 /
@@ -24,6 +26,8 @@ def reconstruction_r2(estimator: Any, X: Any, y: Any = None) -> float:
         Rows, in the units that `estimator` was fitted on.
     y : None
         Ignored; here so that the function can be passed as ``scoring``.
+    sample_weight : array-like of shape (n_samples,) or None, default=None
+        How much each row counts; None lets all count alike.
 
     Returns
     -------
@@ -55,4 +59,5 @@ def reconstruction_r2(estimator: Any, X: Any, y: Any = None) -> float:
                 f"reconstruction_r2 needs an estimator with {method};"
                 f" {type(estimator).__name__} has none."
             )
-    return explained_share(X, estimator.inverse_transform(estimator.transform(X)))
+    rebuilt = estimator.inverse_transform(estimator.transform(X))
+    return explained_share(X, rebuilt, sample_weight)

@@ -63,7 +63,9 @@ class PrincipalSubspace(NamedTuple):
         return int((~reached).sum().clamp(max=len(reached) - 1)) + 1
 
 
-def principal_subspace(values: Any, n_components: int | None = None) -> PrincipalSubspace:
+def principal_subspace(
+    values: Any, n_components: int | None = None, weights: Tensor | None = None
+) -> PrincipalSubspace:
     """Compute principal axes in double precision.
 
     Parameters
@@ -73,6 +75,8 @@ def principal_subspace(values: Any, n_components: int | None = None) -> Principa
     n_components : int or None, default=None
         How many axes are needed; None is all. A few of very many are approximated, of
         rows in parts from the sample.
+    weights : Tensor of shape (n,) or None, default=None
+        How much each row counts, with mean 1; for rows that are all in memory.
 
     Returns
     -------
@@ -91,17 +95,28 @@ def principal_subspace(values: Any, n_components: int | None = None) -> Principa
     few = min(n, d) > max(LARGE, 4 * wanted)
     if not few and n >= d:
         parts = torch.split(values, PART) if isinstance(values, Tensor) else values
-        mean = sum(part.double().sum(dim=0) for part in parts) / n
+        if weights is None:
+            mean = sum(part.double().sum(dim=0) for part in parts) / n
+        else:
+            mean = _weighted_mean(values, weights)
         scatter = torch.zeros(d, d, dtype=torch.float64, device=values.device)
-        for part in parts:
+        for i, part in enumerate(parts):
             centred = part.double() - mean
-            scatter += centred.T @ centred
+            if weights is None:
+                scatter += centred.T @ centred
+            else:
+                share = weights[i * PART :][: len(part), None].double()
+                scatter += centred.T @ (centred * share)
         covariance, vectors = torch.linalg.eigh(scatter / n)
         variances, axes = covariance.flip(0), vectors.flip(1).T
     else:
         rows = (values if isinstance(values, Tensor) else values.sample()).double()
         n, mean = len(rows), rows.mean(dim=0)
+        if weights is not None:
+            mean = _weighted_mean(rows, weights)
         centred = rows - mean
+        if weights is not None:
+            centred = centred * weights.double().sqrt().unsqueeze(1)
         if few and n > wanted:
             # Halko et al., doi:10.1137/090771806; draws from the global generator
             q = min(wanted + 20, n)
@@ -115,6 +130,10 @@ def principal_subspace(values: Any, n_components: int | None = None) -> Principa
     largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
     signs = torch.where(largest < 0, -1.0, 1.0).to(axes)
     return PrincipalSubspace(mean, axes * signs, variances.clamp(min=0.0))
+
+
+def _weighted_mean(rows: Tensor, weights: Tensor) -> Tensor:
+    return weights.double() @ rows.double() / weights.double().sum()
 
 
 class SkipConnected(nn.Module):

@@ -220,4 +220,6 @@ def make_masked_network(
             path.weight.copy_(model.weight)
             path.mean.copy_(model.mean)
             path.log_noise.copy_(model.noise.log())
+            if hidden:
+                path.requires_grad_(False)
     return built

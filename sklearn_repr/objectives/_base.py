@@ -11,7 +11,7 @@ from sklearn_repr.objectives._checks import check_constant
 from sklearn_repr.utils.parameters import HasParameters
 from sklearn_repr.utils.registry import Registry
 
-__all__ = ["Objective", "cell_loss", "objective", "penalty"]
+__all__ = ["Objective", "cell_loss", "mean_of_rows", "objective", "penalty"]
 
 # Objectives of two views; losses of a cell; penalties Ω. What is registered here can be
 # asked for by its name, in every estimator that has such a parameter.
@@ -20,11 +20,33 @@ cell_loss = Registry("loss")
 penalty = Registry("penalty")
 
 
+def mean_of_rows(values: Tensor, batch: Batch) -> Tensor:
+    """Average over the rows of a batch, as their weights say where they have some.
+
+    Parameters
+    ----------
+    values : Tensor of shape (m * n, k)
+        Something of every row; m copies of the rows stand one behind the other.
+    batch : Batch
+        The n rows.
+
+    Returns
+    -------
+    mean : Tensor of shape (k,)
+        Its mean.
+    """
+    if batch.weights is None:
+        return values.mean(dim=0)
+    weights = batch.weights.repeat(len(values) // len(batch)).unsqueeze(1)
+    return (values * weights).sum(dim=0) / weights.sum()
+
+
 class Objective(HasParameters, nn.Module):
     """Named terms of a loss, neither weighted nor reduced.
 
-    The engine multiplies each term by its weight, averages it over rows, adds the terms
-    up and records each. An objective is a module so that it may own parameters, such as
+    The engine multiplies each term by its weight, averages it over rows (as
+    ``Batch.weights`` says, where rows are weighted), adds the terms up and records each.
+    An objective is a module so that it may own parameters, such as
     a learned temperature.
 
     Parameters

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.objectives._base import Objective, penalty
+from sklearn_repr.objectives._base import Objective, mean_of_rows, penalty
 
 __all__ = ["Decorrelation", "OrthogonalDecoder"]
 
@@ -37,7 +37,10 @@ class Decorrelation(Objective):
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the penalty of the batch; see :class:`Objective`."""
-        z = outputs.embedding - outputs.embedding.mean(dim=0)
+        z = outputs.embedding - mean_of_rows(outputs.embedding, target)
+        if target.weights is not None:
+            copies = len(z) // len(target)
+            z = z * target.weights.repeat(copies).sqrt().unsqueeze(1)
         # a unit without spread has no correlation, not an infinite one
         z = z / z.square().sum(dim=0).add(torch.finfo(z.dtype).eps).sqrt()
         correlation = z.T @ z

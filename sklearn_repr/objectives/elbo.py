@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.objectives._base import Objective
+from sklearn_repr._contracts import Batch, Block, Outputs
+from sklearn_repr.objectives._base import Objective, mean_of_rows
 from sklearn_repr.objectives._checks import check_constant
+from sklearn_repr.objectives.categories import TableColumns, all_numbers
 
 __all__ = [
     "ELBO",
@@ -58,9 +59,14 @@ def log_normal(x: Tensor, mean: Tensor | float, log_variance: Tensor | float) ->
 
 
 def log_likelihood(
-    columns: Tensor, values: Tensor, log_noise: Tensor, bernoulli: bool
+    columns: Tensor,
+    values: Tensor,
+    log_noise: Tensor,
+    bernoulli: bool,
+    observed: Tensor | None = None,
+    table: TableColumns | None = None,
 ) -> Tensor:
-    """Return the log-likelihood of rows given decoded columns.
+    """Return the log-likelihood of the observed cells of rows given decoded columns.
 
     Parameters
     ----------
@@ -72,16 +78,30 @@ def log_likelihood(
         Log-variance of normal columns.
     bernoulli : bool
         Whether the columns are Bernoulli.
+    observed : bool Tensor of shape (n, d) or None, default=None
+        Where cells were observed; None means everywhere.
+    table : TableColumns or None, default=None
+        Which columns make up categories, in nats; None means that there are none.
 
     Returns
     -------
     log_likelihood : Tensor of shape (...)
-        Summed over columns.
+        Summed over the cells of a row.
     """
+    said, known = columns, values
+    if table is not None:
+        said, known = columns[..., : table.n_numbers], values[..., : table.n_numbers]
     if bernoulli:
         entropy = functional.binary_cross_entropy_with_logits
-        return -entropy(columns, values.expand_as(columns), reduction="none").sum(dim=-1)
-    return log_normal(values, columns, log_noise).sum(dim=-1)
+        cells = -entropy(said, known.expand_as(said), reduction="none")
+    else:
+        cells = log_normal(known, said, log_noise)
+    if table is not None:
+        cells = -table.join(-cells, columns, values)
+    if observed is not None:
+        observed = observed if table is None else table.of_cells(observed)
+        cells = cells.where(observed, torch.zeros_like(cells))
+    return cells.sum(dim=-1)
 
 
 class ELBO(Objective):
@@ -102,6 +122,9 @@ class ELBO(Objective):
         above them.
     bernoulli : bool, default=False
         Whether the columns are Bernoulli.
+    blocks : sequence of Block, default=()
+        The codec's blocks; none means that all columns are numeric. p(x|z) of a category
+        is that of its level; missing cells have no part in p(x|z).
 
     References
     ----------
@@ -130,8 +153,11 @@ class ELBO(Objective):
         warm_up: int = 0,
         free_bits: float = 0.0,
         bernoulli: bool = False,
+        blocks: Sequence[Block] = (),
     ):
         super().__init__()
+        self.blocks = tuple(blocks)
+        self.table = None if all_numbers(blocks) else TableColumns(blocks, in_nats=True)
         self.beta = check_constant(self, "beta", beta)
         self.warm_up = check_constant(self, "warm_up", warm_up, whole=True)
         self.free_bits = check_constant(self, "free_bits", free_bits)
@@ -157,25 +183,34 @@ class ELBO(Objective):
         """Return both terms of every row; see :class:`Objective`."""
         mean, log_variance, log_noise = _moments(outputs)
         rebuilt = -log_likelihood(
-            _columns(outputs), target.values, log_noise, self.bernoulli
+            _columns(outputs),
+            target.values,
+            log_noise,
+            self.bernoulli,
+            target.observed,
+            self.table,
         )
         return {
             "reconstruction": rebuilt,
-            **self.divergence(outputs.embedding, mean, log_variance),
+            **self.divergence(outputs.embedding, mean, log_variance, target),
         }
 
     def divergence(
-        self, z: Tensor, mean: Tensor, log_variance: Tensor
+        self, z: Tensor, mean: Tensor, log_variance: Tensor, target: Batch
     ) -> dict[str, Tensor]:
         """Return the terms that keep the posterior near the prior."""
         kl = gaussian_kl(mean, log_variance)
         if not self.free_bits:
             return {"kl": kl.sum(dim=1)}
-        return {"kl": kl.mean(dim=0).clamp(min=self.free_bits).sum()}
+        return {"kl": mean_of_rows(kl, target).clamp(min=self.free_bits).sum()}
 
 
 def total_correlation_parts(
-    z: Tensor, mean: Tensor, log_variance: Tensor, n_rows: int
+    z: Tensor,
+    mean: Tensor,
+    log_variance: Tensor,
+    n_rows: int,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Split the sampled divergence into three, by minibatch-weighted sampling.
 
@@ -188,6 +223,8 @@ def total_correlation_parts(
         Draws, and the moments of the posteriors that they come from.
     n_rows : int
         Rows of the training data, of which the m are a batch.
+    weights : Tensor of shape (m,) or None, default=None
+        How much each row counts, with mean 1 over the training data.
 
     Returns
     -------
@@ -203,7 +240,13 @@ def total_correlation_parts(
     scale = math.log(m * max(n_rows, 1))
     own = log_normal(z, mean, log_variance).sum(dim=1)
     pairs = log_normal(z.unsqueeze(1), mean.unsqueeze(0), log_variance.unsqueeze(0))
-    joint = pairs.sum(dim=2).logsumexp(dim=1) - scale
+    if weights is not None:
+        # q(z) is a mixture, to which a row adds as much as it weighs
+        share = weights.log()
+        joint = (pairs.sum(dim=2) + share).logsumexp(dim=1) - scale
+        pairs = pairs + share.unsqueeze(1)
+    else:
+        joint = pairs.sum(dim=2).logsumexp(dim=1) - scale
     product = (pairs.logsumexp(dim=1) - scale).sum(dim=1)
     prior = log_normal(z, 0.0, 0.0).sum(dim=1)
     return own - joint, joint - product, product - prior
@@ -216,8 +259,15 @@ class TotalCorrelation(ELBO):
     :func:`total_correlation_parts`.
     """
 
-    def __init__(self, beta: float = 1.0, *, warm_up: int = 0, bernoulli: bool = False):
-        super().__init__(beta, warm_up=warm_up, bernoulli=bernoulli)
+    def __init__(
+        self,
+        beta: float = 1.0,
+        *,
+        warm_up: int = 0,
+        bernoulli: bool = False,
+        blocks: Sequence[Block] = (),
+    ):
+        super().__init__(beta, warm_up=warm_up, bernoulli=bernoulli, blocks=blocks)
         self.final_weights = {
             "mutual_information": 1.0,
             "total_correlation": beta,
@@ -226,11 +276,13 @@ class TotalCorrelation(ELBO):
         self.n_rows = 1
 
     def divergence(
-        self, z: Tensor, mean: Tensor, log_variance: Tensor
+        self, z: Tensor, mean: Tensor, log_variance: Tensor, target: Batch
     ) -> dict[str, Tensor]:
         """Return the three parts of every row."""
         names = ("mutual_information", "total_correlation", "dimension_kl")
-        parts = total_correlation_parts(z, mean, log_variance, self.n_rows)
+        parts = total_correlation_parts(
+            z, mean, log_variance, self.n_rows, target.weights
+        )
         return dict(zip(names, parts, strict=True))
 
 

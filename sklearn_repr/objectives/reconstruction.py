@@ -10,6 +10,7 @@ from torch import Tensor
 from sklearn_repr._contracts import Batch, Block, Outputs
 from sklearn_repr.objectives._base import Objective
 from sklearn_repr.objectives._checks import check_constant
+from sklearn_repr.objectives.categories import TableColumns, all_numbers
 from sklearn_repr.objectives.losses import auto_scale, loss_of_cells
 
 __all__ = ["Reconstruction"]
@@ -18,13 +19,13 @@ __all__ = ["Reconstruction"]
 class Reconstruction(Objective):
     r"""Sum over the columns of a loss per cell.
 
-    .. math:: \ell_i = \sum_j o_{ij} \, \rho(\hat x_{ij} - x_{ij})
+    .. math:: \ell_i = \frac{d}{\sum_j o_{ij}}
+              \sum_j o_{ij} \, \rho(\hat x_{ij} - x_{ij})
 
-    with :math:`o_{ij} = 1` where a cell was observed and 0 elsewhere. With `masked_only`
-    only cells that the corruption hid count, and the sum is scaled to all columns,
-
-    .. math:: \ell_i = \frac{d}{\sum_j o_{ij} m_{ij}}
-              \sum_j o_{ij} m_{ij} \, \rho(\hat x_{ij} - x_{ij})
+    with :math:`o_{ij} = 1` where one of the d cells of a row was observed and 0
+    elsewhere: missing cells neither raise nor lower the loss of a row. With `masked_only`
+    only observed cells that the corruption hid count. A category is one cell, whose loss
+    is that of :class:`~sklearn_repr.objectives.categories.CategoryLoss`.
 
     Parameters
     ----------
@@ -40,11 +41,6 @@ class Reconstruction(Objective):
         Count hidden cells only; needs a corruption that says which it hid.
     weights : mapping of str to float, optional
         See :class:`Objective`.
-
-    Raises
-    ------
-    ValueError
-        If a block has a kind that no loss is known for.
 
     Notes
     -----
@@ -79,13 +75,15 @@ class Reconstruction(Objective):
         self.scale = 1.0 if self.needs_fit else float(scale)
         self.blocks = tuple(blocks)
         self.masked_only = masked_only
-        unknown = sorted({block.kind for block in self.blocks} - {"numeric"})
-        if unknown:
-            raise ValueError(f"Reconstruction knows no loss for blocks of kind {unknown}")
+        self._columns = None if all_numbers(blocks) else TableColumns(blocks)
 
     def fit(self, outputs: Outputs, target: Batch) -> Reconstruction:
         """Take the scale from the residuals of observed cells; see :class:`Objective`."""
         rebuilt, values, observed = self._aligned(outputs, target)
+        if self._columns is not None:
+            width = self._columns.n_numbers
+            rebuilt, values = rebuilt[:, :width], values[:, :width]
+            observed = None if observed is None else observed[:, :width]
         residual = rebuilt - values
         # columns without spread leave no residual, and say nothing about the others'
         varied = values.amax(dim=0) > values.amin(dim=0)
@@ -98,23 +96,37 @@ class Reconstruction(Objective):
         return self
 
     def cells(self, outputs: Outputs, target: Batch) -> Tensor:
-        """Return the loss of every cell, shape (m · n, d), unobserved cells zero."""
-        rebuilt, values, observed = self._aligned(outputs, target)
-        cells = loss_of_cells(self.loss, rebuilt, values, self.scale)
-        return (
-            cells if observed is None else cells.where(observed, torch.zeros_like(cells))
-        )
+        """Return the loss of every cell, shape (m · n, d), zero where none is counted.
+
+        Numbers come first, then categories.
+        """
+        return self._cells(outputs, target)[0]
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the loss of every row; see :class:`Objective`."""
-        cells = self.cells(outputs, target)
+        cells, counted = self._cells(outputs, target)
         rows = cells.sum(dim=1)
-        if self.masked_only and target.mask is not None:
-            counted = self._aligned(outputs, target)[2]
-            rows = rows * (cells.shape[1] / counted.sum(dim=1).clamp(min=1))  # type: ignore[union-attr]
+        if counted is not None:
+            rows = rows * (cells.shape[1] / counted.sum(dim=1).clamp(min=1))
         if len(rows) > len(target):
             rows = rows.view(-1, len(target)).mean(dim=0)
         return {"reconstruction": rows}
+
+    def _cells(self, outputs: Outputs, target: Batch) -> tuple[Tensor, Tensor | None]:
+        """Return the loss of every cell, and which cells count."""
+        rebuilt, values, counted = self._aligned(outputs, target)
+        if self._columns is None:
+            cells = loss_of_cells(self.loss, rebuilt, values, self.scale)
+        else:
+            width = self._columns.n_numbers
+            numbers = loss_of_cells(
+                self.loss, rebuilt[:, :width], values[:, :width], self.scale
+            )
+            cells = self._columns.join(numbers, rebuilt, values)
+            counted = None if counted is None else self._columns.of_cells(counted)
+        if counted is not None:
+            cells = cells.where(counted, torch.zeros_like(cells))
+        return cells, counted
 
     def _aligned(
         self, outputs: Outputs, target: Batch
@@ -124,7 +136,7 @@ class Reconstruction(Objective):
         if rebuilt is None:
             raise ValueError("Reconstruction needs a module that reconstructs its input.")
         if counted is not None:
-            # missing cells are NaN, which no later selection keeps out of gradients
+            # missing cells may be NaN, which no later selection keeps out of gradients
             values = values.where(counted, torch.zeros_like(values))
         copies = len(rebuilt) // len(values)
         if copies > 1:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.objectives._base import Objective, penalty
+from sklearn_repr.objectives._base import Objective, mean_of_rows, penalty
 from sklearn_repr.objectives._checks import check_constant
 
 __all__ = ["ActivityL1", "KLSparsity", "WeightL1"]
@@ -69,7 +69,7 @@ class KLSparsity(Objective):
         """Return the penalty of the batch; see :class:`Objective`."""
         rho = torch.as_tensor(self.target).to(outputs.embedding)
         tiny = torch.finfo(outputs.embedding.dtype).eps
-        mean = outputs.embedding.mean(dim=0).clamp(tiny, 1 - tiny)
+        mean = mean_of_rows(outputs.embedding, target).clamp(tiny, 1 - tiny)
         kl = torch.xlogy(rho, rho / mean) + torch.xlogy(1 - rho, (1 - rho) / (1 - mean))
         return {"kl_sparsity": kl.sum()}
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from numbers import Integral, Real
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
 from sklearn_repr.utils.registry import Registry
 
 __all__ = [
     "AUTO",
+    "CATEGORIES",
     "COUNT",
     "NOT_NEGATIVE",
     "POSITIVE",
@@ -28,6 +29,12 @@ SHARE = Interval(Real, 0, 1, closed="both")
 SHARE_BELOW_1 = Interval(Real, 0, 1, closed="left")
 # names of scalers; where nothing has to be mapped back there is "value_and_rank" too
 SCALINGS = {"standard", "robust", "quantile"}
+# which columns are categories, and how many of their levels are kept apart
+CATEGORIES = {
+    "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+    "max_categories": [Interval(Integral, 2, None, closed="left"), None],
+    "min_frequency": [COUNT, Interval(RealNotInt, 0, 1, closed="neither"), None],
+}
 
 
 class Registered(StrOptions):  # type: ignore[misc]

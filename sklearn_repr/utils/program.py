@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from sklearn_repr.utils.trace import Operation, Recorder, Value, is_view, map_nested
 
-__all__ = ["Program"]
+__all__ = ["Program", "Template"]
 
 aten = torch.ops.aten
 
@@ -22,6 +22,19 @@ OF_SHAPES = frozenset(
 )
 # Python's kinds of torch's own functions and methods
 BINDINGS = (type(torch.mm), type(Tensor.view))
+
+
+class _Place(NamedTuple):
+    """Where a wanted tensor is written, by its position among them."""
+
+    number: int
+
+
+# What a program may refer to beside functions, and be kept without its tensors
+KEPT = (
+    *(Value, _Place, float, complex),
+    *(torch.dtype, torch.device, torch.layout, torch.memory_format),
+)
 
 
 class Program:
@@ -72,11 +85,123 @@ class Program:
         returned = [same.get(number, number) for number in returned]
         numbers = [recorder.number_of(t) for t, _ in wanted]
         places = [(same.get(n, n), p) for n, (_, p) in zip(numbers, wanted, strict=True)]
-        operations, self.constants = _folded(recorder, operations)
+        operations, self._folded, self.constants = _folded(recorder, operations)
         needed = {*returned, *(number for number, _ in places)}
         self.operations = _without_unread(operations, needed)
         writer = _Writer(recorder, self.operations, self.constants, returned, places)
-        self.run: Callable[..., tuple[Tensor, ...]] = writer.compiled()
+        self._code, self._bound = writer.code(), writer.bound
+        self.run = _made(self._code, self._bound, self.constants, [p for _, p in places])
+
+    def template(self, recorder: Recorder, state: Sequence[Tensor]) -> Template | None:
+        """Return the program without its tensors, for others in the places of `state`.
+
+        Parameters
+        ----------
+        recorder : Recorder
+            What the program was made from.
+        state : sequence of Tensor
+            The recorder's.
+
+        Returns
+        -------
+        template : Template or None
+            None if the program refers to a tensor that neither is in `state` nor follows
+            from what is, or to an object that may belong to it.
+        """
+        bound = self._bound.values()
+        if not all(callable(part) or isinstance(part, KEPT) for part in bound):
+            return None
+        needed = {part.number for part in bound if isinstance(part, Value)}
+        folded = [part for op in self._folded for part in _by_shape(recorder, op)]
+        prepared = _without_unread(folded, needed)
+        made = {number for op in prepared for number in op.results}
+        numbers = {recorder.number_of(t): i for i, t in enumerate(state)}
+        positions = {n: i for n, i in numbers.items() if n in needed}
+        if not needed <= {*made, *positions}:
+            return None
+        return Template(self._code, self._bound, prepared, positions)
+
+
+class Template(NamedTuple):
+    """A program without its tensors.
+
+    Attributes
+    ----------
+    code : CodeType
+        Defines a function that makes the program from what it refers to.
+    bound : dict of str to object
+        That, with numbers in place of tensors.
+    prepared : list of Operation
+        What is computed once for a program.
+    positions : dict of int to int
+        Which number stands for which tensor of the state.
+    """
+
+    code: CodeType
+    bound: dict[str, Any]
+    prepared: list[Operation]
+    positions: dict[int, int]
+
+    def bind(
+        self, state: Sequence[Tensor], places: Sequence[Tensor] = ()
+    ) -> Callable[..., tuple[Tensor, ...]]:
+        """Return the program for other tensors.
+
+        Parameters
+        ----------
+        state : sequence of Tensor
+            Of the shapes of those that were recorded.
+        places : sequence of Tensor, default=()
+            What the wanted tensors are written to.
+
+        Returns
+        -------
+        run : callable
+            See :class:`Program`.
+        """
+        tensors = {number: state[at] for number, at in self.positions.items()}
+
+        def look_up(value: Value) -> Tensor:
+            return tensors[value.number]
+
+        with torch.no_grad():
+            for op in self.prepared:
+                args, kwargs = map_nested((op.args, op.kwargs), Value, look_up)
+                made = op.function(*args, **kwargs)
+                several = made if isinstance(made, tuple | list) else (made,)
+                tensors.update(zip(op.results, several, strict=True))
+        return _made(self.code, self.bound, tensors, places)
+
+
+def _made(
+    code: CodeType,
+    bound: dict[str, Any],
+    tensors: dict[int, Tensor],
+    places: Sequence[Tensor],
+) -> Callable[..., tuple[Tensor, ...]]:
+    """Return the function that code defines, given the tensors that it refers to."""
+    given = dict(bound)
+    for name, thing in bound.items():
+        if isinstance(thing, Value):
+            given[name] = tensors[thing.number]
+        elif isinstance(thing, _Place):
+            given[name] = places[thing.number]
+    defined: dict[str, Any] = {}
+    exec(code, defined)  # noqa: S102 - our own text
+    run: Callable[..., tuple[Tensor, ...]] = defined["make"](**given)
+    return run
+
+
+def _by_shape(recorder: Recorder, op: Operation) -> list[Operation]:
+    """Return an operation that looks at a tensor's shape alone, without that tensor."""
+    if op.name not in OF_SHAPES:
+        return [op]
+    like = recorder.tensors[op.args[0].number]
+    shape = (list(like.shape), list(like.stride()))
+    kind = {"dtype": like.dtype, "device": like.device}
+    number = -2 - op.results[0]  # of no other tensor
+    empty = Operation(aten.empty_strided.default, shape, kind, (number,), False)
+    return [empty, op._replace(args=(Value(number), *op.args[1:]))]
 
 
 def _simplified(recorder: Recorder) -> tuple[list[Operation], dict[int, int]]:
@@ -122,12 +247,12 @@ TWICE = (aten.t.default, aten.view.default)
 
 def _folded(
     recorder: Recorder, operations: list[Operation]
-) -> tuple[list[Operation], dict[int, Tensor]]:
-    """Return what remains to do in a run, and the values that are the same in all."""
+) -> tuple[list[Operation], list[Operation], dict[int, Tensor]]:
+    """Return what remains to do in a run, what does not, and the values it gave."""
     unsteady = recorder.state | recorder.changed
     outside = recorder.outside.difference(recorder.inputs)
     constants = {number: recorder.tensors[number] for number in outside}
-    rest = []
+    rest, folded = [], []
     for op in operations:
         read, made = op.read(), {recorder.owner[number] for number in op.results}
         known = all(number in constants for number in read)
@@ -138,9 +263,10 @@ def _folded(
             fixed = fixed or steady or op.name in OF_SHAPES
         if fixed and not op.acts and not recorder.reshaped.intersection(op.results):
             constants.update({n: recorder.tensors[n] for n in op.results if n >= 0})
+            folded.append(op)
         else:
             rest.append(op)
-    return rest, constants
+    return rest, folded, constants
 
 
 def _without_unread(operations: list[Operation], needed: set[int]) -> list[Operation]:
@@ -165,15 +291,22 @@ class _Writer:
     ):
         self.tensors, self.owner = recorder.tensors, recorder.owner
         self.operations, self.results = operations, results
-        # what the function refers to: operations, constants, places
+        # what the function refers to: operations; Values and Places instead of tensors
         self.bound: dict[str, Any] = {}
-        self.names = {number: self._bind(t) for number, t in constants.items()}
+        read = {
+            *results,
+            *(n for n, _ in wanted),
+            *(n for op in operations for n in op.read()),
+        }
+        self.names = {n: self._bind(Value(n)) for n in constants if n in read}
         self.inputs = [f"x{i}" for i in range(len(recorder.inputs))]
         self.names.update(zip(recorder.inputs, self.inputs, strict=True))
         fresh = {number for op in operations if not op.acts for number in op.results}
+        self.wanted = [place for _, place in wanted]
+        at = [(number, _Place(i)) for i, (number, _) in enumerate(wanted)]
         # what is an input, a constant or wanted twice is copied in the end
-        self.places = {n: p for n, p in wanted if n in fresh and n not in results}
-        self.copies = [(n, p) for n, p in wanted if self.places.get(n) is not p]
+        self.places = {n: p for n, p in at if n in fresh and n not in results}
+        self.copies = [(n, p) for n, p in at if self.places.get(n) != p]
         # after which operation a tensor's memory is no longer needed
         self.last = {
             self.owner[n]: i for i, op in enumerate(operations) for n in op.read()
@@ -184,8 +317,8 @@ class _Writer:
         self.free: list[str] = []
         self.n_names = 0
 
-    def compiled(self) -> Callable[..., tuple[Tensor, ...]]:
-        """Return the function."""
+    def code(self) -> CodeType:
+        """Return what defines the function that makes the program."""
         lines = [line for at in range(len(self.operations)) for line in self._lines(at)]
         lines += [self._copied(number, place) for number, place in self.copies]
         returned = "".join(f"{self.names[number]}, " for number in self.results)
@@ -194,10 +327,7 @@ class _Writer:
             f"def make({', '.join(self.bound)}):\n"
             f"    def run({', '.join(self.inputs)}):\n        {body}\n    return run\n"
         )
-        made: dict[str, Any] = {}
-        exec(_code(source), made)  # noqa: S102 - our own text
-        run: Callable[..., tuple[Tensor, ...]] = made["make"](**self.bound)
-        return run
+        return _code(source)
 
     def _lines(self, at: int) -> Iterator[str]:
         op = self.operations[at]
@@ -232,14 +362,15 @@ class _Writer:
     def _writes_over(self, op: Operation) -> str | None:
         """Return the place of a gradient if the operation itself can write there."""
         number = op.results[0] if len(op.results) == 1 else -1
-        place, like = self.places.get(number), self.tensors[number]
+        at, like = self.places.get(number), self.tensors[number]
         outs = {"out", f"{op.function._overloadname}_out", "IntList_out"}
         outs &= set(op.function._overloadpacket.overloads())
-        if place is None or not outs or _binding(op.name) is None:
+        if at is None or not outs or _binding(op.name) is None:
             return None
+        place = self.wanted[at.number]
         if (place.shape, place.stride()) != (like.shape, like.stride()):
             return None
-        self.names[number] = self._bind(place)
+        self.names[number] = self._bind(at)
         return self.names[number]
 
     def _call(self, op: Operation, at: int, over: str | None) -> str:
@@ -277,7 +408,7 @@ class _Writer:
         simple = value is None or isinstance(value, bool | int | str)
         return repr(value) if simple else self._bind(value)
 
-    def _copied(self, number: int, place: Tensor) -> str:
+    def _copied(self, number: int, place: _Place) -> str:
         return f"{self._bind(Tensor.copy_)}({self._bind(place)}, {self.names[number]})"
 
     def _bind(self, thing: Any) -> str:

@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sklearn_repr.utils.weights import check_sample_weight
+
 __all__ = ["explained_share"]
 
 
-def explained_share(X: Any, reconstruction: Any) -> float:
+def explained_share(X: Any, reconstruction: Any, sample_weight: Any = None) -> float:
     r"""Share of the total variance of `X` that a reconstruction explains.
 
     .. math:: R^2 = 1 - \sum_{ij} (x_{ij} - \hat x_{ij})^2 /
@@ -22,6 +24,8 @@ def explained_share(X: Any, reconstruction: Any) -> float:
     X, reconstruction : array-like of shape (n_samples, n_features)
         Rows and their reconstruction, in the same units. Cells that are NaN in `X` do
         not count.
+    sample_weight : array-like of shape (n_samples,) or None, default=None
+        How much each row counts, in both sums and in the mean.
 
     Returns
     -------
@@ -36,6 +40,9 @@ def explained_share(X: Any, reconstruction: Any) -> float:
     0.5
     """
     X, rebuilt = _dense(X), _dense(reconstruction)
+    if sample_weight is not None:
+        weights = check_sample_weight(sample_weight, len(X))
+        return _weighted_share(X, rebuilt, weights / weights.sum())
     missing = np.isnan(X)
     if missing.any():
         count = np.maximum(len(X) - missing.sum(axis=0), 1)
@@ -43,11 +50,27 @@ def explained_share(X: Any, reconstruction: Any) -> float:
         rebuilt = np.where(missing, X, rebuilt)
     residual = float(np.square(X - rebuilt).sum())
     total = float(np.square(X - X.mean(axis=0)).sum())
+    return _share(residual, total, X.size * float(np.square(X).sum()))
+
+
+def _share(residual: float, total: float, size: float) -> float:
     # sums of squares below this are the rounding of the values themselves
-    rounding = np.finfo(np.float64).eps ** 2 * X.size * float(np.square(X).sum())
+    rounding = np.finfo(np.float64).eps ** 2 * size
     if total <= rounding:
         return float(residual <= rounding)
     return 1.0 - residual / total
+
+
+def _weighted_share(
+    X: NDArray[np.float64], rebuilt: NDArray[np.float64], weights: NDArray[np.float64]
+) -> float:
+    known = ~np.isnan(X)
+    X, rebuilt = np.where(known, X, 0.0), np.where(known, rebuilt, 0.0)
+    count = weights @ known
+    mean = (weights @ X) / np.where(count > 0, count, 1.0)
+    residual = float((weights @ np.square(X - rebuilt)).sum())
+    total = float((weights @ np.square((X - mean) * known)).sum())
+    return _share(residual, total, X.size * float((weights @ np.square(X)).sum()))
 
 
 def _dense(X: Any) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,7 +12,12 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, get_tags
-from sklearn.utils.validation import _get_feature_names, validate_data
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _get_feature_names,
+    validate_data,
+)
 
 from sklearn_repr._contracts import LevelOrRange, Names, Table
 from sklearn_repr.utils.mapped import forget
@@ -25,6 +30,7 @@ __all__ = [
     "check_layer_sizes",
     "check_share",
     "column_label",
+    "has_holes",
     "parts_of",
     "validate_partner",
     "validate_table",
@@ -46,8 +52,9 @@ def validate_table(
     reset: bool,
     largest: float | None,
     ensure_min_samples: int = 1,
+    read: Callable[[Table], Table] | None = None,
 ) -> Table:
-    """Validate a numeric table as scikit-learn does, then look at its values.
+    """Validate a table as scikit-learn does, then look at its values.
 
     Parameters
     ----------
@@ -62,6 +69,8 @@ def validate_table(
         values to :func:`check_cells`.
     ensure_min_samples : int, default=1
         Fewer rows are an error.
+    read : callable or None, default=None
+        Maps the table to an array of numbers, where `X` itself is not numbers.
 
     Returns
     -------
@@ -74,18 +83,59 @@ def validate_table(
         If a value is missing (unless the estimator's tags allow it), infinite or beyond
         `largest`; the message names the first such row and its column.
     """
-    X = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        accept_sparse="csr",
-        dtype=[np.float64, np.float32],
-        ensure_all_finite=False,
-        ensure_min_samples=ensure_min_samples,
-    )
+    options: dict[str, Any] = {
+        "accept_sparse": "csr",
+        "dtype": [np.float64, np.float32],
+        "ensure_all_finite": False,
+        "ensure_min_samples": ensure_min_samples,
+    }
+    if read is None:
+        try:
+            X = validate_data(estimator, X, reset=reset, **options)
+        except (ValueError, TypeError) as error:
+            where = _no_number(X)
+            if where is None:
+                raise
+            raise type(error)(
+                f"{where} cannot be read as numbers: {error}. Convert it, drop it, or"
+                " declare it in categorical_features where there is such a parameter."
+            ) from error
+    else:
+        _check_feature_names(estimator, X, reset=reset)
+        _check_n_features(estimator, X, reset=reset)
+        X = check_array(read(X), estimator=estimator, **options)
     if largest is not None:
         check_cells(estimator, X, largest)
     return X
+
+
+def _no_number(X: Table) -> str | None:
+    """Name the first column that is not made of numbers, if that is what is wrong."""
+    names = getattr(X, "columns", None)
+    if names is None:
+        X = np.asarray(X, dtype=object) if not sparse.issparse(X) else np.empty((0, 0))
+        if X.ndim != 2:
+            return None
+        columns = ((f"Column number {j}", X[:, j]) for j in range(X.shape[1]))
+    else:
+        columns = ((f"Column {name!r}", X[name]) for name in names)
+    for label, column in columns:
+        try:
+            np.asarray(column).astype(np.float64)
+        except (ValueError, TypeError):
+            return label
+    return None
+
+
+def has_holes(X: Table) -> bool:
+    """Tell whether a cell of a table is missing, NaN."""
+    for part in parts_of(X):
+        cells = part.data if sparse.issparse(part) else part
+        with np.errstate(over="ignore", invalid="ignore"):
+            # one fast pass for usual values; infinities of both signs add up to NaN too
+            if np.isnan(cells.sum()) and np.isnan(cells).any():
+                return True
+    return False
 
 
 def check_cells(estimator: BaseEstimator, X: Table, largest: float) -> None:
@@ -117,6 +167,7 @@ def validate_partner(
     largest: float,
     n_columns: int | None = None,
     names: Names = None,
+    read: Callable[[Table], Table] | None = None,
 ) -> tuple[Table, Names]:
     """Validate the other table of rows that come in pairs.
 
@@ -132,6 +183,8 @@ def validate_partner(
         Number of columns seen in fit; None in fit.
     names : ndarray of str or None, default=None
         Names of the columns seen in fit.
+    read : callable or None, default=None
+        Maps the table to an array of numbers, where `y` itself is not numbers.
 
     Returns
     -------
@@ -143,14 +196,14 @@ def validate_partner(
     Raises
     ------
     ValueError
-        If there is no table, its columns are not those of fit, or a value is missing,
-        infinite or too large.
+        If there is no table, its columns are not those of fit, or a value is infinite
+        or too large.
     """
     if y is None:
         raise ValueError(f"{who} requires y to be passed, but the target y is None.")
     found = _get_feature_names(y)
     y = check_array(
-        y,
+        y if read is None else read(y),
         accept_sparse="csr",
         dtype=[np.float64, np.float32],
         ensure_all_finite=False,
@@ -169,7 +222,7 @@ def validate_partner(
             "The feature names of y should match those that were passed during fit:"
             f" {list(names)}; got {list(found)}."
         )
-    _check_cells(y, "y", largest, found if names is None else names, who, False)
+    _check_cells(y, "y", largest, found if names is None else names, who, True)
     return y, found
 
 

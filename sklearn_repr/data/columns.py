@@ -1,0 +1,577 @@
+"""Frames whose columns are numbers or categories, as arrays of numbers and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sklearn_repr._contracts import Table
+
+__all__ = ["Columns", "find_categories", "missing_cells", "with_indicators"]
+
+# what pandas calls columns of objects that are categories, and those that are numbers
+WORDS = {"string", "boolean", "categorical"}
+NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal", "empty"}
+DATES = "datetime64", "timedelta64", "datetime", "timedelta", "date", "period", "time"
+
+
+def find_categories(
+    X: Table,
+    categorical_features: Any = "from_dtype",
+    max_categories: int | None = None,
+    min_frequency: float | None = None,
+) -> Columns | None:
+    """Return a fitted reader of a table, None if all of its columns are numbers.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like of shape (n_samples, n_features)
+        The table.
+    categorical_features, max_categories, min_frequency : object
+        See :class:`Columns`.
+    """
+    by_dtype = isinstance(categorical_features, str)
+    if categorical_features is None or (by_dtype and not _is_frame(X)):
+        return None
+    columns = Columns(categorical_features, max_categories, min_frequency)
+    if by_dtype and all(_kind(c) == "number" for c in _columns_of(X)):
+        return None
+    columns.fit(X)
+    return columns if columns.categorical_.any() else None
+
+
+def missing_cells(X: Table) -> NDArray[np.bool_]:
+    """Return where cells of any table are missing, (n_samples, n_features)."""
+    missing: NDArray[np.bool_] = _as_pandas(X).isna().to_numpy()
+    return missing
+
+
+def with_indicators(X: Table, missing: NDArray[np.bool_], names: Sequence[str]) -> Table:
+    """Append columns of zeros and ones to a table, in its own container."""
+    marks = missing.astype(np.float64)
+    if not _is_frame(X):
+        return np.hstack([X, marks.astype(X.dtype)])
+    if _is_from(X, "polars"):
+        import polars
+
+        columns = (polars.Series(name, m) for name, m in zip(names, marks.T, strict=True))
+        return X.hstack(list(columns))
+    return pd.concat([X, pd.DataFrame(marks, columns=list(names), index=X.index)], axis=1)
+
+
+def _is_frame(X: Table) -> bool:
+    """Tell tables whose columns have types of their own: pandas, polars, pyarrow."""
+    return isinstance(X, pd.DataFrame) or _is_from(X, "polars") or _is_from(X, "pyarrow")
+
+
+class Columns:
+    """Which columns of a table are categories, their levels, and what each looked like.
+
+    A table is read as an array of floats in which a cell of a category is the number of
+    its level, by decreasing frequency: names of levels, and their order, do not matter.
+    Levels that are too rare share one number, and a level that `fit` did not see has the
+    last. Missing cells are NaN.
+
+    Parameters
+    ----------
+    categorical_features : "from_dtype", array-like of bool, str or int, or None, \
+            default="from_dtype"
+        "from_dtype" takes the columns of a frame that hold categories, text or booleans;
+        otherwise a mask, names or positions. None means that there are none.
+    max_categories : int or None, default=None
+        Most levels that a column keeps apart, the shared one included.
+    min_frequency : int, float or None, default=None
+        Fewest rows, or smallest share of the rows, that a level of its own has.
+
+    Attributes
+    ----------
+    categorical_ : bool ndarray of shape (n_features,)
+        Which columns are categories.
+    levels_ : list of list
+        Levels of every column, [] for numbers; the first of those that share a number is
+        the most frequent.
+    n_codes_ : list of int
+        How many numbers every category has; the last stands for unknown levels.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn_repr.data.columns import Columns
+    >>> X = pd.DataFrame({"a": [1.5, 2.5], "b": ["x", None]})
+    >>> columns = Columns().fit(X)
+    >>> columns.read(X)
+    array([[1.5, 0. ],
+           [2.5, nan]])
+    """
+
+    def __init__(
+        self,
+        categorical_features: Any = "from_dtype",
+        max_categories: int | None = None,
+        min_frequency: Any = None,
+    ):
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
+
+    def fit(self, X: Table) -> Columns:
+        """Find the categories and their levels.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            The table.
+
+        Returns
+        -------
+        self : Columns
+            The fitted reader.
+
+        Raises
+        ------
+        ValueError
+            If a column holds what is neither a number nor a category, or
+            `categorical_features` does not fit the table.
+        """
+        self.container_ = _container(X)
+        frame = _as_pandas(X)
+        self.names_ = list(frame.columns)
+        self.has_names_ = self.container_ != "array"
+        kinds = [_kind(frame.iloc[:, j]) for j in range(frame.shape[1])]
+        self.categorical_ = self._declared(frame, kinds)
+        self.dtypes_ = list(_original_dtypes(X, frame))
+        self.levels_: list[list[Any]] = []
+        self.n_codes_: list[int] = []
+        self.numbers_: list[dict[Any, int]] = []
+        for j, is_category in enumerate(self.categorical_):
+            levels: list[Any] = []
+            numbers: dict[Any, int] = {}
+            n_codes = 0
+            if is_category:
+                levels, numbers, n_codes = self._levels(frame.iloc[:, j], j)
+            else:
+                self._refuse_what_is_no_number(j, kinds[j])
+            self.levels_.append(levels)
+            self.numbers_.append(numbers)
+            self.n_codes_.append(n_codes)
+        return self
+
+    def _declared(self, frame: pd.DataFrame, kinds: list[str]) -> NDArray[np.bool_]:
+        given, d = self.categorical_features, frame.shape[1]
+        if given is None:
+            return np.zeros(d, dtype=bool)
+        if isinstance(given, str):
+            if given != "from_dtype":
+                raise ValueError(
+                    "categorical_features must be 'from_dtype', None, a mask, names or"
+                    f" positions of columns; got {given!r}."
+                )
+            return np.array([kind == "category" for kind in kinds], dtype=bool)
+        chosen = np.asarray(given)
+        if chosen.size == 0:
+            return np.zeros(d, dtype=bool)
+        if chosen.ndim != 1:
+            raise ValueError(
+                "categorical_features must be one-dimensional; got an array of shape"
+                f" {chosen.shape}."
+            )
+        if chosen.dtype == bool:
+            if len(chosen) != d:
+                raise ValueError(
+                    f"categorical_features is a mask of {len(chosen)} columns, but X has"
+                    f" {d}."
+                )
+            return chosen
+        mask = np.zeros(d, dtype=bool)
+        for entry in chosen.tolist():
+            if isinstance(entry, str):
+                places = [j for j, name in enumerate(self.names_) if name == entry]
+                if not self.has_names_ or not places:
+                    raise ValueError(
+                        f"categorical_features names the column {entry!r}, which X does"
+                        " not have."
+                    )
+                mask[places] = True
+            elif isinstance(entry, int) and 0 <= entry < d:
+                mask[entry] = True
+            else:
+                raise ValueError(
+                    "categorical_features must hold names of columns or positions from 0"
+                    f" to {d - 1}; got {entry!r}."
+                )
+        return mask
+
+    def label(self, column: int) -> str:
+        """Name a column in a message."""
+        return repr(self.names_[column]) if self.has_names_ else f"number {column}"
+
+    def _refuse_what_is_no_number(self, column: int, kind: str) -> None:
+        where = f"Column {self.label(column)}"
+        if kind == "number":
+            return
+        if kind == "category":
+            raise ValueError(
+                f"{where} holds text, categories or booleans, and categorical_features"
+                f"={self.categorical_features!r} leaves it out. Add it there, or drop it."
+            )
+        if kind == "date":
+            raise ValueError(
+                f"{where} holds dates or times, which are neither numbers nor categories."
+                " Turn them into numbers first, for example by"
+                " make_pipeline(skrub.TableVectorizer(), ...)."
+            )
+        raise ValueError(
+            f"{where} holds objects of several kinds. Clean it, or name it in"
+            " categorical_features to take every value for a level."
+        )
+
+    def _levels(
+        self, column: pd.Series[Any], j: int
+    ) -> tuple[list[Any], dict[Any, int], int]:
+        """Return levels by decreasing frequency, the number of each, and how many."""
+        codes, values = _factorized(column, self.label(j))
+        counts = np.bincount(codes[codes >= 0], minlength=len(values))
+        first = np.full(len(values), len(codes))
+        np.minimum.at(first, codes[codes >= 0], np.flatnonzero(codes >= 0))
+        order = np.lexsort([first, -counts])
+        order = order[counts[order] > 0]
+        if not len(order):
+            raise ValueError(
+                f"Column {self.label(j)} of X holds no observed value. Drop the column."
+            )
+        kept = self._count_kept(counts[order])
+        # those that share a number follow behind, the most frequent first
+        levels = [values[i] for i in order]
+        numbers = {level: min(i, kept) for i, level in enumerate(levels)}
+        return levels, numbers, min(kept + 1, len(levels)) + 1
+
+    def _count_kept(self, counts: NDArray[np.int64]) -> int:
+        """Return how many levels keep a number of their own."""
+        share = self.min_frequency or 0
+        fewest = share if isinstance(share, Integral) else share * counts.sum()
+        kept = int(np.sum(counts >= fewest))
+        most = self.max_categories
+        if most is not None and (len(counts) > most or kept < len(counts)):
+            kept = min(kept, int(most) - 1)
+        return kept
+
+    def read(self, X: Table) -> NDArray[np.float64]:
+        """Return a table as an array of floats.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            A table with the columns of the one that `fit` saw.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_samples, n_features)
+            Numbers, and numbers of levels; NaN where a cell is missing.
+
+        Raises
+        ------
+        ValueError
+            If a column holds what cannot be converted without loss.
+        """
+        frame = _as_pandas(X)
+        rows = np.empty(frame.shape, dtype=np.float64)
+        if rows.shape[1] != len(self.categorical_):
+            return rows  # which is refused by its shape
+        for j, is_category in enumerate(self.categorical_):
+            column = frame.iloc[:, j]
+            if is_category:
+                rows[:, j] = self._numbers_of(column, j)
+            else:
+                rows[:, j] = self._floats(column, j)
+        return rows
+
+    def _numbers_of(self, column: pd.Series[Any], j: int) -> NDArray[np.float64]:
+        codes, values = _factorized(column, self.label(j))
+        used = [values[i] for i in np.unique(codes[codes >= 0])]
+        known = self.levels_[j]
+        if used and _of_another_kind(known, used):
+            raise ValueError(
+                f"Column {self.label(j)} held {_spoken(known)} in fit, such as"
+                f" {known[0]!r}, and holds {_spoken(used)} now, such as {used[0]!r}."
+                " Convert it to what it was."
+            )
+        unknown, numbers = self.n_codes_[j] - 1, self.numbers_[j]
+        table = np.array([*(numbers.get(v, unknown) for v in values), np.nan])
+        return table[codes]
+
+    def _floats(self, column: pd.Series[Any], j: int) -> NDArray[np.float64]:
+        kind = _kind(column)
+        if kind == "category" and not column.dropna().isin([True, False]).all():
+            raise ValueError(
+                f"Column {self.label(j)} held numbers in fit and holds"
+                f" {_spoken(column.dropna().tolist())} now, such as"
+                f" {column.dropna().iloc[0]!r}. Convert it to numbers."
+            )
+        if kind not in ("number", "category"):
+            self._refuse_what_is_no_number(j, kind)
+        floats: NDArray[np.float64] = column.to_numpy(np.float64, na_value=np.nan)
+        return floats
+
+    # -- back ------------------------------------------------------------------------
+
+    def restore(
+        self, rows: NDArray[Any], original: Any = None, *, round_integers: bool = False
+    ) -> Table:
+        """Return an array of floats as a table like the one that `fit` saw.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_samples, n_features)
+            As `read` returns them; numbers of unknown levels become missing cells.
+        original : object, default=None
+            What a method was given; a pandas index is carried over from it.
+        round_integers : bool, default=False
+            Round columns that held integers, and return them as such.
+
+        Returns
+        -------
+        X : DataFrame or ndarray of shape (n_samples, n_features)
+            A frame of the library that `fit` saw, with its names; categories are labels
+            in their original type, and integers floats unless they are rounded.
+        """
+        width = range(rows.shape[1])
+        columns = [self._restored(rows[:, j], j, round_integers) for j in width]
+        if self.container_ == "array":
+            text = any(not isinstance(v, Real) for known in self.levels_ for v in known)
+            dtype = object if text else np.float64
+            return np.stack([np.asarray(c, dtype) for c in columns], axis=1)
+        if self.container_ == "polars":
+            import polars
+
+            series = [
+                polars.Series(
+                    name, c if isinstance(c, np.ndarray) else list(c), dtype=dtype
+                )
+                for name, c, dtype in zip(
+                    self.names_, columns, self._polars_types(), strict=True
+                )
+            ]
+            return polars.DataFrame(series)
+        index = original.index if isinstance(original, pd.DataFrame) else None
+        made = [pd.Series(c, index=index) for c in columns]
+        frame = pd.concat(made, axis=1) if made else pd.DataFrame(index=index)
+        frame.columns = pd.Index(self.names_)
+        return frame
+
+    def fill(
+        self, X: Table, rows: NDArray[Any], *, round_integers: bool = False
+    ) -> Table:
+        """Return a table whose missing cells hold those of an array of floats.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            The table; its observed cells are kept as they are.
+        rows : ndarray of shape (n_samples, n_features)
+            As `read` returns them, without missing cells.
+        round_integers : bool, default=False
+            See :meth:`restore`.
+
+        Returns
+        -------
+        X : DataFrame or ndarray of shape (n_samples, n_features)
+            As :meth:`restore` returns it.
+        """
+        made = self.restore(rows, X, round_integers=round_integers)
+        given = _as_pandas(X)
+        missing = given.isna().to_numpy()
+        if self.container_ == "array":
+            cells = np.asarray(X)
+            return np.where(missing, made, cells.astype(made.dtype, copy=False))
+        if self.container_ == "polars":
+            import polars
+
+            columns = []
+            for j, name in enumerate(self.names_):
+                hidden = polars.Series(missing[:, j])
+                old = X[name].fill_nan(None) if X[name].dtype.is_float() else X[name]
+                new = made[name]
+                if not missing[:, j].any():
+                    columns.append(X[name])
+                else:
+                    columns.append(new.zip_with(hidden, old.cast(new.dtype)).alias(name))
+            return polars.DataFrame(columns)
+        filled = {}
+        for j in range(rows.shape[1]):
+            old, new = given.iloc[:, j], made.iloc[:, j]
+            filled[j] = (
+                old if not missing[:, j].any() else _filled(old, new, missing[:, j])
+            )
+        frame = pd.DataFrame(filled, index=given.index)
+        frame.columns = pd.Index(self.names_)
+        return frame
+
+    def _polars_types(self) -> list[Any]:
+        return [
+            dtype if is_category else None
+            for dtype, is_category in zip(self.dtypes_, self.categorical_, strict=True)
+        ]
+
+    def _restored(self, cells: NDArray[Any], j: int, round_integers: bool) -> Any:
+        dtype = self.dtypes_[j]
+        if not self.categorical_[j]:
+            return self._restored_numbers(cells, dtype, round_integers)
+        labels = self.labels(cells, j)
+        if self.container_ == "pandas":
+            if None in labels and isinstance(dtype, np.dtype) and dtype.kind in "biu":
+                # which has no missing cells
+                return pd.Series(labels, dtype="boolean" if dtype.kind == "b" else object)
+            return pd.Series(labels, dtype=object).astype(dtype).array
+        return labels
+
+    def _restored_numbers(
+        self, cells: NDArray[Any], dtype: Any, round_integers: bool
+    ) -> Any:
+        if self.container_ != "pandas":
+            whole = round_integers and str(dtype).lower().startswith(("int", "uint"))
+            return cells.round() if whole else cells
+        if pd.api.types.is_integer_dtype(dtype):
+            if not round_integers or (np.isnan(cells).any() and dtype.kind in "iu"):
+                return cells
+            rounded = cells.round()
+            return pd.array(rounded, dtype="Float64").astype(dtype)
+        if pd.api.types.is_float_dtype(dtype):
+            return pd.Series(cells).astype(dtype).array
+        return cells
+
+    def spoken(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return an array of objects with labels where `rows` has numbers of levels."""
+        found = np.array(rows, dtype=object)
+        for j in np.flatnonzero(self.categorical_):
+            found[:, j] = self.labels(rows[:, j], int(j))
+        return found
+
+    def labels(self, cells: NDArray[Any], j: int) -> list[Any]:
+        """Return the labels of numbers of levels, None where there is none."""
+        n_labels = self.n_codes_[j] - 1
+        levels = self.levels_[j]
+        found: list[Any] = []
+        for cell in np.asarray(cells, dtype=np.float64).tolist():
+            known = cell == cell and 0 <= cell < n_labels
+            found.append(levels[int(cell)] if known else None)
+        return found
+
+
+def _filled(
+    old: pd.Series[Any], new: pd.Series[Any], missing: NDArray[np.bool_]
+) -> pd.Series[Any]:
+    """Return a column of pandas whose missing cells are those of another."""
+    if pd.api.types.is_integer_dtype(old.dtype) and not pd.api.types.is_integer_dtype(
+        new.dtype
+    ):
+        old = old.astype("Float64")
+    if isinstance(old.dtype, pd.CategoricalDtype):
+        # a level that only this table has is kept
+        extra = [v for v in new.cat.categories if v not in set(old.cat.categories)]
+        old = old.cat.add_categories(extra)
+    if pd.api.types.is_numeric_dtype(old.dtype) and not pd.api.types.is_bool_dtype(old):
+        cells = pd.Series(new.to_numpy(np.float64), index=old.index)
+        return old.where(~missing, cells.astype(old.dtype))
+    cells = pd.Series(new.astype(object).to_numpy(), index=old.index)
+    return old.astype(object).where(~missing, cells).astype(old.dtype)
+
+
+def _is_from(X: Any, library: str) -> bool:
+    return (
+        type(X).__module__.partition(".")[0] == library
+        and hasattr(X, "columns")
+        and hasattr(X, "shape")
+    )
+
+
+def _container(X: Table) -> str:
+    if _is_from(X, "polars"):
+        return "polars"
+    return "pandas" if _is_frame(X) else "array"
+
+
+def _as_pandas(X: Table) -> pd.DataFrame:
+    """Return any table as a frame of pandas, whose columns are as they were."""
+    if isinstance(X, pd.DataFrame):
+        return X
+    if _is_from(X, "polars"):
+        if hasattr(X, "collect"):
+            X = X.collect()
+        columns = {str(name): _from_polars(X[name]) for name in X.columns}
+        return pd.DataFrame(columns)
+    if _is_from(X, "pyarrow"):
+        X = X.to_pandas()
+        assert isinstance(X, pd.DataFrame)  # noqa: S101 - what pyarrow makes
+        return X
+    if sparse.issparse(X):
+        X = X.toarray()
+    return pd.DataFrame(np.asarray(X))
+
+
+def _columns_of(X: Table) -> list[pd.Series[Any]]:
+    frame = _as_pandas(X)
+    return [frame.iloc[:, j] for j in range(frame.shape[1])]
+
+
+def _from_polars(series: Any) -> Any:
+    if series.dtype.is_numeric():
+        return series.to_numpy()
+    return pd.Series(series.to_list(), dtype=object)
+
+
+def _original_dtypes(X: Table, frame: pd.DataFrame) -> Sequence[Any]:
+    return list(X.dtypes) if _is_from(X, "polars") else list(frame.dtypes)
+
+
+def _kind(column: pd.Series[Any]) -> str:
+    """Return "number", "category", "date" or "other"."""
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(dtype):
+        return "category"
+    if pd.api.types.is_numeric_dtype(dtype):
+        return "number" if not pd.api.types.is_complex_dtype(dtype) else "other"
+    if isinstance(dtype, pd.ArrowDtype) and "dictionary" in str(dtype):
+        return "category"
+    inferred = pd.api.types.infer_dtype(column, skipna=True)
+    if inferred in WORDS:
+        return "category"
+    if inferred in NUMBERS:
+        return "number"
+    return "date" if inferred in DATES else "other"
+
+
+def _factorized(
+    column: pd.Series[Any], label: str
+) -> tuple[NDArray[np.int64], list[Any]]:
+    """Return the number of every cell's value, -1 where it is missing, and the values."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        values = column.cat.categories.astype(object).tolist()
+        return column.cat.codes.to_numpy(np.int64), values
+    try:
+        codes, found = pd.factorize(column.astype(object), use_na_sentinel=True)
+    except TypeError as error:
+        raise ValueError(
+            f"Column {label} holds values that cannot be levels: {error}."
+        ) from error
+    return np.asarray(codes, np.int64), list(found)
+
+
+def _of_another_kind(known: list[Any], found: list[Any]) -> bool:
+    """Tell numbers where text was, and text where numbers were."""
+
+    def kinds(values: list[Any]) -> set[bool]:
+        return {isinstance(v, Real | np.bool_) for v in values}
+
+    return not kinds(known) & kinds(found)
+
+
+def _spoken(values: list[Any]) -> str:
+    if all(isinstance(v, bool | np.bool_) for v in values):
+        return "booleans"
+    return "numbers" if all(isinstance(v, Real) for v in values) else "text"

@@ -1,0 +1,280 @@
+"""Tables of numbers and categories to one contiguous tensor and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from sklearn_repr._contracts import Array, Batch, Block, Names, Table, Weights
+from sklearn_repr.data.codec import NumericCodec, as_batch, dense
+
+__all__ = ["Codec", "TableCodec"]
+
+# Variance of the columns that say where a number is missing: small, so that principal
+# axes are those of the table, and yet a network can read it
+INDICATOR_VARIANCE = 0.1
+# A level that `fit` did not see has the probability of this many rows
+UNSEEN_ROWS = 0.5
+# Levels rarer than this are not trusted to grow with what a network says of them as
+# much as their share alone would ask for
+TRUSTED_SHARE = 0.1
+
+
+class TableCodec:
+    """Encode numbers as :class:`NumericCodec` does, and categories as blocks behind them.
+
+    A level becomes the indicator of its number, centred and divided by one scale a
+    column, so that a category has the variance of a standardised number whatever its
+    number of levels; see :class:`~sklearn_repr._contracts.Block`.
+
+    Parameters
+    ----------
+    numbers : NumericCodec
+        For the numeric columns; fitted here.
+    n_codes : sequence of int
+        For every column how many numbers its levels have, 0 for numeric columns.
+    fill : bool, default=True
+        Fill missing cells with 0, the mean. False leaves them NaN, for modules that look
+        for holes themselves.
+    indicators : bool, default=True
+        Say in further columns where numbers are missing, for every numeric column of
+        which cells are missing in `fit`. No loss looks at these. A missing category
+        needs none: filled, it differs from all levels.
+
+    Attributes
+    ----------
+    blocks_ : tuple of Block
+        The numeric columns, if there are any, one block a category, and the indicators.
+    columns_ : int ndarray of shape (n_encoded_,)
+        Number of the column of the table that each encoded column belongs to.
+    n_encoded_ : int
+        Number of encoded columns.
+    n_numbers_ : int
+        How many of them, the first ones, are numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_repr.data import NumericCodec
+    >>> from sklearn_repr.data.table import TableCodec
+    >>> X = np.array([[1.0, 0.0], [3.0, 1.0]])  # a number, a category of two levels
+    >>> codec = TableCodec(NumericCodec(), [0, 3]).fit(X)
+    >>> codec.encode(X).values.round(decimals=2)
+    tensor([[-1.0000,  0.7100, -0.7100,  0.0000],
+            [ 1.0000, -0.7100,  0.7100,  0.0000]])
+    >>> codec.decode(codec.encode(X).values)
+    array([[1., 0.],
+           [3., 1.]])
+    """
+
+    def __init__(
+        self,
+        numbers: NumericCodec,
+        n_codes: Sequence[int],
+        *,
+        fill: bool = True,
+        indicators: bool = True,
+    ):
+        self.numbers = numbers
+        self.n_codes = np.asarray(n_codes)
+        self.fill = fill
+        self.indicators = indicators
+        self.scaling = numbers.scaling
+        self.dtype = numbers.dtype
+
+    def fit(self, X: Array, names: Names = None, weights: Weights = None) -> TableCodec:
+        """Learn the scales of numbers and the shares of levels.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Numbers, and numbers of levels.
+        names : sequence of str or None, default=None
+            Names of the columns, for messages.
+        weights : ndarray of shape (n_samples,) or None, default=None
+            How much each row counts; None lets all count alike.
+
+        Returns
+        -------
+        self : TableCodec
+            The fitted codec.
+
+        Raises
+        ------
+        ValueError
+            If a column has no observed cell.
+        """
+        self.names_ = names
+        self.n_features_ = X.shape[1]
+        self.numeric_ = np.flatnonzero(self.n_codes == 0)
+        self.categories_ = np.flatnonzero(self.n_codes)
+        labels = None if names is None else [str(names[int(j)]) for j in self.numeric_]
+        blocks: list[Block] = []
+        constant = np.zeros(0, bool)
+        if len(self.numeric_):
+            self.numbers.fit(X[:, self.numeric_], labels, weights)
+            blocks.extend(self.numbers.blocks_)
+            constant = self.numbers.constant_
+        stop = len(self.numeric_)
+        columns = [*self.numeric_.tolist()]
+        self.tables_: list[Array] = []
+        for j in self.categories_:
+            counts = _counts(X[:, j], int(self.n_codes[j]), weights)
+            block = _block(counts, stop)
+            stop = block.stop
+            blocks.append(block)
+            columns.extend([int(j)] * len(counts))
+            self.tables_.append(_encoded_levels(block, self.dtype))
+            constant = np.append(constant, np.full(len(counts), (counts > 0).sum() < 2))
+        missing = np.average(np.isnan(X[:, self.numeric_]), axis=0, weights=weights)
+        self.holed_ = np.flatnonzero((missing > 0) & self.indicators)
+        if len(self.holed_):
+            blocks.append(Block("indicator", stop, stop + len(self.holed_)))
+            stop = blocks[-1].stop
+            share = missing[self.holed_]
+            self.missing_share_ = share
+            # nowhere more than one: a column is never missing altogether
+            self.missing_scale_ = np.sqrt(share * (1 - share) / INDICATOR_VARIANCE)
+            columns.extend(self.numeric_[self.holed_].tolist())
+            constant = np.append(constant, np.zeros(len(self.holed_), bool))
+        self.blocks_ = tuple(blocks)
+        self.columns_ = np.array(columns)
+        self.n_encoded_, self.n_numbers_ = stop, len(self.numeric_)
+        self.constant_ = constant
+        return self
+
+    def encoded_names(self) -> list[str]:
+        """Return the name of the column that each encoded column belongs to."""
+        names = self.names_
+        return [str(j) if names is None else str(names[int(j)]) for j in self.columns_]
+
+    def scale(self, X: Array, out: Array | None = None) -> Array:
+        """Encode rows as a NumPy array; see :meth:`NumericCodec.scale`."""
+        encoded = (
+            np.empty((X.shape[0], self.n_encoded_), self.dtype) if out is None else out
+        )
+        self.convert(X, encoded)
+        self.refuse_infinite(encoded, X)
+        return encoded
+
+    def convert(self, X: Array, out: Array) -> Array:
+        """Encode rows without a look at the result; see :meth:`scale`."""
+        X = dense(X)
+        width = len(self.numeric_)
+        if width:
+            numbers = np.empty((len(X), width), self.dtype)
+            out[:, :width] = self.numbers.convert(X[:, self.numeric_], numbers)
+        if len(self.holed_):
+            missing = np.isnan(X[:, self.numeric_[self.holed_]])
+            start = self.n_encoded_ - len(self.holed_)
+            out[:, start:] = (missing - self.missing_share_) / self.missing_scale_
+        categories = [block for block in self.blocks_ if block.kind == "categorical"]
+        for j, block, table in zip(
+            self.categories_, categories, self.tables_, strict=True
+        ):
+            codes = X[:, j]
+            # the last entry of the table is a missing cell
+            index = np.where(np.isnan(codes), len(table) - 1, codes).astype(np.intp)
+            out[:, block.start : block.stop] = table[index]
+        return out
+
+    def refuse_infinite(self, encoded: Array, X: Table) -> None:
+        """Raise if an encoded number is beyond the dtype."""
+        width = len(self.numeric_)
+        if width:
+            self.numbers.refuse_infinite(encoded[:, :width], dense(X)[:, self.numeric_])
+
+    def is_identity(self, X: Table) -> bool:
+        """Tell whether rows are encoded as they are; categories never are."""
+        return False
+
+    def keeps_bad_cells(self, X: Table) -> bool:
+        """Tell whether bad cells cannot look harmless once encoded."""
+        return True
+
+    def encode(self, X: Array) -> Batch:
+        """Encode rows as tensors; see :meth:`NumericCodec.encode`."""
+        return as_batch(torch.from_numpy(self.scale(X)), fill=self.fill)
+
+    def decode(self, encoded: Table, chances: Array | None = None) -> NDArray[np.float64]:
+        """Turn encoded rows, or what a network says of them, back.
+
+        Parameters
+        ----------
+        encoded : array-like or Tensor of shape (n_samples, n_encoded_)
+            Encoded rows.
+        chances : ndarray of shape (n_samples, n_encoded_) or None, default=None
+            Draws from [0, 1), by which levels are drawn with their probabilities.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features), float64
+            Numbers in original units, and the number of the most probable level, or of
+            one that is drawn.
+        """
+        encoded = np.asarray(encoded, dtype=np.float64)
+        X = np.empty((len(encoded), self.n_features_))
+        width = len(self.numeric_)
+        if width:
+            X[:, self.numeric_] = self.numbers.decode(encoded[:, :width])
+        for j, logits in zip(self.categories_, self.logits(encoded), strict=True):
+            known = logits[:, :-1]  # never the unknown level
+            if chances is None:
+                X[:, j] = known.argmax(axis=1)
+            else:
+                upto = softmax(known, axis=1).cumsum(axis=1)
+                # rounding may leave the last sum below 1
+                drawn = (chances[:, [j]] * upto[:, -1:] >= upto).sum(axis=1)
+                X[:, j] = drawn.clip(max=known.shape[1] - 1)
+        return X
+
+    def logits(self, encoded: Array) -> list[NDArray[np.float64]]:
+        """Return log-probabilities, but for a constant, of every category's levels."""
+        return [
+            np.asarray(b.offset) + np.asarray(b.gain) * encoded[:, b.start : b.stop]
+            for b in self.blocks_
+            if b.kind == "categorical"
+        ]
+
+
+# of a table of numbers, or of numbers and categories
+Codec = NumericCodec | TableCodec
+
+
+def _counts(codes: Array, n_codes: int, weights: Weights) -> NDArray[np.float64]:
+    known = ~np.isnan(codes)
+    weights = None if weights is None else np.asarray(weights)[known]
+    counts = np.bincount(codes[known].astype(np.intp), weights, minlength=n_codes)
+    return counts.astype(np.float64)
+
+
+def _block(counts: NDArray[np.float64], start: int) -> Block:
+    shares = counts / (counts.sum() or 1.0)
+    smoothed = np.maximum(counts, UNSEEN_ROWS)
+    smoothed = smoothed / smoothed.sum()
+    # a column of one level has no scale, as a constant number
+    scale = float(np.sqrt(1 - np.square(shares).sum())) or 1.0
+    # exact for weak evidence where a level is common; large enough that what encodes a
+    # rare level is read as that level
+    slope = np.maximum(1 / np.maximum(smoothed, TRUSTED_SHARE), 2 - 2 * np.log(smoothed))
+    return Block(
+        "categorical",
+        start,
+        start + len(counts),
+        tuple(shares.tolist()),
+        scale,
+        tuple(np.log(smoothed).tolist()),
+        tuple((scale * slope).tolist()),
+    )
+
+
+def _encoded_levels(block: Block, dtype: np.dtype) -> Array:
+    """Return what encodes every level, and in the last row a missing cell."""
+    n_codes = len(block.shares)
+    table = np.full((n_codes + 1, n_codes), np.nan)
+    table[:-1] = (np.eye(n_codes) - np.asarray(block.shares)) / block.scale
+    return table.astype(dtype)

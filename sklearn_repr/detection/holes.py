@@ -1,0 +1,77 @@
+"""From encoded columns to the cells of a table, some of which are missing."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["TableCells"]
+
+Rows = NDArray[np.float64]
+Observed = NDArray[np.bool_] | None
+
+
+class TableCells:
+    """Which encoded columns make up which column of the table.
+
+    Parameters
+    ----------
+    columns : int ndarray of shape (n_encoded,) or None, default=None
+        Number of the table's column of each encoded column; None is one each.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_repr.detection.holes import TableCells
+    >>> cells = TableCells(np.array([0, 1, 1]))
+    >>> filled, observed = cells.fill(np.array([[np.nan, 1.0, 2.0]]))
+    >>> cells.join(np.array([[5.0, 1.0, 2.0]]), observed)
+    array([[0., 6.]])
+    """
+
+    def __init__(self, columns: NDArray[np.int64] | None = None):
+        self.columns = columns
+        if columns is not None:
+            self.members = (columns[:, None] == np.arange(columns.max() + 1)).astype(
+                float
+            )
+
+    def fill(self, rows: Rows) -> tuple[Rows, Observed]:
+        """Return rows with zeros where cells are missing, and where they are not.
+
+        The latter is None if none is missing.
+        """
+        observed = ~np.isnan(rows)
+        if observed.all():
+            return rows, None
+        return np.where(observed, rows, 0.0), observed
+
+    def join(self, errors: Rows, observed: Observed) -> Rows:
+        """Add up the errors of encoded columns cell by cell.
+
+        Parameters
+        ----------
+        errors : ndarray of shape (n, ..., n_encoded)
+            Errors of encoded columns.
+        observed : bool ndarray of shape (n, n_encoded) or None
+            As `fill` returns it.
+
+        Returns
+        -------
+        errors : ndarray of shape (n, ..., d)
+            Errors of cells, 0 where these are missing; those of a row are multiplied by d
+            over the number of cells that it has, so that holes neither help nor hurt.
+        """
+        if observed is not None:
+            between = (1,) * (errors.ndim - 2)
+            seen = observed.reshape(len(observed), *between, -1)
+            errors = np.where(seen, errors, 0.0)
+        if self.columns is not None:
+            errors = errors @ self.members
+        if observed is not None:
+            known = seen
+            if self.columns is not None:
+                known = seen @ self.members > 0
+            counts = known.sum(axis=-1, keepdims=True)
+            errors = errors * (known.shape[-1] / np.maximum(counts, 1))
+        return errors
