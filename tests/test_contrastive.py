@@ -32,6 +32,8 @@ from sklearn_repr.utils.randomness import Seeds
 
 each_objective = pytest.mark.parametrize("objective", objectives.names())
 PREDICTING = ("byol", "simsiam")
+# the default recipe with narrow layers
+FEW_UNITS = {"hidden_layer_sizes": (16, 16), "projection_dim": 8}
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +179,7 @@ def test_any_size(objective, n, d, batch_size, recipe):
     estimator = small(objective, **settings)
     if recipe:
         estimator = ContrastiveEmbedder(
-            4, objective=objective, max_iter=2, random_state=0, **settings
+            4, objective=objective, max_iter=2, random_state=0, **FEW_UNITS, **settings
         )
     estimator.fit(X, y)
     assert np.isfinite(estimator.transform(X)).all()
@@ -194,9 +196,8 @@ def test_the_same_seed_gives_the_same_bits(objective, pairs, X):
     y = np.arange(len(X)) % 3
     estimator = small(objective, pairs=pairs, normalize=True)
     if pairs == "auto":  # the default recipe, in chunks
-        estimator = ContrastiveEmbedder(
-            4, objective=objective, max_iter=2, chunk_size=50, random_state=0
-        )
+        settings = {"max_iter": 2, "chunk_size": 50, "random_state": 0, **FEW_UNITS}
+        estimator = ContrastiveEmbedder(4, objective=objective, **settings)
     state = torch.get_rng_state()
     Z = estimator.fit(X, y).transform(X)
     assert torch.equal(torch.get_rng_state(), state)

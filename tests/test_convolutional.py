@@ -25,10 +25,11 @@ def test_every_size_comes_back(stride, kernel_size):
     for size in range(5, 34):
         for shape in [(1, size), (2, size, 38 - size)]:
             options = ConvOptions(shape, (3, 4), kernel_size, stride)
-            rows = torch.randn(2, int(np.prod(shape)))
-            code = conv_encoder(options, 3)(rows)
-            assert code.shape == (2, 3)
-            assert conv_decoder(options, 3)(code).shape == rows.shape
+            with torch.device("meta"):  # shapes without numbers
+                rows = torch.empty(2, int(np.prod(shape)))
+                code = conv_encoder(options, 3)(rows)
+                assert code.shape == (2, 3)
+                assert conv_decoder(options, 3)(code).shape == rows.shape
 
 
 def test_a_convolution_sees_neighbours_only():
@@ -70,7 +71,8 @@ CONV = {"architecture": "conv", "input_shape": (1, 8, 8), "scaling": None}
     ids=repr,
 )
 def test_it_composes_and_learns(estimator, images):
-    fitted = clone(estimator).set_params(max_iter=15, random_state=0).fit(images[:300])
+    short = clone(estimator).set_params(max_iter=8, random_state=0)
+    fitted = clone(short).fit(images[:160])
     assert fitted.loss_curve_[-1] < fitted.loss_curve_[0]
     Z = fitted.transform(images)
     assert Z.shape == (600, estimator.n_components)
@@ -79,8 +81,7 @@ def test_it_composes_and_learns(estimator, images):
         np.testing.assert_array_equal(
             fitted.reconstruct(images[7:9]), fitted.reconstruct(images)[7:9]
         )
-    again = clone(estimator).set_params(max_iter=15, random_state=0).fit(images[:300])
-    np.testing.assert_array_equal(Z, again.transform(images))
+    np.testing.assert_array_equal(Z, short.fit(images[:160]).transform(images))
 
 
 def test_it_rebuilds_better_than_pca(images):

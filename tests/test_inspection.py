@@ -37,19 +37,24 @@ def test_the_score_of_ours_is_the_same_number(estimator, X):
     assert framed.score(X) == fitted.score(X)
 
 
+def round_trip(inverse):
+    """Return a fitted transformer whose way back is not exact."""
+    given = {"inverse_func": inverse, "check_inverse": False}
+    return FunctionTransformer(lambda x: x, **given).fit([[0.0]])
+
+
 def test_rows_without_variance():
     X = np.ones((3, 2))
-    halve = FunctionTransformer(lambda x: x, inverse_func=lambda x: x / 2).fit(X)
-    exact = FunctionTransformer(lambda x: x, inverse_func=lambda x: x).fit(X)
+    halve, exact = round_trip(lambda x: x / 2), round_trip(lambda x: x)
     assert reconstruction_r2(halve, X) == 0.0
     assert reconstruction_r2(exact, X) == 1.0
 
 
 def test_tables_of_constants_that_no_float_hits_exactly():
     X = np.full((10, 3), 0.1)
-    constant = FunctionTransformer(lambda x: x + 1e-17, inverse_func=lambda x: x).fit(X)
+    constant = round_trip(lambda x: x + 1e-17)
     assert reconstruction_r2(constant, X) == 1.0
-    off = FunctionTransformer(lambda x: x, inverse_func=lambda x: x + 1e-3).fit(X)
+    off = round_trip(lambda x: x + 1e-3)
     assert reconstruction_r2(off, X) == 0.0
 
 

@@ -209,6 +209,12 @@ def test_objects_are_cloned_by_their_parameters(made):
             assert twin.get_params()[name] == value
 
 
+def test_objects_are_shown_with_their_parameters():
+    shown = repr(ContrastiveEmbedder(objective=NTXent(0.3), views=SwapNoise(0.1)))
+    assert "objective=NTXent(temperature=0.3, learn_temperature=False" in shown
+    assert "views=SwapNoise(level=0.1)" in shown
+
+
 def test_parameters_of_objects_are_set_in_their_place():
     views = TwoViews(Composed([SwapNoise(0.1)]))
     noise = GaussianNoise(0.3).set_params(level=0.5)
@@ -216,6 +222,9 @@ def test_parameters_of_objects_are_set_in_their_place():
     assert views.get_params()["corruption"] is views.corruption
     with pytest.raises(ValueError, match=r"no parameter 'rate'; it has 'level'"):
         noise.set_params(rate=1)
+    with pytest.raises(ValueError, match="no parameter 'rate'"):
+        views.set_params(corruption__corruptions=[], rate=1)
+    assert views.corruption.corruptions
     with pytest.raises(ValueError, match="NTXent got temperature=-1"):
         NTXent(0.5).set_params(temperature=-1)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TRANSFORMERS, each, fast
+from sklearn.base import clone
 from skorch.callbacks import Callback, Checkpoint, GradientNormClipping, LRScheduler
 from torch import nn
 
@@ -271,6 +272,36 @@ def test_a_change_between_epochs_is_noticed(X):
         for callback in (Freezer(), Reference())
     )
     assert found.loss_curve_ == expected.loss_curve_
+
+
+class Cooler(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        net.criterion_.objectives[0].temperature *= 0.9
+
+
+class LessDropout(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        for part in net.module_.modules():
+            if isinstance(part, nn.Dropout):
+                part.p = 0.9 * part.p
+
+
+@pytest.mark.parametrize(
+    ("estimator", "callback"),
+    [
+        (ContrastiveEmbedder(hidden_layer_sizes=(16,)), Cooler()),
+        (AutoencoderTransformer(dropout=0.5), LessDropout()),
+    ],
+)
+def test_constants_that_a_callback_changes_are_noticed(
+    estimator, callback, X, monkeypatch
+):
+    found = fitted(clone(estimator), X, [callback])
+    monkeypatch.setattr(step_module, "STEPS_TO_REPAY", 10**9)
+    expected = fitted(clone(estimator), X, [callback])
+    assert found.loss_curve_ == expected.loss_curve_
+    assert found.net_.way_ == "recorded"
+    np.testing.assert_array_equal(found.transform(X), expected.transform(X))
 
 
 def test_callbacks_see_an_ordinary_net_and_change_no_bit(X, tmp_path, recwarn):

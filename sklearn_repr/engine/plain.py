@@ -59,6 +59,9 @@ class PlainStep:
         """Return the same of a batch in evaluation, without gradients."""
         return evaluated(self.net, seen, batch)
 
+    def doubt(self) -> None:
+        """Take nothing for granted: a callback may have changed what is computed."""
+
     def _forward(self, seen: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         self.outputs, loss, terms = self.net.losses(seen, batch)
         return loss, terms

@@ -61,6 +61,12 @@ class RecordedStep(PlainStep):
         """Return the same of a batch in evaluation, without gradients."""
         return self._fastest(seen, batch, training=False)
 
+    def doubt(self) -> None:
+        """Compare every recording once more: a callback may have changed a constant."""
+        for recording in self.programs.values():
+            if recording is not None:
+                recording.proven, recording.doubted = False, True
+
     def _plain(self, seen: Tensor, batch: Batch, training: bool) -> dict[str, Tensor]:
         way = super().__call__ if training else super().evaluate
         return way(seen, batch)
@@ -189,7 +195,8 @@ class RecordedStep(PlainStep):
             self._prove(recording, kind)
             return losses
         after.restore()
-        if recording.stored is None and recording.key is not None:
+        from_before = recording.stored is None and recording.key is not None
+        if recording.doubted or from_before:
             RECORDINGS.drop(recording.key)
             del self.programs[kind]  # to be recorded anew
         else:
@@ -237,6 +244,8 @@ class _Recording:
         # what to keep for later fits once it is proven; None if it was kept before
         self.stored: StoredStep | None = None
         self.proven = False
+        # whether something may have changed since it was made
+        self.doubted = False
 
 
 class _Memory:
@@ -275,7 +284,8 @@ def choose_step(net: RepresentationNet, earlier: PlainStep | None = None) -> Pla
     Returns
     -------
     step : PlainStep
-        The earlier one, unless a callback has changed what it relied on.
+        The earlier one, which is to doubt what it has recorded, unless a callback has
+        changed what it relied on.
     """
     module, objective = net.module_, net.criterion_
     parts = [*module.modules(), *objective.modules()]
@@ -293,6 +303,7 @@ def choose_step(net: RepresentationNet, earlier: PlainStep | None = None) -> Pla
     relied_on = [(p, p.data_ptr(), p.grad, p.requires_grad) for p in parameters]
     state = (watched, net.listening_, *map(_identity, relied_on))
     if earlier is not None and earlier.relied_on == state:
+        earlier.doubt()
         return earlier
     kind: type[PlainStep] = PlainStep
     if net.chunk_size is not None:

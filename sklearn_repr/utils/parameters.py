@@ -24,6 +24,8 @@ class HasParameters:
     >>> noise = Noise().set_params(level=0.1)
     >>> noise.get_params()
     {'level': 0.1}
+    >>> noise
+    Noise(level=0.1)
     """
 
     _given: dict[str, Any]
@@ -42,6 +44,10 @@ class HasParameters:
             name: bound.arguments[name] for name in names if name in bound.arguments
         }
         return made
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self._given.items())
+        return f"{type(self).__name__}({given})"
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name.
@@ -83,13 +89,15 @@ class HasParameters:
             If there is no such parameter, or a value is not allowed.
         """
         known = self.get_params(deep=False)
-        for key, value in params.items():
-            name, _, rest = key.partition("__")
+        for key in params:  # all of them before one is set
+            name = key.partition("__")[0]
             if name not in known:
                 raise ValueError(
                     f"{type(self).__name__} has no parameter {name!r}; it has"
                     f" {', '.join(map(repr, known)) or 'none'}."
                 )
+        for key, value in params.items():
+            name, _, rest = key.partition("__")
             if rest:
                 known[name].set_params(**{rest: value})
             else:
