@@ -131,7 +131,10 @@ class TableCodec:
             columns.extend([int(j)] * len(counts))
             self.tables_.append(_encoded_levels(block, self.dtype))
             constant = np.append(constant, np.full(len(counts), (counts > 0).sum() < 2))
-        missing = np.average(np.isnan(X[:, self.numeric_]), axis=0, weights=weights)
+        missing = np.zeros(0)
+        if len(self.numeric_):
+            holes = np.isnan(X[:, self.numeric_])
+            missing = np.average(holes, axis=0, weights=weights)
         self.holed_ = np.flatnonzero((missing > 0) & self.indicators)
         if len(self.holed_):
             blocks.append(Block("indicator", stop, stop + len(self.holed_)))
