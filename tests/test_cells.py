@@ -15,7 +15,7 @@ class Known:
     def __init__(self, factor=1.0):
         self.factor = factor
 
-    def fit_errors(self, rows, constant):
+    def fit_errors(self, rows, constant, table):
         return self.errors(rows)
 
     def errors(self, rows):

@@ -25,6 +25,9 @@ __all__ = [
 
 Rows = NDArray[np.float64]
 
+# a table of numbers: every encoded column is a cell
+ONE_EACH = TableCells()
+
 # Rows handed to a reconstructor at a time; always as many, so that a row's error does not
 # depend on how many came with it (unless the reconstructor itself iterates over all rows
 # together, as NMF does)
@@ -45,7 +48,7 @@ class CellErrors(Protocol):
     """
 
     def fit_errors(
-        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells
+        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells = ONE_EACH
     ) -> Rows:
         """Fit to encoded rows of a table, and return their errors (n, d)."""
 
@@ -86,7 +89,7 @@ class EstimatorErrors:
         self.estimator = estimator
 
     def fit_errors(
-        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells
+        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells = ONE_EACH
     ) -> Rows:
         """Fit the estimator, and return the errors; see :class:`CellErrors`."""
         self.table = table
@@ -141,7 +144,7 @@ class NetworkErrors:
         self.error_units = error_units
 
     def fit_errors(
-        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells
+        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells = ONE_EACH
     ) -> Rows:
         """Train the networks, and return the errors; see :class:`CellErrors`."""
         self.table = table
@@ -224,7 +227,7 @@ class CellScorer:
         self.seed = seed
 
     def fit_sums(
-        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells
+        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells = ONE_EACH
     ) -> dict[str, Rows]:
         """Fit both parts to encoded rows, and return the sums of the rows.
 
