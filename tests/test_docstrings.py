@@ -110,6 +110,7 @@ def test_order_of_parameters_is_that_of_the_design():
     order = [
         # what comes out
         *("n_components", "readout", "normalize", "scaling"),
+        *("categorical_features", "max_categories", "min_frequency"),
         # architecture
         *("architecture", "y_architecture", "input_shape", "y_input_shape"),
         *("patch_size", "kernel_size", "stride", "hidden_layer_sizes", "activation"),

@@ -182,7 +182,11 @@ class ContrastivePredictiveCoder(BaseRepresentation):
     """
 
     _parameter_constraints: ClassVar[Constraints] = {
-        **BaseRepresentation._parameter_constraints,
+        **{
+            name: allowed
+            for name, allowed in BaseRepresentation._parameter_constraints.items()
+            if name not in constraints.CATEGORIES  # sequences are of numbers
+        },
         **constraints.LAYERS,
         "architecture": [StrOptions({"conv"}), callable],
         "readout": [StrOptions({"context", "context_mean", "encoder_mean"})],
