@@ -60,7 +60,7 @@ class SelfPaired(PairedEmbedder):
 # those that need a second table are tested as they are where that is at hand
 PAIRED = [cls() for _, cls in all_estimators() if get_tags(cls()).target_tags.required]
 # those that train another estimator, and have no parameters of training themselves
-WRAPPERS = [AutoencoderImputer(MaskedAutoencoder(2, max_iter=5))]
+WRAPPERS = [AutoencoderImputer(MaskedAutoencoder(2, max_iter=5, random_state=0))]
 ESTIMATORS = [cls() for _, cls in all_estimators() if cls is not AutoencoderImputer]
 ESTIMATORS = [SelfPaired() if type(e) is PairedEmbedder else e for e in ESTIMATORS]
 TRANSFORMERS = [e for e in ESTIMATORS if hasattr(e, "transform")]

@@ -135,11 +135,10 @@ def test_bad_cells_far_down_a_table_are_named(cls, scaling, X):
     X = X.astype(np.float32)
     model = cls(3, scaling=scaling, max_iter=1, random_state=0).fit(X)
     for method in (model.transform, model.reconstruction_error, model.reconstruct):
-        for value, message in ((np.nan, "NaN"), (np.inf, "infinity")):
-            big = np.tile(X, (40, 1))
-            big[9000, 4] = value
-            with pytest.raises(ValueError, match=rf"{message}: .*4 \(row 9000\)"):
-                method(big)
+        big = np.tile(X, (40, 1))
+        big[9000, 4] = np.inf
+        with pytest.raises(ValueError, match=r"infinity: .*4 \(row 9000\)"):
+            method(big)
 
 
 def test_cells_far_out_are_clamped_and_leave_other_rows_alone(X):

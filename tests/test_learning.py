@@ -69,7 +69,9 @@ def test_every_parameter_has_moved(estimator, manifold):
     estimator = clone(estimator).set_params(max_iter=2, random_state=0, n_components=2)
     estimator.set_params(early_stopping=False)
     module = estimator.fit(manifold[0]).net_.module_
-    for name, parameter in module.named_parameters():
+    trained = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
+    assert len(trained) > 2
+    for name, parameter in trained:
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 0, name
 
@@ -82,7 +84,7 @@ def test_r2_on_linear_data_is_close_to_that_of_pca(estimator, settings, linear_d
     margin = 0.02
     if settings and isinstance(estimator, MaskedAutoencoder):
         # far from its start, it has to learn every choice of cells, whole rows among them
-        estimator.set_params(learning_rate_init=3e-3, n_iter_no_change=30)
+        estimator.set_params(learning_rate="constant", n_iter_no_change=30, max_iter=200)
         margin = 0.03
     pca = reconstruction_r2(PCA(3).fit(train), test)
     assert estimator.fit(train).score(test) > pca - margin

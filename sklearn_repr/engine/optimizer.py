@@ -43,11 +43,11 @@ def bare_update(optimizer: Any) -> Iterator[Callable[[], Any]]:
     >>> from sklearn_repr.engine.optimizer import bare_update
     >>> layer = nn.Linear(1, 1, bias=False)
     >>> layer.weight.grad = torch.ones(1, 1)
-    >>> before = float(layer.weight)
+    >>> before = layer.weight.item()
     >>> optimizer = torch.optim.SGD(layer.parameters(), lr=1.0, fused=True)
     >>> with bare_update(optimizer) as update:
     ...     update()
-    >>> float(layer.weight) == before - 1
+    >>> layer.weight.item() == before - 1
     True
     """
     if not _is_bare(optimizer):

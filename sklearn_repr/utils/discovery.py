@@ -21,7 +21,7 @@ def all_estimators() -> list[tuple[str, Any]]:
     --------
     >>> from sklearn_repr.utils.discovery import all_estimators
     >>> [name for name, _ in all_estimators()][:2]
-    ['AutoencoderTransformer', 'ContrastiveEmbedder']
+    ['AutoencoderImputer', 'AutoencoderTransformer']
     """
     package = import_module("sklearn_repr")
     members = ((name, getattr(package, name)) for name in package.__all__)
