@@ -207,7 +207,7 @@ def test_the_temperature_is_learned_and_bounded():
     with torch.no_grad():
         module.log_scale.fill_(9.0)
     module.after_step()
-    assert float(module.log_scale.exp()) == pytest.approx(100)
+    assert module.log_scale.exp().item() == pytest.approx(100)
 
 
 def test_a_warm_start_goes_on():
