@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from sklearn_repr._contracts import Table
 from sklearn_repr.data.frames import (
     as_pandas,
-    columns_of,
     container_of,
     factorized,
     filled_pandas,
@@ -47,10 +46,7 @@ def find_categories(
     by_dtype = isinstance(categorical_features, str)
     if categorical_features is None or (by_dtype and not is_frame(X)):
         return None
-    columns = Columns(categorical_features, max_categories, min_frequency)
-    if by_dtype and all(kind_of(c) == "number" for c in columns_of(X)):
-        return None
-    columns.fit(X)
+    columns = Columns(categorical_features, max_categories, min_frequency).fit(X)
     return columns if columns.categorical_.any() else None
 
 

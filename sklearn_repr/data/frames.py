@@ -15,7 +15,6 @@ from sklearn_repr._contracts import Table
 
 __all__ = [
     "as_pandas",
-    "columns_of",
     "container_of",
     "factorized",
     "filled_pandas",
@@ -138,12 +137,6 @@ def as_pandas(X: Table) -> pd.DataFrame:
     if sparse.issparse(X):
         X = X.toarray()
     return pd.DataFrame(np.asarray(X))
-
-
-def columns_of(X: Table) -> list[pd.Series[Any]]:
-    """Return the columns of a frame as those of pandas."""
-    frame = as_pandas(X)
-    return [frame.iloc[:, j] for j in range(frame.shape[1])]
 
 
 def _from_polars(series: Any) -> Any:
