@@ -6,13 +6,11 @@ import runpy
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "dates_and_text.py"
 
 
 def test_a_table_with_dates_and_text_behind_skrub():
-    pytest.importorskip("skrub")
     parts = runpy.run_path(str(EXAMPLE), run_name="example")
     table = parts["orders"]()
     pipeline = parts["make_detector"]().fit(table)

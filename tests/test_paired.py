@@ -214,9 +214,9 @@ def test_a_warm_start_goes_on():
     X, Y = shared_latent()
     embedder = PairedEmbedder(4, max_iter=5, warm_start=True, random_state=0).fit(X, Y)
     before = embedder.loss_curve_[-1]
-    scale = float(embedder.net_.module_.log_scale)
+    scale = embedder.net_.module_.log_scale.item()
     embedder.set_params(max_iter=1, learning_rate_init=1e-9).fit(X, Y)
-    assert float(embedder.net_.module_.log_scale) == pytest.approx(scale)
+    assert embedder.net_.module_.log_scale.item() == pytest.approx(scale)
     assert embedder.loss_curve_[-1] == pytest.approx(before, rel=0.2)
     with pytest.raises(ValueError, match="init was 'cca'"):
         embedder.set_params(init=None).fit(X, Y)
