@@ -16,6 +16,7 @@ from sklearn_repr._contracts import (
     Architecture,
     Batch,
     Callbacks,
+    Categorical,
     Constraints,
     InputShape,
     Labels,
@@ -338,7 +339,7 @@ class ContrastiveEmbedder(BaseRepresentation):
         readout: str = "auto",
         normalize: bool = True,
         scaling: str | None = "value_and_rank",
-        categorical_features: Any = "from_dtype",
+        categorical_features: Categorical = "from_dtype",
         max_categories: int | None = 32,
         min_frequency: float | None = None,
         architecture: Architecture = "mlp",
@@ -358,7 +359,7 @@ class ContrastiveEmbedder(BaseRepresentation):
         reconstruction_weight: float = 1.0,
         pairs: str = "auto",
         n_neighbors: int = 5,
-        views: str | Callable[..., Any] | Sequence[Any] = "swap",
+        views: str | Callable[[Tensor], Tensor] | Sequence[object] = "swap",
         corruption_level: LevelOrRange | str = "auto",
         latent_mixup: float = 0.0,
         alpha: float = 0.0,
@@ -555,7 +556,7 @@ class ContrastiveEmbedder(BaseRepresentation):
             learn_temperature=self.learn_temperature or None,
         )
 
-    def _shape_params(self) -> dict[str, Any]:
+    def _shape_params(self) -> dict[str, object]:
         objective = self._make_objective()
         kind = "one without a head of its own"
         if objective.needs_prediction or objective.batch_norm_heads:

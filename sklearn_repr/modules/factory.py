@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import nn
 
+from sklearn_repr._contracts import Architecture
 from sklearn_repr.modules.autoencoder import Autoencoder
 from sklearn_repr.modules.contrastive import ContrastiveNetwork, SelfPredictiveNetwork
 from sklearn_repr.modules.convolutional import (
@@ -93,7 +94,7 @@ class ArchitectureOptions:
 
 
 def make_autoencoder(
-    architecture: str | Callable[..., Any],
+    architecture: Architecture,
     n_features: int,
     n_components: int,
     options: ArchitectureOptions,
@@ -272,7 +273,7 @@ def make_variational_network(
 
 
 def make_contrastive_network(
-    architecture: str | Callable[..., Any],
+    architecture: Architecture,
     n_features: int,
     n_components: int,
     options: ArchitectureOptions,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sklearn_repr._contracts import Outputs
+from sklearn_repr._contracts import (
+    Array,
+    Outputs,
+)
 from sklearn_repr.modules.readout import LayerReadout
 from sklearn_repr.modules.target import EMATarget
 from sklearn_repr.modules.tokens import TokenEncoder
@@ -248,7 +250,7 @@ class JointEmbeddingNetwork(nn.Module):
 
 
 def make_joint_embedding_network(
-    patches: Any,
+    patches: Array,
     n_components: int,
     *,
     width: int,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_repr._contracts import Outputs
+from sklearn_repr._contracts import (
+    Architecture,
+    Outputs,
+)
 from sklearn_repr.modules.canonical import CanonicalMaps
 from sklearn_repr.modules.factory import ArchitectureOptions, make_contrastive_network
 from sklearn_repr.modules.linear import SkipConnected
@@ -111,7 +113,7 @@ class PairedNetwork(nn.Module):
 
 
 def make_side(
-    architecture: str | Callable[..., Any],
+    architecture: Architecture,
     n_features: int,
     n_components: int,
     options: ArchitectureOptions,
