@@ -50,7 +50,7 @@ format: setup  ## Put style right where that can be done by machine
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=, OUTLIERS=, LABELLED=folder, IMAGES=file add some
+bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=, OUTLIERS=, LABELLED=, MIXED=folder, IMAGES=file add some
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/speed.py --threads 2
 	$(BIN)/python benchmarks/speed_estimators.py
@@ -62,9 +62,12 @@ bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=, OUTLIERS=, LA
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/precision.py
+	$(BIN)/python benchmarks/mixed.py --tasks speed
 	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/reconstruction.py $(DATA); fi
+	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/mixed.py $(DATA) --tasks numeric; fi
 	@if [ -n "$(OUTLIERS)" ]; then $(BIN)/python benchmarks/detection.py $(OUTLIERS); fi
 	@if [ -n "$(LABELLED)" ]; then $(BIN)/python benchmarks/representation.py $(LABELLED); fi
+	@if [ -n "$(MIXED)" ]; then $(BIN)/python benchmarks/mixed.py $(MIXED); fi
 	@if [ -n "$(IMAGES)" ]; then $(BIN)/python benchmarks/images.py $(IMAGES); fi
 
 clean:  ## Remove the environments and what tools left behind

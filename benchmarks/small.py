@@ -3,7 +3,8 @@
 200 rows x 10 columns, every estimator with its defaults but for the epochs, which are
 the same for all, beside `MLPRegressor` with as many hidden units, batches of 32 and the
 same share of held-out rows. The default contrastive network is several times as large;
-one of the perceptron's size stands beside it.
+one of the perceptron's size stands beside it. A first fit of each is not counted: those
+that are find its recordings, as folds of a search do.
 
 usage: python benchmarks/small.py [--rows 200] [--columns 10] [--epochs 100] [--repeats 3]
        [--clock wall|cpu]

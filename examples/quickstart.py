@@ -1,13 +1,16 @@
-"""The package on data that ships with scikit-learn: search, outliers, pictures.
+"""The package on data that ships with scikit-learn: search, outliers, holes, pictures.
 
-Run with ``make demo``; prints one table and writes ``examples/quickstart.png``.
+Run with ``make demo``; prints one table and what is behind some of its rows, and writes
+``examples/quickstart.png``.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -15,17 +18,20 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from sklearn_repr import (
+    AutoencoderImputer,
     AutoencoderTransformer,
     ContrastiveEmbedder,
     DenoisingAutoencoder,
@@ -159,6 +165,183 @@ def explain_an_outlier() -> tuple[str, pd.DataFrame]:
     return title, cells.drop(columns="row")
 
 
+@cache
+def wines() -> tuple[pd.DataFrame, np.ndarray]:
+    """Return wines with the name of their cultivar, and which cells are to be hidden."""
+    X, y = load_wine(return_X_y=True, as_frame=True)
+    X = X.astype({"magnesium": "Int64", "proline": "Int64"})
+    X.insert(0, "cultivar", np.array(["Barolo", "Grignolino", "Barbera"])[y])
+    X = X.rename(columns={"od280/od315_of_diluted_wines": "od280/od315"})
+    return X, np.random.default_rng(0).random(X.shape) < 0.1
+
+
+@cache
+def mixed_up_wines() -> tuple[pd.DataFrame, np.ndarray]:
+    """Exchange the cultivar and three numbers of ten wines with those of another kind."""
+    X, hidden = wines()
+    rng = np.random.default_rng(0)
+    exchanged = np.zeros(X.shape, dtype=bool)
+    table = X.mask(hidden)
+    for i in rng.permutation(len(X))[:10]:
+        donor = rng.choice(np.flatnonzero(X["cultivar"] != X["cultivar"].iloc[i]))
+        for j in (0, *(1 + rng.permutation(X.shape[1] - 1)[:3])):
+            table.iloc[i, j] = X.iloc[donor, j]
+            exchanged[i, j] = True
+    return table, exchanged
+
+
+def simple_imputer() -> Any:
+    """Return what fills numbers by their mean and labels by the most frequent one."""
+    labels = make_column_selector(pattern="cultivar")
+    return make_column_transformer(
+        (SimpleImputer(strategy="most_frequent"), labels),
+        remainder=SimpleImputer(),
+        verbose_feature_names_out=False,
+    ).set_output(transform="pandas")
+
+
+def plain(X: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame as scikit-learn's imputers want it, without nullable columns."""
+    return X.astype({name: float for name in X if name != "cultivar"})
+
+
+@cache
+def wine_detector() -> ReconstructionOutlierDetector:
+    """Fit a detector to the table as it is: text, integers, numbers and holes."""
+    return ReconstructionOutlierDetector(random_state=0).fit(mixed_up_wines()[0])
+
+
+def find_mixed_up_wines() -> list[dict]:
+    """Find the wines with exchanged cells."""
+    table, exchanged = mixed_up_wines()
+    outlier = exchanged.any(axis=1)
+    numbers = make_pipeline(
+        simple_imputer(),
+        make_column_transformer((OneHotEncoder(), ["cultivar"]), remainder="passthrough"),
+        IsolationForest(random_state=0),
+    ).fit(plain(table))
+    scores = {
+        "ReconstructionOutlierDetector": wine_detector().anomaly_score(table),
+        "IsolationForest on imputed, one-hot": -numbers.score_samples(plain(table)),
+    }
+    return [
+        {
+            "task": "mixed-up wines: AUROC / average precision",
+            "method": name,
+            "value": f"{roc_auc_score(outlier, score):.3f} / "
+            f"{average_precision_score(outlier, score):.3f}",
+        }
+        for name, score in scores.items()
+    ]
+
+
+@cache
+def filled_wines() -> dict[str, pd.DataFrame]:
+    """Fill the hidden cells of the wines."""
+    X, hidden = wines()
+    holed = X.mask(hidden)
+    ours = AutoencoderImputer(round_integers=True, random_state=0)
+    return {
+        "AutoencoderImputer": ours.fit_transform(holed),
+        "SimpleImputer": simple_imputer().fit_transform(plain(holed)),
+    }
+
+
+def errors_in_deviations(filled: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return hidden numbers, true and filled in, both standardised."""
+    X, hidden = wines()
+    numbers = X.columns[1:]
+    scaler = StandardScaler().fit(X[numbers].astype(float))
+    true = scaler.transform(X[numbers].astype(float))
+    said = scaler.transform(filled[numbers].astype(float))
+    return true[hidden[:, 1:]], said[hidden[:, 1:]]
+
+
+def fill_holes() -> list[dict]:
+    """Compare what fills hidden cells with what was there."""
+    X, hidden = wines()
+    table = []
+    for name, filled in filled_wines().items():
+        true, said = errors_in_deviations(filled)
+        error = np.sqrt(np.square(said - true).mean())
+        right = (filled["cultivar"] == X["cultivar"])[hidden[:, 0]].mean()
+        table.append(
+            {
+                "task": "wines, hidden cells: RMSE / accuracy of cultivars",
+                "method": name,
+                "value": f"{error:.3f} / {right:.3f}",
+            }
+        )
+    return table
+
+
+@cache
+def doubtful_labels() -> tuple[str, pd.DataFrame]:
+    """Return the cultivars that fit the rest of their record least."""
+    table, _ = mixed_up_wines()
+    cells = wine_detector().explain(table, as_frame=True)
+    cells = cells[cells["column"] == "cultivar"].nlargest(5, "contribution")
+    cells["true"] = wines()[0]["cultivar"].to_numpy()[cells["row"]]
+    title = f"Of {len(table)} wines, those whose cultivar fits their other cells least:"
+    return title, cells.drop(columns="column").rename(columns={"row": "wine"})
+
+
+def explain_a_wine() -> tuple[str, pd.DataFrame]:
+    """Say what is abnormal about the first of them."""
+    table, exchanged = mixed_up_wines()
+    wine = int(doubtful_labels()[1]["wine"].iloc[0])
+    cells = wine_detector().explain(table.iloc[[wine]], as_frame=True).head(4)
+    was_exchanged = dict(zip(table.columns, exchanged[wine], strict=True))
+    cells["exchanged"] = cells["column"].map(was_exchanged)
+    title = f"Wine {wine}, the first of these. Cells that contribute most:"
+    return title, cells.drop(columns="row")
+
+
+def show_filled_cells() -> tuple[str, pd.DataFrame]:
+    """Return some hidden cells, true and filled in."""
+    X, hidden = wines()
+    wine = int(hidden.sum(axis=1).argmax())
+    names = X.columns[hidden[wine]]
+    cells = {"column": names, "true": X.loc[wine, names].to_list()}
+    for name, filled in filled_wines().items():
+        cells[name] = filled.loc[wine, names].to_list()
+    return f"Wine {wine}, the one with most hidden cells:", pd.DataFrame(cells)
+
+
+def draw_wines(figure: Any) -> None:
+    """Draw which cells are abnormal, and hidden cells beside what fills them."""
+    table, exchanged = mixed_up_wines()
+    rows = np.flatnonzero(exchanged.any(axis=1))
+    left, right = figure.subplots(1, 2, width_ratios=[3, 2])
+    contributions = wine_detector().explain(table.iloc[rows])
+    shown = left.imshow(
+        np.ma.masked_where(table.iloc[rows].isna(), contributions),
+        cmap="Reds",
+        aspect="auto",
+        vmin=0,
+    )
+    left.set_facecolor("lightgray")
+    for y, x in zip(*np.nonzero(exchanged[rows]), strict=True):
+        left.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, lw=1.5))
+    left.set_xticks(
+        range(table.shape[1]), table.columns, rotation=40, ha="right", fontsize=8
+    )
+    left.set_yticks(range(len(rows)), [f"{i}" for i in rows], fontsize=8)
+    title = "Mixed-up wines: boxed cells are exchanged, grey ones missing"
+    left.set(title=title, ylabel="wine")
+    figure.colorbar(shown, ax=left, label="contribution")
+    for (name, filled), marker in zip(filled_wines().items(), "o_", strict=True):
+        true, said = errors_in_deviations(filled)
+        right.plot(true, said, marker, ms=4, alpha=0.7, label=name)
+    right.axline((0, 0), slope=1, color="gray", lw=0.8)
+    right.set(
+        title="Hidden cells of wines, in standard deviations",
+        xlabel="true",
+        ylabel="filled in",
+    )
+    right.legend(fontsize=8)
+
+
 def draw() -> list[dict]:
     """Draw digits in two dimensions, and as rebuilt from them and from sixteen."""
     X, y = load_digits(return_X_y=True)
@@ -168,8 +351,8 @@ def draw() -> list[dict]:
         for k in (2, 16)
         for model in (PCA(k), AutoencoderTransformer(k, scaling=None, random_state=0))
     }
-    figure = plt.figure(figsize=(11, 7.5), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[3, 2])
+    figure = plt.figure(figsize=(11, 11.5), layout="constrained")
+    top, bottom, last = figure.subfigures(3, 1, height_ratios=[3, 2, 2.6])
     axes = top.subplots(1, 2)
     for ax, name in zip(axes, ("PCA", "AutoencoderTransformer"), strict=True):
         Z = models[name, 2].transform(test)
@@ -189,6 +372,7 @@ def draw() -> list[dict]:
             ax.set(xticks=[], yticks=[])
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     bottom.suptitle("Held-out digits, rebuilt")
+    draw_wines(last)
     figure.savefig(PICTURE, dpi=110)
     plt.close(figure)
     return [
@@ -202,17 +386,31 @@ def draw() -> list[dict]:
 
 
 def main() -> None:
-    """Run the parts; print one table and one explanation."""
+    """Run the parts; print one table and what is behind some of its rows."""
     warnings.simplefilter("ignore", ConvergenceWarning)
     table = pd.DataFrame(
-        [*search_reducers(), *probe_with_few_labels(), *find_outliers(), *draw()]
+        [
+            *search_reducers(),
+            *probe_with_few_labels(),
+            *find_outliers(),
+            *find_mixed_up_wines(),
+            *fill_holes(),
+            *draw(),
+        ]
     )
     table = table[["task", "method", "value"]]
     table["task"] = table["task"].mask(table["task"].duplicated(), "")
     print(table.to_string(index=False, justify="left"))
-    title, cells = explain_an_outlier()
-    print(f"\n{title}")
-    print(cells.to_string(index=False, float_format="{:.3g}".format, justify="left"))
+    for explain in (
+        explain_an_outlier,
+        doubtful_labels,
+        explain_a_wine,
+        show_filled_cells,
+    ):
+        title, cells = explain()
+        shown = cells.map(lambda v: f"{v:.3g}" if isinstance(v, float) else v)
+        print(f"\n{title}")
+        print(shown.to_string(index=False, justify="left"))
     print(f"\nPicture: {os.path.relpath(PICTURE)}")
 
 

@@ -19,7 +19,8 @@ class Block(NamedTuple):
     row's level, p the shares of the levels in training and
     :math:`s^2 = 1 - \sum_k p_k^2`: together they have the variance 1, as a standardised
     number has. What a network says of them, u, is read as the probabilities
-    softmax(offset + gain · u), which for u = 0 are the shares.
+    softmax(offset + gain · u), which for u = 0 are the shares, next to a small one for
+    levels that training did not see.
 
     Attributes
     ----------
@@ -33,6 +34,8 @@ class Block(NamedTuple):
         s, of a category.
     offset, gain : tuple of float
         From what a network says to log-probabilities, but for a constant.
+    unseen : float
+        The same for a level that is none of the K, whatever the network says.
     """
 
     kind: str
@@ -42,6 +45,7 @@ class Block(NamedTuple):
     scale: float = 1.0
     offset: tuple[float, ...] = ()
     gain: tuple[float, ...] = ()
+    unseen: float = 0.0
 
 
 def _rows(tensor: Tensor, index: Tensor | slice) -> Tensor:

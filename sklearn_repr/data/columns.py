@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
 from sklearn_repr._contracts import Table
+from sklearn_repr.data.frames import (
+    as_pandas,
+    columns_of,
+    container_of,
+    factorized,
+    filled_pandas,
+    filled_polars,
+    is_frame,
+    kind_of,
+    of_another_kind,
+    original_dtypes,
+    spoken,
+)
+from sklearn_repr.utils.constraints import CATEGORIES
+from sklearn_repr.utils.validation import validate_table
 
-__all__ = ["Columns", "find_categories", "missing_cells", "with_indicators"]
-
-# what pandas calls columns of objects that are categories, and those that are numbers
-WORDS = {"string", "boolean", "categorical"}
-NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal", "empty"}
-DATES = "datetime64", "timedelta64", "datetime", "timedelta", "date", "period", "time"
+__all__ = ["Columns", "find_categories", "read_table"]
 
 
 def find_categories(
@@ -37,37 +45,51 @@ def find_categories(
         See :class:`Columns`.
     """
     by_dtype = isinstance(categorical_features, str)
-    if categorical_features is None or (by_dtype and not _is_frame(X)):
+    if categorical_features is None or (by_dtype and not is_frame(X)):
         return None
     columns = Columns(categorical_features, max_categories, min_frequency)
-    if by_dtype and all(_kind(c) == "number" for c in _columns_of(X)):
+    if by_dtype and all(kind_of(c) == "number" for c in columns_of(X)):
         return None
     columns.fit(X)
     return columns if columns.categorical_.any() else None
 
 
-def missing_cells(X: Table) -> NDArray[np.bool_]:
-    """Return where cells of any table are missing, (n_samples, n_features)."""
-    missing: NDArray[np.bool_] = _as_pandas(X).isna().to_numpy()
-    return missing
+def read_table(
+    estimator: Any,
+    X: Table,
+    *,
+    reset: bool,
+    largest: float | None = None,
+    ensure_min_samples: int = 1,
+) -> Table:
+    """Validate a table, and read a frame with categories as an array of numbers.
 
+    Parameters
+    ----------
+    estimator : estimator
+        Keeps the reader as its attribute `_columns`, None where all columns are numbers.
+    X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+        The table.
+    reset, largest, ensure_min_samples : object
+        See :func:`~sklearn_repr.utils.validation.validate_table`.
 
-def with_indicators(X: Table, missing: NDArray[np.bool_], names: Sequence[str]) -> Table:
-    """Append columns of zeros and ones to a table, in its own container."""
-    marks = missing.astype(np.float64)
-    if not _is_frame(X):
-        return np.hstack([X, marks.astype(X.dtype)])
-    if _is_from(X, "polars"):
-        import polars
-
-        columns = (polars.Series(name, m) for name, m in zip(names, marks.T, strict=True))
-        return X.hstack(list(columns))
-    return pd.concat([X, pd.DataFrame(marks, columns=list(names), index=X.index)], axis=1)
-
-
-def _is_frame(X: Table) -> bool:
-    """Tell tables whose columns have types of their own: pandas, polars, pyarrow."""
-    return isinstance(X, pd.DataFrame) or _is_from(X, "polars") or _is_from(X, "pyarrow")
+    Returns
+    -------
+    X : ndarray or CSR matrix of shape (n_samples, n_features), float32 or float64
+        The validated table.
+    """
+    if reset:
+        given = (getattr(estimator, name, None) for name in CATEGORIES)
+        estimator._columns = find_categories(X, *given)
+    columns = estimator._columns
+    return validate_table(
+        estimator,
+        X,
+        reset=reset,
+        largest=largest,
+        ensure_min_samples=ensure_min_samples,
+        read=None if columns is None else columns.read,
+    )
 
 
 class Columns:
@@ -139,13 +161,13 @@ class Columns:
             If a column holds what is neither a number nor a category, or
             `categorical_features` does not fit the table.
         """
-        self.container_ = _container(X)
-        frame = _as_pandas(X)
+        self.container_ = container_of(X)
+        frame = as_pandas(X)
         self.names_ = list(frame.columns)
         self.has_names_ = self.container_ != "array"
-        kinds = [_kind(frame.iloc[:, j]) for j in range(frame.shape[1])]
+        kinds = [kind_of(frame.iloc[:, j]) for j in range(frame.shape[1])]
         self.categorical_ = self._declared(frame, kinds)
-        self.dtypes_ = list(_original_dtypes(X, frame))
+        self.dtypes_ = list(original_dtypes(X, frame))
         self.levels_: list[list[Any]] = []
         self.n_codes_: list[int] = []
         self.numbers_: list[dict[Any, int]] = []
@@ -235,7 +257,7 @@ class Columns:
         self, column: pd.Series[Any], j: int
     ) -> tuple[list[Any], dict[Any, int], int]:
         """Return levels by decreasing frequency, the number of each, and how many."""
-        codes, values = _factorized(column, self.label(j))
+        codes, values = factorized(column, self.label(j))
         counts = np.bincount(codes[codes >= 0], minlength=len(values))
         first = np.full(len(values), len(codes))
         np.minimum.at(first, codes[codes >= 0], np.flatnonzero(codes >= 0))
@@ -279,7 +301,7 @@ class Columns:
         ValueError
             If a column holds what cannot be converted without loss.
         """
-        frame = _as_pandas(X)
+        frame = as_pandas(X)
         rows = np.empty(frame.shape, dtype=np.float64)
         if rows.shape[1] != len(self.categorical_):
             return rows  # which is refused by its shape
@@ -292,13 +314,13 @@ class Columns:
         return rows
 
     def _numbers_of(self, column: pd.Series[Any], j: int) -> NDArray[np.float64]:
-        codes, values = _factorized(column, self.label(j))
+        codes, values = factorized(column, self.label(j))
         used = [values[i] for i in np.unique(codes[codes >= 0])]
         known = self.levels_[j]
-        if used and _of_another_kind(known, used):
+        if used and of_another_kind(known, used):
             raise ValueError(
-                f"Column {self.label(j)} held {_spoken(known)} in fit, such as"
-                f" {known[0]!r}, and holds {_spoken(used)} now, such as {used[0]!r}."
+                f"Column {self.label(j)} held {spoken(known)} in fit, such as"
+                f" {known[0]!r}, and holds {spoken(used)} now, such as {used[0]!r}."
                 " Convert it to what it was."
             )
         unknown, numbers = self.n_codes_[j] - 1, self.numbers_[j]
@@ -306,11 +328,11 @@ class Columns:
         return table[codes]
 
     def _floats(self, column: pd.Series[Any], j: int) -> NDArray[np.float64]:
-        kind = _kind(column)
+        kind = kind_of(column)
         if kind == "category" and not column.dropna().isin([True, False]).all():
             raise ValueError(
                 f"Column {self.label(j)} held numbers in fit and holds"
-                f" {_spoken(column.dropna().tolist())} now, such as"
+                f" {spoken(column.dropna().tolist())} now, such as"
                 f" {column.dropna().iloc[0]!r}. Convert it to numbers."
             )
         if kind not in ("number", "category"):
@@ -384,33 +406,14 @@ class Columns:
             As :meth:`restore` returns it.
         """
         made = self.restore(rows, X, round_integers=round_integers)
-        given = _as_pandas(X)
+        given = as_pandas(X)
         missing = given.isna().to_numpy()
         if self.container_ == "array":
             cells = np.asarray(X)
             return np.where(missing, made, cells.astype(made.dtype, copy=False))
         if self.container_ == "polars":
-            import polars
-
-            columns = []
-            for j, name in enumerate(self.names_):
-                hidden = polars.Series(missing[:, j])
-                old = X[name].fill_nan(None) if X[name].dtype.is_float() else X[name]
-                new = made[name]
-                if not missing[:, j].any():
-                    columns.append(X[name])
-                else:
-                    columns.append(new.zip_with(hidden, old.cast(new.dtype)).alias(name))
-            return polars.DataFrame(columns)
-        filled = {}
-        for j in range(rows.shape[1]):
-            old, new = given.iloc[:, j], made.iloc[:, j]
-            filled[j] = (
-                old if not missing[:, j].any() else _filled(old, new, missing[:, j])
-            )
-        frame = pd.DataFrame(filled, index=given.index)
-        frame.columns = pd.Index(self.names_)
-        return frame
+            return filled_polars(X, made, missing)
+        return filled_pandas(given, made, missing)
 
     def _polars_types(self) -> list[Any]:
         return [
@@ -452,6 +455,12 @@ class Columns:
             found[:, j] = self.labels(rows[:, j], int(j))
         return found
 
+    def observed(self, X: Table) -> NDArray[Any]:
+        """Return the cells of a table as objects, unknown labels too; None is missing."""
+        given = as_pandas(X).astype(object)
+        cells: NDArray[Any] = given.where(given.notna(), None).to_numpy()
+        return cells
+
     def labels(self, cells: NDArray[Any], j: int) -> list[Any]:
         """Return the labels of numbers of levels, None where there is none."""
         n_labels = self.n_codes_[j] - 1
@@ -461,117 +470,3 @@ class Columns:
             known = cell == cell and 0 <= cell < n_labels
             found.append(levels[int(cell)] if known else None)
         return found
-
-
-def _filled(
-    old: pd.Series[Any], new: pd.Series[Any], missing: NDArray[np.bool_]
-) -> pd.Series[Any]:
-    """Return a column of pandas whose missing cells are those of another."""
-    if pd.api.types.is_integer_dtype(old.dtype) and not pd.api.types.is_integer_dtype(
-        new.dtype
-    ):
-        old = old.astype("Float64")
-    if isinstance(old.dtype, pd.CategoricalDtype):
-        # a level that only this table has is kept
-        extra = [v for v in new.cat.categories if v not in set(old.cat.categories)]
-        old = old.cat.add_categories(extra)
-    if pd.api.types.is_numeric_dtype(old.dtype) and not pd.api.types.is_bool_dtype(old):
-        cells = pd.Series(new.to_numpy(np.float64), index=old.index)
-        return old.where(~missing, cells.astype(old.dtype))
-    cells = pd.Series(new.astype(object).to_numpy(), index=old.index)
-    return old.astype(object).where(~missing, cells).astype(old.dtype)
-
-
-def _is_from(X: Any, library: str) -> bool:
-    return (
-        type(X).__module__.partition(".")[0] == library
-        and hasattr(X, "columns")
-        and hasattr(X, "shape")
-    )
-
-
-def _container(X: Table) -> str:
-    if _is_from(X, "polars"):
-        return "polars"
-    return "pandas" if _is_frame(X) else "array"
-
-
-def _as_pandas(X: Table) -> pd.DataFrame:
-    """Return any table as a frame of pandas, whose columns are as they were."""
-    if isinstance(X, pd.DataFrame):
-        return X
-    if _is_from(X, "polars"):
-        if hasattr(X, "collect"):
-            X = X.collect()
-        columns = {str(name): _from_polars(X[name]) for name in X.columns}
-        return pd.DataFrame(columns)
-    if _is_from(X, "pyarrow"):
-        X = X.to_pandas()
-        assert isinstance(X, pd.DataFrame)  # noqa: S101 - what pyarrow makes
-        return X
-    if sparse.issparse(X):
-        X = X.toarray()
-    return pd.DataFrame(np.asarray(X))
-
-
-def _columns_of(X: Table) -> list[pd.Series[Any]]:
-    frame = _as_pandas(X)
-    return [frame.iloc[:, j] for j in range(frame.shape[1])]
-
-
-def _from_polars(series: Any) -> Any:
-    if series.dtype.is_numeric():
-        return series.to_numpy()
-    return pd.Series(series.to_list(), dtype=object)
-
-
-def _original_dtypes(X: Table, frame: pd.DataFrame) -> Sequence[Any]:
-    return list(X.dtypes) if _is_from(X, "polars") else list(frame.dtypes)
-
-
-def _kind(column: pd.Series[Any]) -> str:
-    """Return "number", "category", "date" or "other"."""
-    dtype = column.dtype
-    if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(dtype):
-        return "category"
-    if pd.api.types.is_numeric_dtype(dtype):
-        return "number" if not pd.api.types.is_complex_dtype(dtype) else "other"
-    if isinstance(dtype, pd.ArrowDtype) and "dictionary" in str(dtype):
-        return "category"
-    inferred = pd.api.types.infer_dtype(column, skipna=True)
-    if inferred in WORDS:
-        return "category"
-    if inferred in NUMBERS:
-        return "number"
-    return "date" if inferred in DATES else "other"
-
-
-def _factorized(
-    column: pd.Series[Any], label: str
-) -> tuple[NDArray[np.int64], list[Any]]:
-    """Return the number of every cell's value, -1 where it is missing, and the values."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        values = column.cat.categories.astype(object).tolist()
-        return column.cat.codes.to_numpy(np.int64), values
-    try:
-        codes, found = pd.factorize(column.astype(object), use_na_sentinel=True)
-    except TypeError as error:
-        raise ValueError(
-            f"Column {label} holds values that cannot be levels: {error}."
-        ) from error
-    return np.asarray(codes, np.int64), list(found)
-
-
-def _of_another_kind(known: list[Any], found: list[Any]) -> bool:
-    """Tell numbers where text was, and text where numbers were."""
-
-    def kinds(values: list[Any]) -> set[bool]:
-        return {isinstance(v, Real | np.bool_) for v in values}
-
-    return not kinds(known) & kinds(found)
-
-
-def _spoken(values: list[Any]) -> str:
-    if all(isinstance(v, bool | np.bool_) for v in values):
-        return "booleans"
-    return "numbers" if all(isinstance(v, Real) for v in values) else "text"

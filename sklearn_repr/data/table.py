@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.special import softmax
 
 from sklearn_repr._contracts import Array, Batch, Block, Names, Table, Weights
 from sklearn_repr.data.codec import NumericCodec, as_batch, dense
+from sklearn_repr.data.columns import Columns
+from sklearn_repr.utils.validation import has_holes
 
-__all__ = ["Codec", "TableCodec"]
+__all__ = ["Codec", "TableCodec", "choose_codec"]
 
 # Variance of the columns that say where a number is missing: small, so that principal
 # axes are those of the table, and yet a network can read it
@@ -34,12 +37,11 @@ class TableCodec:
     Parameters
     ----------
     numbers : NumericCodec
-        For the numeric columns; fitted here.
+        For the numeric columns; fitted here. It says whether missing cells are filled
+        with 0, the mean, or stay NaN, for modules that look for holes themselves.
     n_codes : sequence of int
-        For every column how many numbers its levels have, 0 for numeric columns.
-    fill : bool, default=True
-        Fill missing cells with 0, the mean. False leaves them NaN, for modules that look
-        for holes themselves.
+        For every column how many numbers its levels have, the last for unknown ones; 0
+        for numeric columns.
     indicators : bool, default=True
         Say in further columns where numbers are missing, for every numeric column of
         which cells are missing in `fit`. No loss looks at these. A missing category
@@ -64,8 +66,8 @@ class TableCodec:
     >>> X = np.array([[1.0, 0.0], [3.0, 1.0]])  # a number, a category of two levels
     >>> codec = TableCodec(NumericCodec(), [0, 3]).fit(X)
     >>> codec.encode(X).values.round(decimals=2)
-    tensor([[-1.0000,  0.7100, -0.7100,  0.0000],
-            [ 1.0000, -0.7100,  0.7100,  0.0000]])
+    tensor([[-1.0000,  0.7100, -0.7100],
+            [ 1.0000, -0.7100,  0.7100]])
     >>> codec.decode(codec.encode(X).values)
     array([[1., 0.],
            [3., 1.]])
@@ -76,12 +78,11 @@ class TableCodec:
         numbers: NumericCodec,
         n_codes: Sequence[int],
         *,
-        fill: bool = True,
         indicators: bool = True,
     ):
         self.numbers = numbers
         self.n_codes = np.asarray(n_codes)
-        self.fill = fill
+        self.fill = numbers.fill
         self.indicators = indicators
         self.scaling = numbers.scaling
         self.dtype = numbers.dtype
@@ -123,14 +124,17 @@ class TableCodec:
         columns = [*self.numeric_.tolist()]
         self.tables_: list[Array] = []
         for j in self.categories_:
-            counts = _counts(X[:, j], int(self.n_codes[j]), weights)
+            counts = _counts(X[:, j], int(self.n_codes[j]) - 1, weights)
             block = _block(counts, stop)
             stop = block.stop
             blocks.append(block)
             columns.extend([int(j)] * len(counts))
             self.tables_.append(_encoded_levels(block, self.dtype))
             constant = np.append(constant, np.full(len(counts), (counts > 0).sum() < 2))
-        missing = np.average(np.isnan(X[:, self.numeric_]), axis=0, weights=weights)
+        missing = np.zeros(0)
+        if len(self.numeric_):
+            holes = np.isnan(X[:, self.numeric_])
+            missing = np.average(holes, axis=0, weights=weights)
         self.holed_ = np.flatnonzero((missing > 0) & self.indicators)
         if len(self.holed_):
             blocks.append(Block("indicator", stop, stop + len(self.holed_)))
@@ -222,14 +226,13 @@ class TableCodec:
         if width:
             X[:, self.numeric_] = self.numbers.decode(encoded[:, :width])
         for j, logits in zip(self.categories_, self.logits(encoded), strict=True):
-            known = logits[:, :-1]  # never the unknown level
             if chances is None:
-                X[:, j] = known.argmax(axis=1)
+                X[:, j] = logits.argmax(axis=1)
             else:
-                upto = softmax(known, axis=1).cumsum(axis=1)
+                upto = softmax(logits, axis=1).cumsum(axis=1)
                 # rounding may leave the last sum below 1
                 drawn = (chances[:, [j]] * upto[:, -1:] >= upto).sum(axis=1)
-                X[:, j] = drawn.clip(max=known.shape[1] - 1)
+                X[:, j] = drawn.clip(max=logits.shape[1] - 1)
         return X
 
     def logits(self, encoded: Array) -> list[NDArray[np.float64]]:
@@ -245,17 +248,59 @@ class TableCodec:
 Codec = NumericCodec | TableCodec
 
 
-def _counts(codes: Array, n_codes: int, weights: Weights) -> NDArray[np.float64]:
+def choose_codec(
+    numbers: NumericCodec,
+    columns: Columns | None,
+    X: Table,
+    *,
+    shaped: bool = False,
+) -> Codec:
+    """Return the codec of a table, not yet fitted.
+
+    Parameters
+    ----------
+    numbers : NumericCodec
+        For the numeric columns.
+    columns : Columns or None
+        What read the table, if it has categories.
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        Validated rows.
+    shaped : bool, default=False
+        Whether rows are images or sequences, which have no further columns.
+
+    Returns
+    -------
+    codec : NumericCodec or TableCodec
+        `numbers` itself where there are neither categories nor holes to be told of.
+
+    Raises
+    ------
+    ValueError
+        If an image or a sequence has categories.
+    """
+    if columns is None:
+        tells = numbers.fill and not shaped and not sparse.issparse(X) and has_holes(X)
+        return TableCodec(numbers, [0] * X.shape[1]) if tells else numbers
+    if shaped:
+        first = int(np.flatnonzero(columns.n_codes_)[0])
+        raise ValueError(
+            "input_shape says that a row is an image or a sequence, but column"
+            f" {columns.label(first)} is a category."
+        )
+    return TableCodec(numbers, columns.n_codes_, indicators=numbers.fill)
+
+
+def _counts(codes: Array, n_levels: int, weights: Weights) -> NDArray[np.float64]:
     known = ~np.isnan(codes)
     weights = None if weights is None else np.asarray(weights)[known]
-    counts = np.bincount(codes[known].astype(np.intp), weights, minlength=n_codes)
+    counts = np.bincount(codes[known].astype(np.intp), weights, minlength=n_levels)
     return counts.astype(np.float64)
 
 
 def _block(counts: NDArray[np.float64], start: int) -> Block:
     shares = counts / (counts.sum() or 1.0)
     smoothed = np.maximum(counts, UNSEEN_ROWS)
-    smoothed = smoothed / smoothed.sum()
+    smoothed, unseen = smoothed / smoothed.sum(), UNSEEN_ROWS / smoothed.sum()
     # a column of one level has no scale, as a constant number
     scale = float(np.sqrt(1 - np.square(shares).sum())) or 1.0
     # exact for weak evidence where a level is common; large enough that what encodes a
@@ -269,12 +314,14 @@ def _block(counts: NDArray[np.float64], start: int) -> Block:
         scale,
         tuple(np.log(smoothed).tolist()),
         tuple((scale * slope).tolist()),
+        float(np.log(unseen)),
     )
 
 
 def _encoded_levels(block: Block, dtype: np.dtype) -> Array:
-    """Return what encodes every level, and in the last row a missing cell."""
-    n_codes = len(block.shares)
-    table = np.full((n_codes + 1, n_codes), np.nan)
-    table[:-1] = (np.eye(n_codes) - np.asarray(block.shares)) / block.scale
+    """Return what encodes every level, then an unknown one, then a missing cell."""
+    n_levels = len(block.shares)
+    table = np.full((n_levels + 2, n_levels), np.nan)
+    # an unknown level is none of the others
+    table[:-1] = (np.eye(n_levels + 1, n_levels) - np.asarray(block.shares)) / block.scale
     return table.astype(dtype)

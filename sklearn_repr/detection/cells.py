@@ -11,7 +11,6 @@ from typing import (
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import get_tags
 
 from sklearn_repr.detection.holes import TableCells
 from sklearn_repr.detection.neighbours import LocalNeighbours, SetNeighbours
@@ -99,7 +98,8 @@ class EstimatorErrors:
     ) -> Rows:
         """Fit the estimator, and return the errors; see :class:`CellErrors`."""
         self.table = table
-        self.sees_holes = get_tags(self.estimator).input_tags.allow_nan
+        tags = getattr(self.estimator, "__sklearn_tags__", None)
+        self.sees_holes = tags is not None and tags().input_tags.allow_nan
         filled, _ = table.fill(rows)
         self.far_out_ = max(FAR_OUT, float(np.abs(filled).max()))
         self.estimator.fit(rows if self.sees_holes else filled)

@@ -258,3 +258,13 @@ def _warn_if_stuck(net: RepresentationNet, patience: Patience, width: int) -> No
         ConvergenceWarning,
         stacklevel=2,
     )
+
+
+def epoch_curves(net: RepresentationNet, prefix: str) -> dict[str, list[float]]:
+    """Return what a net's history holds for every epoch, by names without `prefix`."""
+    curves: dict[str, list[float]] = {}
+    for row in net.history:
+        for key, value in row.items():
+            if key.startswith(prefix) and not isinstance(value, list):
+                curves.setdefault(key.removeprefix(prefix), []).append(value)
+    return curves

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 import torch
 from numpy.typing import DTypeLike
-from scipy import sparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -25,13 +24,14 @@ from torch import Tensor, nn
 
 from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table, Weights
 from sklearn_repr.corruptions import Corruption, Pairs
-from sklearn_repr.data import Codec, Columns, NumericCodec, TableCodec
+from sklearn_repr.data import Codec, Columns, NumericCodec, TableCodec, choose_codec
 from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.data.chunks import chunk_encoder
-from sklearn_repr.data.columns import find_categories
+from sklearn_repr.data.columns import read_table
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer, train
 from sklearn_repr.engine.optimizer import OPTIMIZERS
 from sklearn_repr.engine.schedule import SCHEDULES
+from sklearn_repr.engine.training import epoch_curves
 from sklearn_repr.modules import ACTIVATIONS
 from sklearn_repr.modules.factory import ArchitectureOptions
 from sklearn_repr.objectives import Objective
@@ -43,19 +43,9 @@ from sklearn_repr.utils.validation import (
     check_cells,
     check_input_shape,
     check_layer_sizes,
-    has_holes,
-    validate_table,
 )
 
-__all__ = ["LAYERS", "BaseRepresentation", "epoch_curves"]
-
-# constraints for estimators whose network is made of layers, dense or convolutional
-LAYERS: Constraints = {
-    "architecture": [StrOptions({"mlp", "conv"}), callable],
-    "kernel_size": [constraints.COUNT],
-    "stride": [constraints.COUNT],
-    "layer_norm": ["boolean"],
-}
+__all__ = ["BaseRepresentation"]
 
 
 def encode(module: Any, x: Tensor) -> Tensor:
@@ -326,17 +316,8 @@ class BaseRepresentation(
 
     def _validate(self, X: Table, *, reset: bool, infers: bool = False) -> Table:
         """Return the table; one that `infers` may be looked at by :meth:`_infer`."""
-        if reset:
-            given = (self._option(name) for name in constraints.CATEGORIES)
-            self._columns = find_categories(X, *given)
-        X = validate_table(
-            self,
-            X,
-            reset=reset,
-            largest=None,
-            ensure_min_samples=self._min_rows if reset else 1,
-            read=None if self._columns is None else self._columns.read,
-        )
+        few = self._min_rows if reset else 1
+        X = read_table(self, X, reset=reset, ensure_min_samples=few)
         if not (infers and self._codec.keeps_bad_cells(X)):
             self._check_cells(X, self._weight_dtype() if reset else self._codec.dtype)
         return X
@@ -346,27 +327,11 @@ class BaseRepresentation(
 
     def _fit_codec(self, X: Table, seeds: Seeds, weights: Weights) -> Codec:
         names = getattr(self, "feature_names_in_", None)
-        fill = not self._sees_holes
-        # images and sequences are rows of a shape of their own, without further columns
-        shaped = self._option("input_shape") is not None or not hasattr(
-            self, "categorical_features"
-        )
-        numbers = NumericCodec(
-            self.scaling, self._weight_dtype(), seeds["scaling"], fill=fill
-        )
-        columns = self._columns
-        holes = fill and not shaped and has_holes(X)
-        if columns is None and not holes:
-            return numbers.fit(X, names, weights)
-        n_codes = [0] * X.shape[1] if columns is None else columns.n_codes_
-        if shaped and any(n_codes):
-            raise ValueError(
-                "input_shape says that a row is an image or a sequence, but column"
-                f" {columns.label(int(np.flatnonzero(n_codes)[0]))} is a category."  # type: ignore[union-attr]
-            )
-        if sparse.issparse(X):
-            return numbers.fit(X, names, weights)
-        codec = TableCodec(numbers, n_codes, fill=fill, indicators=holes)
+        dtype, fill = self._weight_dtype(), not self._sees_holes
+        numbers = NumericCodec(self.scaling, dtype, seeds["scaling"], fill=fill)
+        of_tables = hasattr(self, "categorical_features")
+        shaped = not of_tables or self._option("input_shape") is not None
+        codec = choose_codec(numbers, self._columns, X, shaped=shaped)
         return codec.fit(X, names, weights)
 
     def _weight_dtype(self) -> str:
@@ -468,13 +433,3 @@ class BaseRepresentation(
         tags.input_tags.categorical = hasattr(self, "categorical_features")
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def epoch_curves(net: RepresentationNet, prefix: str) -> dict[str, list[float]]:
-    """Return what a net's history holds for every epoch, by names without `prefix`."""
-    curves: dict[str, list[float]] = {}
-    for row in net.history:
-        for key, value in row.items():
-            if key.startswith(prefix) and not isinstance(value, list):
-                curves.setdefault(key.removeprefix(prefix), []).append(value)
-    return curves

@@ -26,7 +26,6 @@ from sklearn_repr._contracts import (
 )
 from sklearn_repr.data import Codec
 from sklearn_repr.engine import RepresentationNet, infer
-from sklearn_repr.estimators._base import LAYERS
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.modules import make_autoencoder
 from sklearn_repr.modules.code import make_code
@@ -229,7 +228,7 @@ class AutoencoderTransformer(BaseReconstructor):
 
     _parameter_constraints: ClassVar[Constraints] = {
         **BaseReconstructor._parameter_constraints,
-        **LAYERS,
+        **constraints.LAYERS,
         "tied_weights": ["boolean"],
         "loss": [constraints.Registered(cell_loss), callable],
         "loss_scale": [constraints.POSITIVE, constraints.AUTO],

@@ -31,7 +31,8 @@ from sklearn_repr.data import Codec
 from sklearn_repr.data.batches import batch_sizes
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, evaluate
 from sklearn_repr.engine.quality import QUALITY_PREFIX
-from sklearn_repr.estimators._base import LAYERS, BaseRepresentation, encode, epoch_curves
+from sklearn_repr.engine.training import epoch_curves
+from sklearn_repr.estimators._base import BaseRepresentation, encode
 from sklearn_repr.modules import make_contrastive_network
 from sklearn_repr.modules.readout import unit_length
 from sklearn_repr.objectives import Composite, Objective, Reconstruction
@@ -306,7 +307,7 @@ class ContrastiveEmbedder(BaseRepresentation):
 
     _parameter_constraints: ClassVar[Constraints] = {
         **BaseRepresentation._parameter_constraints,
-        **LAYERS,
+        **constraints.LAYERS,
         "readout": [StrOptions({"auto", "layers", "last"})],
         "normalize": ["boolean"],
         "scaling": [StrOptions(constraints.SCALINGS | {"value_and_rank"}), None],
@@ -458,8 +459,7 @@ class ContrastiveEmbedder(BaseRepresentation):
         if self.architecture == "mlp" and isinstance(options.hidden_layer_sizes, str):
             options = replace(options, hidden_layer_sizes=HIDDEN_UNITS)
         objective = self._make_objective()
-        n_rows = len(rows) + (0 if held_out is None else len(held_out))
-        settings = self._training_settings(n_rows)
+        settings = self._training_settings(len(rows) + len(held_out or ()))
         n_batches = len(batch_sizes(len(rows), settings.batch_size))
         return make_contrastive_network(
             self.architecture,
@@ -497,10 +497,8 @@ class ContrastiveEmbedder(BaseRepresentation):
         return objective
 
     def _build_corruption(self) -> corruptions.Corruption:
-        shape = self._row_shape()
-        views = corruptions.make_views(
-            self.views, self.corruption_level, input_shape=shape
-        )
+        level, shape = self.corruption_level, self._row_shape()
+        views = corruptions.make_views(self.views, level, input_shape=shape)
         # pairs bring two rows for each, of which every one is corrupted once
         return TwoViews(views) if self._pairing() == "row" else views
 
@@ -515,10 +513,8 @@ class ContrastiveEmbedder(BaseRepresentation):
 
     def _after_training(self, net: RepresentationNet, rows: Batch) -> None:
         before = self._option("embedding_curves_", {}) if self.warm_start else {}
-        self.embedding_curves_ = {
-            name: before.get(name, []) + curve
-            for name, curve in epoch_curves(net, QUALITY_PREFIX).items()
-        }
+        curves = epoch_curves(net, QUALITY_PREFIX).items()
+        self.embedding_curves_ = {k: before.get(k, []) + curve for k, curve in curves}
         if net.module_.readout is not None:
             some = rows.some(ROWS_TO_READ).values.to(net.device)
             # a few axes of very many are approximated by random projections
@@ -536,8 +532,9 @@ class ContrastiveEmbedder(BaseRepresentation):
         """Resolve ``pairs="auto"``."""
         if self.pairs != "auto":
             return self.pairs
-        table = self.architecture == "mlp" and not self._needs_labels()
-        return "neighbors" if table else "row"
+        return (
+            "row" if self.architecture != "mlp" or self._needs_labels() else "neighbors"
+        )
 
     def _reads_layers(self) -> bool:
         """Resolve ``readout="auto"``."""
@@ -558,9 +555,8 @@ class ContrastiveEmbedder(BaseRepresentation):
 
     def _shape_params(self) -> dict[str, object]:
         objective = self._make_objective()
-        kind = "one without a head of its own"
-        if objective.needs_prediction or objective.batch_norm_heads:
-            kind = type(objective).__name__
+        own_head = objective.needs_prediction or objective.batch_norm_heads
+        kind = type(objective).__name__ if own_head else "one without a head of its own"
         rebuilds = self.reconstruction_weight > 0
         extra = {"objective": kind, "reconstruction_weight > 0": rebuilds}
         return {**super()._shape_params(), **extra}
@@ -574,8 +570,10 @@ class ContrastiveEmbedder(BaseRepresentation):
     def _encode_labels(self, y: Labels, n_rows: int) -> Tensor | None:
         if not self._needs_labels():
             return None
-        pairs = "pairs='label'" if self.pairs == "label" else None
-        return encode_labels(y, n_rows, pairs or f"objective={self.objective!r}")
+        wants = (
+            "pairs='label'" if self.pairs == "label" else f"objective={self.objective!r}"
+        )
+        return encode_labels(y, n_rows, wants)
 
     # -- use -------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from sklearn_repr._contracts import (
     RandomState,
     Table,
 )
-from sklearn_repr.data.columns import missing_cells, with_indicators
+from sklearn_repr.data.frames import missing_cells, with_indicators
 from sklearn_repr.estimators.masked import MaskedAutoencoder
 from sklearn_repr.utils.randomness import Seeds, seeded_clone
 from sklearn_repr.utils.state import restored_on_failure

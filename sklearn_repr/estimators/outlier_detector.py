@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from sklearn_repr import detection
@@ -30,9 +30,9 @@ from sklearn_repr._contracts import (
 )
 from sklearn_repr.corruptions import Corruption
 from sklearn_repr.corruptions.members import KnownNoise, PartialNoise
-from sklearn_repr.data import Codec, Columns, NumericCodec, TableCodec
+from sklearn_repr.data import Columns, NumericCodec, choose_codec
 from sklearn_repr.data.batches import Split
-from sklearn_repr.data.columns import find_categories
+from sklearn_repr.data.columns import read_table
 from sklearn_repr.data.members import MemberBatches
 from sklearn_repr.data.repeats import arrange
 from sklearn_repr.engine import TrainingSettings, infer, train
@@ -44,7 +44,6 @@ from sklearn_repr.utils.containers import cells_as_frame
 from sklearn_repr.utils.draws import row_uniforms
 from sklearn_repr.utils.randomness import Seeds, make_generator, seeded_clone
 from sklearn_repr.utils.state import restored_on_failure
-from sklearn_repr.utils.validation import validate_table
 
 __all__ = ["ReconstructionOutlierDetector"]
 
@@ -73,10 +72,10 @@ class _Recipe:
     n_members: int
     most_steps: int
     batch_size: int
-    rows_per_member: int | None
-    levels: tuple[float, ...]
     corruption: Callable[[Sequence[torch.Generator]], Corruption]
     objective: Callable[..., Objective]
+    rows_per_member: int | None = None
+    levels: tuple[float, ...] = ()
     hidden_layer_sizes: tuple[int, ...] = (128, 128)
 
 
@@ -97,8 +96,6 @@ RECIPES = {
         n_members=2,
         most_steps=600,
         batch_size=128,
-        rows_per_member=None,
-        levels=(),
         corruption=partial(PartialNoise, 0.03, 1.0),
         objective=TrimmedReconstruction,
     ),
@@ -124,19 +121,15 @@ class _Ensemble:
         # the first epochs are a tenth of all steps, and all epochs are equally long
         n_first = math.ceil(n_steps / N_EPOCHS)
         n_batches = math.gcd(n_steps, n_first)
-        members = np.random.SeedSequence(self.seeds["networks"])
-        states = members.generate_state(recipe.n_members)
-        generators = [make_generator(int(state)) for state in states]
-        self.module_ = EnsembleDenoiser(
-            rows.shape[1], recipe.hidden_layer_sizes, generators, recipe.levels
-        )
-        batches = MemberBatches(
-            torch.from_numpy(rows.astype(np.float32)),
-            generators,
-            recipe.batch_size,
-            n_batches,
-            recipe.rows_per_member,
-        )
+        sequence = np.random.SeedSequence(self.seeds["networks"])
+        generators = [
+            make_generator(int(s)) for s in sequence.generate_state(recipe.n_members)
+        ]
+        shape = rows.shape[1], recipe.hidden_layer_sizes
+        self.module_ = EnsembleDenoiser(*shape, generators, recipe.levels)
+        single, count = torch.from_numpy(rows.astype(np.float32)), recipe.rows_per_member
+        sizes = recipe.batch_size, n_batches, count
+        batches = MemberBatches(single, generators, *sizes)
         train(
             self.module_,
             recipe.objective(full_epochs=n_first // n_batches),
@@ -292,12 +285,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         "threshold": [StrOptions(set(detection.RULES)), Real],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
         "false_alarm_rate": [Interval(Real, 0, 1, closed="neither")],
-        "calibration": [
-            StrOptions({"auto"}),
-            Interval(Integral, 2, None, closed="left"),
-            Interval(RealNotInt, 0, 1, closed="neither"),
-            None,
-        ],
+        "calibration": constraints.CALIBRATION,
         "scaling": [StrOptions({"standard", "robust", "quantile"}), None],
         **constraints.CATEGORIES,
         "random_state": ["random_state"],
@@ -391,18 +379,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return self
 
     def _validate(self, X: Table, *, reset: bool) -> Table:
-        if reset:
-            self._columns = find_categories(
-                X, self.categorical_features, self.max_categories, self.min_frequency
-            )
-        columns = self._columns
-        return validate_table(
-            self,
-            X,
-            reset=reset,
-            largest=float(np.finfo(np.float32).max),
-            read=None if columns is None else columns.read,
-        )
+        largest = float(np.finfo(np.float32).max)
+        return read_table(self, X, reset=reset, largest=largest)
 
     def _calibration_folds(self, n_rows: int, seeds: Seeds) -> Any:
         calibration: Any = self.calibration
@@ -431,17 +409,12 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             )
         else:
             errors = detection.EstimatorErrors(seeded_clone(self.estimator, seeds))
+        weight, seed = float(weight), seeds["neighbors"]
         cells = detection.CellScorer(
-            errors,
-            neighbor_weight=float(weight),
-            novelty=novelty,
-            seed=seeds["neighbors"],
+            errors, neighbor_weight=weight, novelty=novelty, seed=seed
         )
-        codec: Codec
-        codec = NumericCodec(self.scaling, "float64", seeds["scaling"])
-        if self._columns is not None:
-            n_codes = self._columns.n_codes_
-            codec = TableCodec(codec, n_codes, fill=False, indicators=False)
+        numbers = NumericCodec(self.scaling, "float64", seeds["scaling"])
+        codec = choose_codec(numbers, self._columns, X)
         return detection.TableScorer(codec, cells).fit(X, names)
 
     def score_samples(self, X: Table) -> NDArray[np.float64]:
@@ -549,7 +522,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         names = getattr(self, "feature_names_in_", None)
         expected = self._scorer.expected(rows)
         if self._columns is not None:
-            observed, expected = (self._columns.spoken(p) for p in (observed, expected))
+            observed, expected = self._columns.observed(X), self._columns.spoken(expected)
         return cells_as_frame(contributions, observed, expected, X, names)
 
     def set_threshold(
@@ -603,8 +576,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             The detector; `offset_` has changed and nothing else. If `y` holds no outlier,
             the threshold is the largest anomaly score of the rows.
         """
-        scores = self.score_samples(X)
-        return self._set_offset(detection.best_threshold(scores, column_or_1d(y), metric))
+        labels, scores = column_or_1d(y), self.score_samples(X)
+        return self._set_offset(detection.best_threshold(scores, labels, metric))
 
     def _set_offset(self, offset: float) -> Self:
         self._odds = detection.fit_probability_map(self._fitted_scores, offset)
@@ -710,7 +683,6 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = True
-        tags.input_tags.categorical = True
+        for name in ("sparse", "allow_nan", "categorical"):
+            setattr(tags.input_tags, name, True)
         return tags

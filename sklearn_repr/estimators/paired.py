@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils._param_validation import StrOptions
@@ -29,10 +28,17 @@ from sklearn_repr._contracts import (
     Table,
     Weights,
 )
-from sklearn_repr.data import Codec, Columns, NumericCodec, Pair, PairCodec, TableCodec
+from sklearn_repr.data import (
+    Columns,
+    NumericCodec,
+    Pair,
+    PairCodec,
+    TableCodec,
+    choose_codec,
+)
 from sklearn_repr.data.columns import find_categories
 from sklearn_repr.engine import TrainingSettings
-from sklearn_repr.estimators._base import LAYERS, BaseRepresentation
+from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.modules.canonical import canonical_maps
 from sklearn_repr.modules.paired import (
     PairedNetwork,
@@ -44,7 +50,7 @@ from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import wrap_table
 from sklearn_repr.utils.randomness import Seeds
 from sklearn_repr.utils.retrieval import top_match_share
-from sklearn_repr.utils.validation import has_holes, validate_partner
+from sklearn_repr.utils.validation import validate_partner
 
 __all__ = ["PairedEmbedder"]
 
@@ -231,7 +237,7 @@ class PairedEmbedder(BaseRepresentation):
 
     _parameter_constraints: ClassVar[Constraints] = {
         **BaseRepresentation._parameter_constraints,
-        **LAYERS,
+        **constraints.LAYERS,
         "y_architecture": [StrOptions({"mlp", "conv"}), callable, None],
         "y_input_shape": ["array-like", None],
         "init": [StrOptions({"cca"}), None],
@@ -411,11 +417,8 @@ class PairedEmbedder(BaseRepresentation):
             input_name="y",
             fill=True,
         )
-        other: Codec = numbers
-        columns, holes = self._y_columns, has_holes(X.y) and not sparse.issparse(X.y)
-        if columns is not None or (holes and self._y_shape() is None):
-            n_codes = [0] * X.y.shape[1] if columns is None else columns.n_codes_
-            other = TableCodec(numbers, n_codes, indicators=holes)
+        shaped = self._y_shape() is not None
+        other = choose_codec(numbers, self._y_columns, X.y, shaped=shaped)
         return PairCodec(super()._fit_codec(X.X, seeds, None), other.fit(X.y, names))
 
     def _column_names(self) -> list[str]:

@@ -22,7 +22,7 @@ from sklearn_repr._contracts import (
 )
 from sklearn_repr.data import Codec
 from sklearn_repr.engine import RepresentationNet, evaluate
-from sklearn_repr.estimators._base import LAYERS, BaseRepresentation
+from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.modules.predictive import make_predictive_network
 from sklearn_repr.objectives import Objective, PredictiveInfoNCE
 from sklearn_repr.utils import constraints
@@ -183,7 +183,7 @@ class ContrastivePredictiveCoder(BaseRepresentation):
 
     _parameter_constraints: ClassVar[Constraints] = {
         **BaseRepresentation._parameter_constraints,
-        **LAYERS,
+        **constraints.LAYERS,
         "architecture": [StrOptions({"conv"}), callable],
         "readout": [StrOptions({"context", "context_mean", "encoder_mean"})],
         "prediction_steps": [

@@ -29,7 +29,6 @@ from sklearn_repr._contracts import (
 )
 from sklearn_repr.data import Codec, TableCodec
 from sklearn_repr.engine import RepresentationNet
-from sklearn_repr.estimators._base import LAYERS
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.exceptions import CollapseWarning
 from sklearn_repr.modules.factory import make_variational_network
@@ -220,7 +219,7 @@ class VariationalAutoencoder(BaseReconstructor):
 
     _parameter_constraints: ClassVar[Constraints] = {
         **BaseReconstructor._parameter_constraints,
-        **LAYERS,
+        **constraints.LAYERS,
         "architecture": [StrOptions({"mlp", "conv"})],
         "likelihood": [StrOptions({"gaussian", "bernoulli"})],
         "decoder_variance": [StrOptions({"learned"}), constraints.POSITIVE],

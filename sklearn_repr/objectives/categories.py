@@ -44,13 +44,15 @@ class CategoryLoss(nn.Module):
     >>> from sklearn_repr.objectives.categories import CategoryLoss
     >>> even = (0.5, 0.5)
     >>> log_even = (-0.6931, -0.6931)
-    >>> block = Block("categorical", 0, 2, even, 0.5**0.5, log_even, (1.0, 1.0))
+    >>> block = Block("categorical", 0, 2, even, 0.5**0.5, log_even, (1.0, 1.0), -9.0)
     >>> encoded = torch.tensor([[0.7071, -0.7071]])
     >>> CategoryLoss([block])(torch.zeros(1, 2), encoded).round(decimals=2)
     tensor([[1.]])
     """
 
     index: Tensor
+    last: Tensor
+    unit: Tensor
     offset: Tensor
     gain: Tensor
     share: Tensor
@@ -59,22 +61,30 @@ class CategoryLoss(nn.Module):
     def __init__(self, blocks: Sequence[Block], *, in_nats: bool = False):
         super().__init__()
         blocks = [block for block in blocks if block.kind == "categorical"]
-        widest = max(block.stop - block.start for block in blocks)
+        # one place more than levels, for a level that is none of them
+        widest = max(block.stop - block.start for block in blocks) + 1
         self.shape = len(blocks), widest
         rows: dict[str, list[list[float]]] = {
             name: [] for name in ("index", "offset", "gain", "share", "scale")
         }
+        units = []
         for block in blocks:
             levels = block.stop - block.start
             rest = widest - levels
             entropy = -sum(p * math.log(p) for p in block.shares if p > 0)
             unit = 1.0 if in_nats else max(entropy, LEAST_ENTROPY)
+            units.append(1 / unit)
             # the indicator over the entropy, from an encoded cell: x · s / H + p / H
             rows["index"].append([*range(block.start, block.stop)] + rest * [block.start])
-            rows["offset"].append([*block.offset] + rest * [IMPOSSIBLE])
+            rows["offset"].append(
+                [*block.offset, block.unseen] + (rest - 1) * [IMPOSSIBLE]
+            )
             rows["gain"].append([*block.gain] + rest * [0.0])
             rows["share"].append([p / unit for p in block.shares] + rest * [0.0])
             rows["scale"].append(levels * [block.scale / unit] + rest * [0.0])
+        last = [[block.stop - block.start] for block in blocks]
+        self.register_buffer("last", torch.tensor(last).unsqueeze(0))
+        self.register_buffer("unit", torch.tensor(units, dtype=torch.float64))
         self.register_buffer("index", torch.tensor(rows.pop("index")).flatten())
         for name, values in rows.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float64))
@@ -98,7 +108,14 @@ class CategoryLoss(nn.Module):
             self.to(values.dtype)
         target = self._by_category(values) * self.scale + self.share
         logits = self._by_category(said) * self.gain + self.offset
-        return -(target * functional.log_softmax(logits, dim=2)).sum(dim=2)
+        surprise = -functional.log_softmax(logits, dim=2)
+        known = (target * surprise).sum(dim=2)
+        # what is left of the indicator is that of an unknown level
+        left = (self.unit - target.sum(dim=2)).clamp(min=0)
+        return (
+            known
+            + left * surprise.gather(2, self.last.expand(len(known), -1, -1))[..., 0]
+        )
 
     def _by_category(self, cells: Tensor) -> Tensor:
         return cells.index_select(1, self.index).view(-1, *self.shape)

@@ -9,8 +9,10 @@ from sklearn_repr.utils.registry import Registry
 
 __all__ = [
     "AUTO",
+    "CALIBRATION",
     "CATEGORIES",
     "COUNT",
+    "LAYERS",
     "NOT_NEGATIVE",
     "POSITIVE",
     "SCALINGS",
@@ -34,6 +36,15 @@ CATEGORIES = {
     "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
     "max_categories": [Interval(Integral, 2, None, closed="left"), None],
     "min_frequency": [COUNT, Interval(RealNotInt, 0, 1, closed="neither"), None],
+}
+# how rows are set apart to calibrate by: folds, a share, or not at all
+CALIBRATION = [AUTO, TWO_OR_MORE, Interval(RealNotInt, 0, 1, closed="neither"), None]
+# of estimators whose network is made of layers, dense or convolutional
+LAYERS = {
+    "architecture": [StrOptions({"mlp", "conv"}), callable],
+    "kernel_size": [COUNT],
+    "stride": [COUNT],
+    "layer_norm": ["boolean"],
 }
 
 

@@ -1,0 +1,204 @@
+"""Frames of pandas, polars and pyarrow: their columns, kinds and missing cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sklearn_repr._contracts import Table
+
+__all__ = [
+    "as_pandas",
+    "columns_of",
+    "container_of",
+    "factorized",
+    "filled_pandas",
+    "filled_polars",
+    "is_frame",
+    "kind_of",
+    "missing_cells",
+    "of_another_kind",
+    "original_dtypes",
+    "spoken",
+    "with_indicators",
+]
+
+# what pandas calls columns of objects that are categories, and those that are numbers
+WORDS = {"string", "boolean", "categorical"}
+NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal", "empty"}
+DATES = "datetime64", "timedelta64", "datetime", "timedelta", "date", "period", "time"
+
+
+def missing_cells(X: Table) -> NDArray[np.bool_]:
+    """Return where cells of any table are missing, (n_samples, n_features)."""
+    missing: NDArray[np.bool_] = as_pandas(X).isna().to_numpy()
+    return missing
+
+
+def with_indicators(X: Table, missing: NDArray[np.bool_], names: Sequence[str]) -> Table:
+    """Append columns of zeros and ones to a table, in its own container."""
+    marks = missing.astype(np.float64)
+    if not is_frame(X):
+        return np.hstack([X, marks.astype(X.dtype)])
+    if _is_from(X, "polars"):
+        import polars
+
+        columns = (polars.Series(name, m) for name, m in zip(names, marks.T, strict=True))
+        return X.hstack(list(columns))
+    return pd.concat([X, pd.DataFrame(marks, columns=list(names), index=X.index)], axis=1)
+
+
+def is_frame(X: Table) -> bool:
+    """Tell tables whose columns have types of their own: pandas, polars, pyarrow."""
+    return isinstance(X, pd.DataFrame) or _is_from(X, "polars") or _is_from(X, "pyarrow")
+
+
+def filled_polars(X: Any, made: Any, missing: NDArray[np.bool_]) -> Any:
+    """Return a frame of polars whose missing cells are those of another."""
+    import polars
+
+    columns = []
+    for name, hidden in zip(X.columns, missing.T, strict=True):
+        old, new = X[name], made[name]
+        if hidden.any():
+            old = old.fill_nan(None) if old.dtype.is_float() else old
+            old = new.zip_with(polars.Series(hidden), old.cast(new.dtype)).alias(name)
+        columns.append(old)
+    return polars.DataFrame(columns)
+
+
+def filled_pandas(
+    X: pd.DataFrame, made: pd.DataFrame, missing: NDArray[np.bool_]
+) -> pd.DataFrame:
+    """Return a frame of pandas whose missing cells are those of another."""
+    cells = {
+        j: _filled(X.iloc[:, j], made.iloc[:, j], hidden)
+        if hidden.any()
+        else X.iloc[:, j]
+        for j, hidden in enumerate(missing.T)
+    }
+    frame = pd.DataFrame(cells, index=X.index)
+    frame.columns = made.columns
+    return frame
+
+
+def _filled(
+    old: pd.Series[Any], new: pd.Series[Any], missing: NDArray[np.bool_]
+) -> pd.Series[Any]:
+    """Return a column of pandas whose missing cells are those of another."""
+    if pd.api.types.is_integer_dtype(old.dtype) and not pd.api.types.is_integer_dtype(
+        new.dtype
+    ):
+        old = old.astype("Float64")
+    if isinstance(old.dtype, pd.CategoricalDtype):
+        # a level that only this table has is kept
+        extra = [v for v in new.cat.categories if v not in set(old.cat.categories)]
+        old = old.cat.add_categories(extra)
+    if pd.api.types.is_numeric_dtype(old.dtype) and not pd.api.types.is_bool_dtype(old):
+        cells = pd.Series(new.to_numpy(np.float64), index=old.index)
+        return old.where(~missing, cells.astype(old.dtype))
+    cells = pd.Series(new.astype(object).to_numpy(), index=old.index)
+    return old.astype(object).where(~missing, cells).astype(old.dtype)
+
+
+def _is_from(X: Any, library: str) -> bool:
+    return (
+        type(X).__module__.partition(".")[0] == library
+        and hasattr(X, "columns")
+        and hasattr(X, "shape")
+    )
+
+
+def container_of(X: Table) -> str:
+    """Return whose frame a table is: pandas, polars, or else array."""
+    if _is_from(X, "polars"):
+        return "polars"
+    return "pandas" if is_frame(X) else "array"
+
+
+def as_pandas(X: Table) -> pd.DataFrame:
+    """Return any table as a frame of pandas, whose columns are as they were."""
+    if isinstance(X, pd.DataFrame):
+        return X
+    if _is_from(X, "polars"):
+        if hasattr(X, "collect"):
+            X = X.collect()
+        columns = {str(name): _from_polars(X[name]) for name in X.columns}
+        return pd.DataFrame(columns)
+    if _is_from(X, "pyarrow"):
+        X = X.to_pandas()
+        assert isinstance(X, pd.DataFrame)  # noqa: S101 - what pyarrow makes
+        return X
+    if sparse.issparse(X):
+        X = X.toarray()
+    return pd.DataFrame(np.asarray(X))
+
+
+def columns_of(X: Table) -> list[pd.Series[Any]]:
+    """Return the columns of a frame as those of pandas."""
+    frame = as_pandas(X)
+    return [frame.iloc[:, j] for j in range(frame.shape[1])]
+
+
+def _from_polars(series: Any) -> Any:
+    if series.dtype.is_numeric():
+        return series.to_numpy()
+    return pd.Series(series.to_list(), dtype=object)
+
+
+def original_dtypes(X: Table, frame: pd.DataFrame) -> Sequence[Any]:
+    """Return the types of the columns in the library that they come from."""
+    return list(X.dtypes) if _is_from(X, "polars") else list(frame.dtypes)
+
+
+def kind_of(column: pd.Series[Any]) -> str:
+    """Return "number", "category", "date" or "other"."""
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(dtype):
+        return "category"
+    if pd.api.types.is_numeric_dtype(dtype):
+        return "number" if not pd.api.types.is_complex_dtype(dtype) else "other"
+    if isinstance(dtype, pd.ArrowDtype) and "dictionary" in str(dtype):
+        return "category"
+    inferred = pd.api.types.infer_dtype(column, skipna=True)
+    if inferred in WORDS:
+        return "category"
+    if inferred in NUMBERS:
+        return "number"
+    return "date" if inferred in DATES else "other"
+
+
+def factorized(column: pd.Series[Any], label: str) -> tuple[NDArray[np.int64], list[Any]]:
+    """Return the number of every cell's value, -1 where it is missing, and the values."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        values = column.cat.categories.astype(object).tolist()
+        return column.cat.codes.to_numpy(np.int64), values
+    try:
+        codes, found = pd.factorize(column.astype(object), use_na_sentinel=True)
+    except TypeError as error:
+        raise ValueError(
+            f"Column {label} holds values that cannot be levels: {error}."
+        ) from error
+    return np.asarray(codes, np.int64), list(found)
+
+
+def of_another_kind(known: list[Any], found: list[Any]) -> bool:
+    """Tell numbers where text was, and text where numbers were."""
+
+    def kinds(values: list[Any]) -> set[bool]:
+        return {isinstance(v, Real | np.bool_) for v in values}
+
+    return not kinds(known) & kinds(found)
+
+
+def spoken(values: list[Any]) -> str:
+    """Say in a word what values are."""
+    if all(isinstance(v, bool | np.bool_) for v in values):
+        return "booleans"
+    return "numbers" if all(isinstance(v, Real) for v in values) else "text"
