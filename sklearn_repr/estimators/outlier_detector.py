@@ -19,15 +19,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from sklearn_repr import detection
-from sklearn_repr._contracts import (
-    Categorical,
-    Constraints,
-    Labels,
-    Names,
-    RandomState,
-    Table,
-    Weights,
-)
+from sklearn_repr._contracts import Constraints, Labels, Names, RandomState, Table
 from sklearn_repr.corruptions import Corruption
 from sklearn_repr.corruptions.members import KnownNoise, PartialNoise
 from sklearn_repr.data import Columns, NumericCodec, choose_codec
@@ -313,7 +305,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         false_alarm_rate: float = 0.05,
         calibration: int | float | str | None = "auto",
         scaling: str | None = "standard",
-        categorical_features: Categorical = "from_dtype",
+        categorical_features: Any = "from_dtype",
         max_categories: int | None = 32,
         min_frequency: float | None = None,
         random_state: RandomState = None,
@@ -335,7 +327,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Table, y: Labels = None, sample_weight: Weights = None) -> Self:
+    def fit(self, X: Table, y: Labels = None, sample_weight: Any = None) -> Self:
         """Fit the reconstructor and the threshold.
 
         Parameters
