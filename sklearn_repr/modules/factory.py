@@ -47,7 +47,7 @@ BOTTLENECK = 4
 
 @dataclass(frozen=True, slots=True)
 class ArchitectureOptions:
-    """What named architectures may vary; the estimators' parameters of these names."""
+    """Settings of the named architectures, as estimators call their parameters."""
 
     hidden_layer_sizes: str | Sequence[int] = "auto"
     activation: str = "silu"
@@ -123,7 +123,7 @@ def make_autoencoder(
     tied_weights : bool, default=False
         Let the decoder's weights be the encoder's, transposed ("mlp" only).
     code, link : torch.nn.Module or None, default=None
-        What codes and reconstructions pass through.
+        Applied to codes, and to reconstructions.
     subspace : PrincipalSubspace or None, default=None
         Where linear maps start, with `linear_skip` or no hidden layer; None starts at
         random.
