@@ -27,7 +27,7 @@ from sklearn_repr import (
 )
 
 # sequences are of numbers
-OF_TABLES = [e for e in ESTIMATORS if not isinstance(e, ContrastivePredictiveCoder)]
+OF_TABLES = [e for e in ESTIMATORS if "categorical_features" in e.get_params()]
 OF_TABLES += WRAPPERS
 TWO_KINDS = [AutoencoderTransformer(2), MaskedAutoencoder(2)]
 
