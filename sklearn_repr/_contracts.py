@@ -276,7 +276,7 @@ class CorruptionLike(Protocol):
 
     uses_global_generator: bool
 
-    def fit(self, values: Tensor) -> Any:
+    def fit(self, values: Tensor) -> object:
         """Learn what is needed of the training rows, (n, d)."""
 
     def __call__(self, values: Tensor, generator: torch.Generator) -> Corrupted:
@@ -286,7 +286,7 @@ class CorruptionLike(Protocol):
 class PairsLike(Protocol):
     """Where a second row for every row comes from."""
 
-    def fit(self, rows: Batch, train: Batch) -> Any:
+    def fit(self, rows: Batch, train: Batch) -> object:
         """Find candidates among the training rows, for all rows of the table."""
 
     def draw(self, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -316,11 +316,13 @@ RandomState: TypeAlias = int | np.random.RandomState | None
 # what `_parameter_constraints` says of each parameter
 Constraints: TypeAlias = dict[str, list[Any]]
 # the name of an architecture, or what builds a user's own
-Architecture: TypeAlias = str | Callable[..., Any]
+Architecture: TypeAlias = str | Callable[..., torch.nn.Module]
 # the name of an optimiser, a torch class, or a function of parameter groups and `lr`
 Optimizer: TypeAlias = str | Callable[..., torch.optim.Optimizer]
 # skorch callbacks, or pairs (name, callback)
-Callbacks: TypeAlias = Sequence[Any] | None
+Callbacks: TypeAlias = Sequence[object] | None
+# "from_dtype", or which columns: names, numbers or a mask
+Categorical: TypeAlias = str | ArrayLike | None
 # "auto", one width, or array-like of widths
 LayerSizes: TypeAlias = ArrayLike
 # channels, then height and width, or length

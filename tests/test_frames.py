@@ -28,7 +28,7 @@ from sklearn_repr import (
 )
 
 # sequences are of numbers
-OF_TABLES = [e for e in ESTIMATORS if not isinstance(e, ContrastivePredictiveCoder)]
+OF_TABLES = [e for e in ESTIMATORS if "categorical_features" in e.get_params()]
 OF_TABLES += WRAPPERS
 # the imputer leaves the choice of categories to its estimator
 OF_CATEGORIES = [e for e in OF_TABLES if "categorical_features" in e.get_params()]

@@ -214,7 +214,9 @@ class ShapedCorruption(Corruption):
         )[:, 0]
 
 
-def check_level(level: Any, share: bool, owner: str, parameter: str = "level") -> Level:
+def check_level(
+    level: object, share: bool, owner: str, parameter: str = "level"
+) -> Level:
     """Check a level, and return it as a number, or as a range that is not a point.
 
     Parameters

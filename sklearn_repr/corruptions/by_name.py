@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from torch import Tensor
 
@@ -22,7 +21,7 @@ __all__ = ["make_corruption", "make_views"]
 
 
 def make_corruption(
-    corruption: str | Callable[[Tensor], Tensor] | Any,
+    corruption: str | Callable[[Tensor], Tensor] | Corruption,
     level: Level | str,
     parameter: str = "corruption",
     input_shape: Sequence[int] | None = None,
@@ -79,7 +78,7 @@ def make_corruption(
 
 
 def make_views(
-    views: Any,
+    views: str | Callable[[Tensor], Tensor] | Corruption | Sequence[object],
     level: Level | str = "auto",
     *,
     parameter: str = "views",

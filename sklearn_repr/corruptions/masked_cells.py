@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from sklearn_repr._contracts import Corrupted
+from sklearn_repr._contracts import (
+    Array,
+    Corrupted,
+)
 from sklearn_repr.corruptions._base import (
     Corruption,
     Level,
@@ -57,7 +58,7 @@ class MaskedCells(Corruption):
     tensor([[ True,  True, False, False]])
     """
 
-    def __init__(self, level: Level, patches: NDArray[Any]):
+    def __init__(self, level: Level, patches: Array):
         check_level(level, True, type(self).__name__)
         self.level = level
         self.patches = patches
@@ -138,7 +139,7 @@ class MaskedBlocks(MaskedCells):
     tensor([[0, 0, 1, 0, 1, 1, 0, 0, 1]])
     """
 
-    def __init__(self, level: Level, patches: NDArray[Any], grid: Sequence[int]):
+    def __init__(self, level: Level, patches: Array, grid: Sequence[int]):
         super().__init__(level, patches)
         self.grid = grid
         self.is_image = len(grid) > 1
@@ -227,9 +228,7 @@ class MaskedAndWhole(Corruption):
     tensor([[nan, 1., 1., 1.]])
     """
 
-    def __init__(
-        self, level: Level, patches: NDArray[Any], grid: Sequence[int] | None = None
-    ):
+    def __init__(self, level: Level, patches: Array, grid: Sequence[int] | None = None):
         self.level = level
         self.patches = patches
         self.grid = grid

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Generator, Tensor
 
@@ -256,7 +254,7 @@ def nearest(values: Tensor, among: Tensor, k: int) -> Tensor:
     return torch.cat(found)
 
 
-def make_pairs(name: str, **constants: Any) -> Pairs:
+def make_pairs(name: str, **constants: object) -> Pairs:
     """Build a kind of positive pairs from its name.
 
     Parameters

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import (
+    ArrayLike,
+    NDArray,
+)
 
 
-def check_scores(values: Any, name: str, *, empty: bool = False) -> NDArray[np.float64]:
+def check_scores(
+    values: ArrayLike, name: str, *, empty: bool = False
+) -> NDArray[np.float64]:
     """Return one-dimensional float64 numbers without NaN, or say which argument is none.
 
     Infinite scores pass: they have a place in the order, and order is what thresholds

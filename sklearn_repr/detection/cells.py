@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Protocol,
+)
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +16,10 @@ from sklearn_repr.detection.holes import TableCells
 from sklearn_repr.detection.neighbours import LocalNeighbours, SetNeighbours
 from sklearn_repr.detection.units import FAR_OUT, ColumnUnits, ErrorUnits
 from sklearn_repr.utils.mapped import forget
+
+if TYPE_CHECKING:
+    from sklearn_repr._contracts import Names, Table
+
 
 __all__ = [
     "ROWS_PER_CHUNK",
@@ -65,7 +73,7 @@ class CellErrors(Protocol):
 class Networks(Protocol):
     """Trained networks behind NumPy arrays."""
 
-    def fit(self, rows: Rows) -> Any:
+    def fit(self, rows: Rows) -> object:
         """Train on rows of comparable columns."""
 
     def errors(self, rows: Rows) -> Rows:
@@ -312,7 +320,7 @@ class TableScorer:
         self.codec = codec
         self.cells = cells
 
-    def fit(self, X: Any, names: Any = None) -> TableScorer:
+    def fit(self, X: Table, names: Names = None) -> TableScorer:
         """Fit scaling and cells to validated rows.
 
         Parameters
@@ -335,30 +343,30 @@ class TableScorer:
         self.training_scores_ = -np.asarray(sum(sums.values()))
         return self
 
-    def contributions(self, X: Any) -> Rows:
+    def contributions(self, X: Table) -> Rows:
         """Return contributions of all cells to the scores, (n, d)."""
         parts = [self.cells.contributions(rows) for rows in self.scaled_chunks(X)]
         return np.concatenate(parts)
 
-    def expected(self, X: Any) -> Rows:
+    def expected(self, X: Table) -> Rows:
         """Return what cells are rebuilt to, in original units, (n, d)."""
         rebuilt = self.cells.reconstructor.expected
         parts = [self.codec.decode(rebuilt(rows)) for rows in self.scaled_chunks(X)]
         return np.concatenate(parts)
 
-    def scaled_chunks(self, X: Any) -> Iterator[Rows]:
+    def scaled_chunks(self, X: Table) -> Iterator[Rows]:
         """Yield scaled rows, a chunk at a time."""
         for start in range(0, X.shape[0], ROWS_PER_CHUNK):
             part = X[start : start + ROWS_PER_CHUNK]
             yield self.codec.scale(part)
             forget(part)
 
-    def sums(self, X: Any) -> dict[str, Rows]:
+    def sums(self, X: Table) -> dict[str, Rows]:
         """Return what each part adds to the scores, in bounded memory."""
         parts = [self.cells.sums(rows) for rows in self.scaled_chunks(X)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def score(self, X: Any) -> Rows:
+    def score(self, X: Table) -> Rows:
         """Return scores, high for normal rows; memory grows by these alone."""
         scores, start = np.empty(X.shape[0]), 0
         for rows in self.scaled_chunks(X):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import (
+    ArrayLike,
+    NDArray,
+)
 
 from sklearn_repr.detection._checks import check_scores, cut_between
 
@@ -18,7 +20,7 @@ Metric = Callable[[NDArray[np.int64], NDArray[np.int64]], float]
 
 def best_threshold(
     scores: NDArray[np.float64],
-    y: Any,
+    y: ArrayLike,
     metric: str | Metric = "f1",
     *,
     outlier_label: int | None = None,
@@ -110,7 +112,7 @@ def best_threshold(
     return cut_between(float(ordered[count - 1]), float(ordered[count]))
 
 
-def _outliers(y: Any, n_rows: int, outlier_label: int | None) -> NDArray[np.bool_]:
+def _outliers(y: ArrayLike, n_rows: int, outlier_label: int | None) -> NDArray[np.bool_]:
     """Return which rows are outliers, by either convention."""
     labels = np.asarray(y)
     if labels.shape != (n_rows,):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from skorch.callbacks import Callback
 from tqdm import tqdm
 
-from sklearn_repr._contracts import Batch, Rows
+from sklearn_repr._contracts import (
+    Batch,
+    Names,
+    Rows,
+)
 from sklearn_repr.engine.schedule import DIVISOR
 from sklearn_repr.exceptions import NonFiniteLossError
 from sklearn_repr.utils.validation import column_label
@@ -36,7 +40,7 @@ class FiniteLoss(Callback):  # type: ignore[misc]
         Names for the message.
     """
 
-    def __init__(self, column_names: Any = None):
+    def __init__(self, column_names: Names = None):
         self.column_names = column_names
 
     def on_epoch_end(
@@ -139,7 +143,7 @@ class Patience(Callback):  # type: ignore[misc]
         # by a flag, so that the callbacks that come after are told of this epoch too
         net.stop_ = self.waited_ >= self.n_iter_no_change
         if net.stop_ or epoch == net.max_epochs:
-            if held_out and self.best_epoch_ == 0:
+            if held_out and self.best_epoch_ == 0 and dataset_train is not None:
                 self.finding_ = self._why_the_start_is_best(net, dataset_train)
             elif not held_out and comparable and epoch > 1:
                 self.finding_ = _why_it_did_not_fall(net.history[:, "train_loss"])
@@ -151,9 +155,7 @@ class Patience(Callback):  # type: ignore[misc]
             net.criterion_.load_state_dict(self.learned_)
             self.weights_ = None
 
-    def _why_the_start_is_best(
-        self, net: RepresentationNet, rows: Batch | None
-    ) -> str | None:
+    def _why_the_start_is_best(self, net: RepresentationNet, rows: Batch) -> str | None:
         """Tell no progress at all from overfitting: by the training loss, noise fixed."""
         batches = net.get_iterator(rows)
         final = net.evaluate(batches, net.inputs_)["loss"]

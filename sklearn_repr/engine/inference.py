@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import (
+    Callable,
+    Hashable,
+    Iterable,
+)
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import Any, ClassVar, NamedTuple
@@ -11,12 +15,18 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from sklearn_repr._contracts import Batch
+from sklearn_repr._contracts import (
+    Array,
+    Batch,
+    CorruptionLike,
+    PairsLike,
+    Table,
+)
 from sklearn_repr.data.batches import BatchIterator, Split, number_rows
 from sklearn_repr.engine.inputs import Inputs
 from sklearn_repr.engine.net import RepresentationNet
@@ -131,9 +141,9 @@ class _Mappings:
 
     known: ClassVar[WeakKeyDictionary[nn.Module, _Mappings]] = WeakKeyDictionary()
 
-    def __init__(self, state: tuple[Any, ...]):
+    def __init__(self, state: tuple[object, ...]):
         self.state = state
-        self.found: dict[Any, _Mapping | None] = {}
+        self.found: dict[Hashable, _Mapping | None] = {}
 
     @classmethod
     def of(cls, module: nn.Module) -> _Mappings:
@@ -188,15 +198,15 @@ def _agree(width: int, inner: int, dtype: torch.dtype, few: int, many: int) -> b
 
 def infer(
     function: Callable[..., Tensor],
-    encode: Callable[[Any], Tensor],
-    X: Any,
+    encode: Callable[[Table], Tensor],
+    X: Table,
     device: torch.device | str,
     *,
     module: nn.Module | None = None,
-    finish: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
-    dtype: Any = None,
+    finish: Callable[[Array], Array] | None = None,
+    dtype: DTypeLike | None = None,
     chunk: int | None = None,
-) -> NDArray[Any]:
+) -> Array:
     """Apply `function` to all rows of `X`, a zero-padded chunk at a time.
 
     Parameters
@@ -314,7 +324,7 @@ def _fitting(
     raise AssertionError  # the usual size always fits
 
 
-def _key(apply: Any, x: Tensor) -> Any:
+def _key(apply: Callable[..., Tensor], x: Tensor) -> Hashable:
     """Return what tells a function from others, None if it may be another next time."""
     function = getattr(apply, "func", apply)
     owner = getattr(function, "__self__", None)
@@ -327,9 +337,9 @@ def _key(apply: Any, x: Tensor) -> Any:
 def evaluate(
     net: RepresentationNet,
     rows: Batch,
-    corruption: Any,
+    corruption: CorruptionLike | None,
     batch_size: int,
-    pairs: Any = None,
+    pairs: PairsLike | None = None,
 ) -> float:
     """Return the net's mean loss on `rows` under corruptions that are always the same.
 

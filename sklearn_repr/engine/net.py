@@ -13,7 +13,12 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer
 from torch import Tensor, nn
 
-from sklearn_repr._contracts import Batch, Outputs
+from sklearn_repr._contracts import (
+    Batch,
+    CorruptionLike,
+    Outputs,
+    PairsLike,
+)
 from sklearn_repr.data.batches import BatchIterator, Split
 from sklearn_repr.engine.callbacks import StopTraining
 from sklearn_repr.engine.inputs import Inputs
@@ -22,6 +27,7 @@ from sklearn_repr.engine.optimizer import bare_update
 from sklearn_repr.engine.plain import PlainStep, evaluated, forward_in_chunks
 from sklearn_repr.engine.schedule import SCHEDULES, rate_factor
 from sklearn_repr.engine.step import choose_step
+from sklearn_repr.objectives import Objective
 from sklearn_repr.utils.randomness import Seeds, make_generator
 
 __all__ = ["RepresentationNet"]
@@ -82,12 +88,12 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
     # the parts of module and objective, where no callback can change them; how weights
     # are updated
     parts_: list[nn.Module] | None = None
-    update_: Callable[[], Any] | None = None
+    update_: Callable[[], object] | None = None
 
     def __init__(
         self,
-        module: Any,
-        criterion: Any,
+        module: nn.Module,
+        criterion: Objective,
         *,
         seeds: Seeds,
         alpha: float = 0.0,
@@ -109,7 +115,9 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return [("epoch_timer", EpochTimer())]
 
-    def initialize_optimizer(self, triggered_directly: Any = None) -> RepresentationNet:
+    def initialize_optimizer(
+        self, triggered_directly: object = None
+    ) -> RepresentationNet:
         """Build the optimiser, with weight decay on weight matrices only."""
         parameters = [p for _, p in self.get_all_learnable_params()]
         groups = [{"params": parameters, "weight_decay": 0.0}]
@@ -129,7 +137,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         generator = make_generator(self.seeds["batches"]) if training else None
         return BatchIterator(dataset, self.batch_size, generator)
 
-    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+    def notify(self, method_name: str, **cb_kwargs: object) -> None:
         """Tell the callbacks; skorch's own stop training by a KeyboardInterrupt."""
         try:
             super().notify(method_name, **cb_kwargs)
@@ -147,7 +155,9 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
     def _parts(self) -> list[nn.Module]:
         return [*self.module_.modules(), *self.criterion_.modules()]
 
-    def partial_fit(self, X: Split, y: Any = None, **fit_params: Any) -> Any:
+    def partial_fit(
+        self, X: Split, y: None = None, **fit_params: Any
+    ) -> RepresentationNet:
         """Train until the epochs are over or a callback stops.
 
         Parameters
@@ -190,10 +200,10 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
     def fit_loop(
         self,
         X: Split,
-        y: Any = None,
+        y: None = None,
         epochs: int | None = None,
-        corruption: Any = None,
-        pairs: Any = None,
+        corruption: CorruptionLike | None = None,
+        pairs: PairsLike | None = None,
     ) -> RepresentationNet:
         """Run the epochs; see :meth:`partial_fit`."""
         _, train, valid = X
@@ -313,7 +323,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
             terms = self.criterion_(outputs, batch)
             return outputs, *self.reduce_terms(terms, batch.weights)
 
-    def precision(self, training: bool) -> AbstractContextManager[Any]:
+    def precision(self, training: bool) -> AbstractContextManager[object]:
         """Return the context of a forward pass; weights are cast anew in each."""
         # epochs are compared in full precision
         if not (self.mixed and training):

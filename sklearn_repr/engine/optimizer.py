@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 __all__ = ["OPTIMIZERS", "bare_update"]
 
-OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], dict[str, Any]]] = {
+OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], dict[str, object]]] = {
     "adam": (Adam, {"fused": True}),
     "adamw": (AdamW, {"fused": True}),
     "sgd": (SGD, {"fused": True, "momentum": 0.9, "nesterov": True}),
@@ -19,7 +20,7 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], dict[str, Any]]] = {
 
 
 @contextmanager
-def bare_update(optimizer: Any) -> Iterator[Callable[[], Any]]:
+def bare_update(optimizer: Optimizer) -> Iterator[Callable[[], object]]:
     """Yield a function that does what ``optimizer.step()`` does, to the same bits.
 
     ``Optimizer.step`` looks for hooks, graphs and types that cannot change from step to
@@ -72,7 +73,7 @@ def bare_update(optimizer: Any) -> Iterator[Callable[[], Any]]:
                 state["step"] = state["step"].clone()
 
 
-def _is_bare(optimizer: Any) -> bool:
+def _is_bare(optimizer: Optimizer) -> bool:
     """Tell whether a step is one call of a kernel a group, and nothing around it."""
     hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
     if hooks or type(optimizer) not in (Adam, AdamW, SGD) or "step" in vars(optimizer):
@@ -87,7 +88,7 @@ def _is_bare(optimizer: Any) -> bool:
     )
 
 
-def _call(optimizer: Any, group: dict[str, Any]) -> Callable[[], None]:
+def _call(optimizer: Optimizer, group: dict[str, Any]) -> Callable[[], None]:
     """Return the call of a group's kernel; rates and gradients are read in every step."""
     parameters = group["params"]
     states = [optimizer.state.get(p, {}) for p in parameters]
@@ -95,9 +96,9 @@ def _call(optimizer: Any, group: dict[str, Any]) -> Callable[[], None]:
     if isinstance(optimizer, SGD):
         names += ("momentum", "dampening", "nesterov")
         momenta = [state["momentum_buffer"] for state in states if group["momentum"]]
-        rest: list[Any] = [momenta]
+        rest: list[list[Tensor]] = [momenta]
         options = {"is_first_step": False}
-        kernel: Callable[..., Any] = torch._fused_sgd_
+        kernel: Callable[..., object] = torch._fused_sgd_
     else:
         names += ("eps", "amsgrad")
         moments = [[s[name] for s in states] for name in ("exp_avg", "exp_avg_sq")]

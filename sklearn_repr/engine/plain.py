@@ -7,7 +7,7 @@ hold for the same net, and return the loss and its terms by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -42,9 +42,9 @@ class PlainStep:
     # whether every weight gets a gradient in every step
     complete = False
     # what must be as it was for the step to serve in another epoch
-    relied_on: tuple[Any, ...] = ()
+    relied_on: tuple[object, ...] = ()
 
-    def __init__(self, net: RepresentationNet, zero_grad: Callable[[], Any]):
+    def __init__(self, net: RepresentationNet, zero_grad: Callable[[], object]):
         self.net = net
         self.zero_grad = zero_grad
 

@@ -112,7 +112,7 @@ class Recordings:
 RECORDINGS = Recordings(MOST)
 
 
-def described(thing: Any, state: Sequence[Tensor]) -> Hashable:
+def described(thing: object, state: Sequence[Tensor]) -> Hashable:
     """Return what decides what a part of a network computes, but for numbers of `state`.
 
     Parameters
@@ -144,7 +144,9 @@ def described(thing: Any, state: Sequence[Tensor]) -> Hashable:
     return _described(thing, {id(tensor): i for i, tensor in enumerate(state)}, {})
 
 
-def _described(thing: Any, positions: dict[int, int], seen: dict[int, Any]) -> Hashable:
+def _described(
+    thing: Any, positions: dict[int, int], seen: dict[int, tuple[int, object]]
+) -> Hashable:
     kind = type(thing)
     if kind in SIMPLE:
         return kind, thing
@@ -175,13 +177,13 @@ def _described(thing: Any, positions: dict[int, int], seen: dict[int, Any]) -> H
     return kind, *[_described(part, positions, seen) for part in parts]
 
 
-def _is_ours(thing: Any) -> bool:
+def _is_ours(thing: type | FunctionType) -> bool:
     """Tell whether what a class or function does never changes."""
     whole = isinstance(thing, type) or thing.__closure__ is None
     return whole and thing.__module__.startswith(OURS)
 
 
-def layout(tensor: Tensor) -> tuple[Any, ...]:
+def layout(tensor: Tensor) -> tuple[Hashable, ...]:
     """Return how a tensor lies in memory, and whether it is trained."""
     kind = tensor.dtype, tensor.device, tensor.requires_grad, type(tensor)
     return tuple(tensor.shape), tensor.stride(), *kind

@@ -241,7 +241,9 @@ def copy_callbacks(callbacks: Callbacks) -> list[Any]:
     return copy.deepcopy(list(callbacks or ()))
 
 
-def _resolve_optimizer(optimizer: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
+def _resolve_optimizer(
+    optimizer: Optimizer,
+) -> tuple[Callable[..., torch.optim.Optimizer], dict[str, object]]:
     return OPTIMIZERS[optimizer] if isinstance(optimizer, str) else (optimizer, {})
 
 

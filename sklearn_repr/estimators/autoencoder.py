@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from sklearn_repr._contracts import (
     Architecture,
     Batch,
     Callbacks,
+    Categorical,
     Constraints,
     InputShape,
     LayerSizes,
@@ -244,7 +245,7 @@ class AutoencoderTransformer(BaseReconstructor):
         n_components: int | float | str = "auto",
         *,
         scaling: str | None = "standard",
-        categorical_features: Any = "from_dtype",
+        categorical_features: Categorical = "from_dtype",
         max_categories: int | None = 32,
         min_frequency: float | None = None,
         architecture: Architecture = "mlp",

@@ -359,7 +359,7 @@ class ContrastiveEmbedder(BaseRepresentation):
         reconstruction_weight: float = 1.0,
         pairs: str = "auto",
         n_neighbors: int = 5,
-        views: str | Callable[..., Any] | Sequence[Any] = "swap",
+        views: str | Callable[[Tensor], Tensor] | Sequence[object] = "swap",
         corruption_level: LevelOrRange | str = "auto",
         latent_mixup: float = 0.0,
         alpha: float = 0.0,
@@ -552,7 +552,7 @@ class ContrastiveEmbedder(BaseRepresentation):
             learn_temperature=self.learn_temperature or None,
         )
 
-    def _shape_params(self) -> dict[str, Any]:
+    def _shape_params(self) -> dict[str, object]:
         objective = self._make_objective()
         own_head = objective.needs_prediction or objective.batch_norm_heads
         kind = type(objective).__name__ if own_head else "one without a head of its own"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from sklearn_repr._contracts import (
     Architecture,
     Callbacks,
+    Categorical,
     Constraints,
     InputShape,
     LayerSizes,
@@ -230,7 +231,7 @@ class DenoisingAutoencoder(AutoencoderTransformer):
         n_components: int | float | str = "auto",
         *,
         scaling: str | None = "standard",
-        categorical_features: Any = "from_dtype",
+        categorical_features: Categorical = "from_dtype",
         max_categories: int | None = 32,
         min_frequency: float | None = None,
         architecture: Architecture = "mlp",

@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, clone
 from sklearn.utils import Tags, get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from sklearn_repr._contracts import Constraints, Labels, RandomState, Table
+from sklearn_repr._contracts import (
+    Array,
+    Constraints,
+    Labels,
+    RandomState,
+    Table,
+)
 from sklearn_repr.data.frames import missing_cells, with_indicators
 from sklearn_repr.estimators.masked import MaskedAutoencoder
 from sklearn_repr.utils.randomness import Seeds, seeded_clone
@@ -145,7 +150,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             with categories, or if ``set_output`` asks for one. Indicators come last.
         """
         check_is_fitted(self)
-        options: dict[str, Any] = {"round_integers": self.round_integers}
+        options: dict[str, object] = {"round_integers": self.round_integers}
         if self.sample_posterior:
             options |= {"sample_posterior": True, "random_state": self._seed}
         filled = self.estimator_.impute(X, **options)
@@ -155,7 +160,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         names = self.get_feature_names_out()[-missing.shape[1] :].tolist()
         return with_indicators(filled, missing, names)
 
-    def get_feature_names_out(self, input_features: Table = None) -> NDArray[Any]:
+    def get_feature_names_out(self, input_features: Table = None) -> Array:
         """Return the names of the columns of `transform`.
 
         Parameters
@@ -169,7 +174,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             The names, those of indicators with "missingindicator_" before them.
         """
         check_is_fitted(self)
-        names: NDArray[Any] = _check_feature_names_in(self, input_features)
+        names: Array = _check_feature_names_in(self, input_features)
         if not self.add_indicator:
             return names
         marked = [f"missingindicator_{names[j]}" for j in self.indicator_features_]

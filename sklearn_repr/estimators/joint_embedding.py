@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sklearn_repr._contracts import (
     Batch,
     Callbacks,
+    Categorical,
     Constraints,
     InputShape,
     Labels,
@@ -288,7 +289,7 @@ class JointEmbeddingPredictor(BaseRepresentation):
         n_components: int = 128,
         *,
         scaling: str | None = "standard",
-        categorical_features: Any = "from_dtype",
+        categorical_features: Categorical = "from_dtype",
         max_categories: int | None = 32,
         min_frequency: float | None = None,
         input_shape: InputShape = None,

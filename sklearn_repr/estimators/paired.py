@@ -18,6 +18,7 @@ from sklearn_repr._contracts import (
     Array,
     Batch,
     Callbacks,
+    Categorical,
     Constraints,
     InputShape,
     LayerSizes,
@@ -257,7 +258,7 @@ class PairedEmbedder(BaseRepresentation):
         n_components: int = 64,
         *,
         scaling: str | None = "standard",
-        categorical_features: Any = "from_dtype",
+        categorical_features: Categorical = "from_dtype",
         max_categories: int | None = 32,
         min_frequency: float | None = None,
         architecture: Architecture = "mlp",
@@ -561,5 +562,5 @@ class PairedEmbedder(BaseRepresentation):
         return tags
 
 
-def _named(names: Names, count: int) -> Iterable[Any]:
+def _named(names: Names, count: int) -> Iterable[str | int]:
     return range(count) if names is None else names

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from sklearn_repr._contracts import (
     Batch,
     Callbacks,
+    Categorical,
     Constraints,
     InputShape,
     LayerSizes,
@@ -238,7 +239,7 @@ class VariationalAutoencoder(BaseReconstructor):
         n_components: int | float | str = "auto",
         *,
         scaling: str | None = "standard",
-        categorical_features: Any = "from_dtype",
+        categorical_features: Categorical = "from_dtype",
         max_categories: int | None = 32,
         min_frequency: float | None = None,
         architecture: str = "mlp",

@@ -6,7 +6,10 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import (
+    ArrayLike,
+    NDArray,
+)
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -29,7 +32,7 @@ __all__ = [
 CHUNK = 1024
 
 
-def alignment(Z1: Any, Z2: Any, *, power: float = 2.0) -> float:
+def alignment(Z1: ArrayLike, Z2: ArrayLike, *, power: float = 2.0) -> float:
     r"""Mean distance between the unit embeddings of positive pairs; 0 is best.
 
     .. math:: \frac1n \sum_i \| z_i - z'_i \|^\alpha, \qquad \|z_i\| = \|z'_i\| = 1
@@ -73,7 +76,7 @@ def alignment(Z1: Any, Z2: Any, *, power: float = 2.0) -> float:
     return float(np.mean(distances**power))
 
 
-def uniformity(Z: Any, *, t: float = 2.0) -> float:
+def uniformity(Z: ArrayLike, *, t: float = 2.0) -> float:
     r"""Spread of unit embeddings over the sphere; the lower, the more even.
 
     .. math:: \log \frac{2}{n (n - 1)} \sum_{i < j} e^{-t \|z_i - z_j\|^2}
@@ -114,7 +117,7 @@ def uniformity(Z: Any, *, t: float = 2.0) -> float:
     return float(logsumexp(sums) - np.log(n * (n - 1)))
 
 
-def effective_rank(Z: Any) -> float:
+def effective_rank(Z: ArrayLike) -> float:
     r"""Return how many directions an embedding uses: the entropy of its spectrum.
 
     .. math:: \exp\Big(-\sum_k p_k \log p_k\Big), \qquad
@@ -160,7 +163,7 @@ def effective_rank(Z: Any) -> float:
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
-def infonce_bound(scores: Any) -> float:
+def infonce_bound(scores: ArrayLike) -> float:
     r"""Lower bound on the mutual information of pairs, in nats, from N × N scores.
 
     .. math:: \frac1N \sum_i \log \frac{e^{f(x_i, y_i)}}
@@ -210,7 +213,13 @@ def infonce_bound(scores: Any) -> float:
     return float(np.mean(np.diag(critic) - logsumexp(critic, axis=1)) + np.log(n))
 
 
-def linear_probe_score(Z: Any, y: Any, *, cv: int = 5, random_state: Any = 0) -> float:
+def linear_probe_score(
+    Z: ArrayLike,
+    y: ArrayLike,
+    *,
+    cv: int = 5,
+    random_state: int | np.random.RandomState | None = 0,
+) -> float:
     """Accuracy of a linear classifier on a frozen embedding, cross-validated.
 
     Parameters
@@ -248,7 +257,12 @@ def linear_probe_score(Z: Any, y: Any, *, cv: int = 5, random_state: Any = 0) ->
 
 
 def knn_probe_score(
-    Z: Any, y: Any, *, n_neighbors: int = 5, cv: int = 5, random_state: Any = 0
+    Z: ArrayLike,
+    y: ArrayLike,
+    *,
+    n_neighbors: int = 5,
+    cv: int = 5,
+    random_state: int | np.random.RandomState | None = 0,
 ) -> float:
     """Accuracy of nearest neighbours in a frozen embedding, cross-validated.
 
@@ -289,7 +303,13 @@ def knn_probe_score(
     return _probe(KNeighborsClassifier(n_neighbors), Z, y, cv, random_state)
 
 
-def _probe(probe: Any, Z: Any, y: Any, cv: int, random_state: Any) -> float:
+def _probe(
+    probe: Any,
+    Z: ArrayLike,
+    y: ArrayLike,
+    cv: int,
+    random_state: int | np.random.RandomState | None,
+) -> float:
     check_scalar(cv, "cv", Integral, min_val=2)
     rows, labels = check_array(Z, dtype=np.float64, input_name="Z"), column_or_1d(y)
     check_consistent_length(rows, labels)
@@ -312,7 +332,9 @@ def _probe(probe: Any, Z: Any, y: Any, cv: int, random_state: Any) -> float:
     return float(cross_val_score(probe, rows, labels, cv=folds).mean())
 
 
-def _unit_rows(Z: Any, name: str, ensure_min_samples: int = 1) -> NDArray[np.float64]:
+def _unit_rows(
+    Z: ArrayLike, name: str, ensure_min_samples: int = 1
+) -> NDArray[np.float64]:
     rows: NDArray[np.float64] = check_array(
         Z, dtype=np.float64, input_name=name, ensure_min_samples=ensure_min_samples
     )

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from numpy.typing import ArrayLike
+
 from sklearn_repr.utils.scores import explained_share
 
 __all__ = ["reconstruction_r2"]
 
 
 def reconstruction_r2(
-    estimator: Any, X: Any, y: Any = None, sample_weight: Any = None
+    estimator: Any,
+    X: ArrayLike,
+    y: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     r"""R² of ``inverse_transform(transform(X))``: a scorer that needs no labels.
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
 from sklearn_repr.utils.retrieval import top_match_share
@@ -12,7 +11,7 @@ from sklearn_repr.utils.retrieval import top_match_share
 __all__ = ["retrieval_accuracy"]
 
 
-def retrieval_accuracy(Z1: Any, Z2: Any) -> float:
+def retrieval_accuracy(Z1: ArrayLike, Z2: ArrayLike) -> float:
     r"""Share of rows whose partner is the most similar row of the other embedding.
 
     .. math:: \frac{1}{2n} \sum_i [i = \arg\max_k \cos(u_i, v_k)]

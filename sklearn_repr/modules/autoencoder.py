@@ -25,9 +25,9 @@ class Autoencoder(nn.Module):
     decoder : torch.nn.Module
         Maps (n, n_components) to (n, n_encoded).
     code : torch.nn.Module or None, default=None
-        What the code passes through behind the encoder, such as a sigmoid.
+        Applied to the output of the encoder, such as a sigmoid.
     link : torch.nn.Module or None, default=None
-        What the reconstruction passes through behind the decoder.
+        Applied to the output of the decoder.
 
     Examples
     --------
@@ -79,7 +79,7 @@ class Autoencoder(nn.Module):
         return {name: p for name, p in self.named_parameters() if p.ndim > 1}
 
     def directions(self) -> list[Tensor]:
-        """Return the weights that the code meets first, where they are linear maps."""
+        """Return the weights of the linear maps that the decoder begins with."""
         decoder: Any = self.decoder
         first = [decoder[0]] if isinstance(decoder, nn.Sequential) else []
         if isinstance(decoder, SkipConnected):

@@ -13,9 +13,9 @@ __all__ = ["CanonicalMaps", "canonical_maps"]
 
 # Ridge of the whitening, as a share of the mean variance of a column
 RIDGE = 0.003
-# Principal axes of a side that are looked at
+# Most principal axes of either table that are used
 WIDEST = 512
-# Fewer rows say nothing about correlations
+# From fewer rows, correlations are not estimated
 FEWEST = 20
 FOLDS = 5
 # A correlation of 1 would have an infinite weight
@@ -41,7 +41,7 @@ class CanonicalMaps(NamedTuple):
 
 
 def canonical_maps(x: Tensor, y: Tensor, n_components: int) -> CanonicalMaps | None:
-    r"""Compute canonical directions of two tables, weighted by what they are worth.
+    r"""Compute canonical directions of two tables, weighted by their correlations.
 
     Two jointly normal canonical variables u and v of correlation ρ have
     :math:`\log p(u, v) / p(u) p(v) = \frac{\rho}{1 - \rho^2} u v + \ldots`, so that a
@@ -55,7 +55,7 @@ def canonical_maps(x: Tensor, y: Tensor, n_components: int) -> CanonicalMaps | N
         Aligned rows.
     n_components : int
         Directions wanted. Those beyond the canonical ones, and those without correlation,
-        are faint and random: gradients need something to start from.
+        are random and small: from zero, no gradient would reach them.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def canonical_maps(x: Tensor, y: Tensor, n_components: int) -> CanonicalMaps | N
     forth, back = _directions(x, y)
     usable = min(len(forth[0]), len(back[0]), len(held_out))
     correlations = held_out[:usable].clamp(0.0, LARGEST)
-    # what independent columns show by chance
+    # the correlation that independent columns have by chance
     correlations[correlations < 2 / n**0.5] = 0.0
     if not bool((correlations > 0).any()):
         return None

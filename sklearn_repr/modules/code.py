@@ -1,4 +1,4 @@
-"""What a code may be made of: any numbers, rates, or a few active units."""
+"""Codes of rates between 0 and 1, and codes of a few active units."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TopK(nn.Module):
 def make_code(
     penalties: Collection[str], sparsity_target: float, n_components: int
 ) -> nn.Module | None:
-    """Build what the code passes through.
+    """Build the activation of the code that penalties ask for.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def make_code(
     Returns
     -------
     code : torch.nn.Module or None
-        None for a code of any numbers.
+        None where the code may hold any numbers.
 
     Examples
     --------

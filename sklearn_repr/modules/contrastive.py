@@ -35,7 +35,7 @@ class ContrastiveNetwork(nn.Module):
         What `encode` returns of the encoder's layers; None is the last one. The encoder
         is then a perceptron.
     mixup : LatentMixup or None, default=None
-        What embeddings pass through on their way to the head.
+        Applied to embeddings before the head.
 
     References
     ----------
@@ -74,19 +74,19 @@ class ContrastiveNetwork(nn.Module):
         return self.encoder(x)  # type: ignore[no-any-return]
 
     def layers(self, x: Tensor) -> list[Tensor]:
-        """Return roots of the encoder's hidden layers, which a readout reads."""
+        """Return the signed roots of all hidden layers, from which a readout is made."""
         return hidden_layers(self.encoder, x)
 
     @torch.no_grad()
     def layers_of(self, values: Tensor) -> list[Tensor]:
-        """Return `layers` of many rows, of which few are in memory at a time."""
+        """Return `layers` of many rows, computed a chunk of rows at a time."""
         parts = map(self.layers, torch.split(values, ROWS_AT_A_TIME))
         return [torch.cat(blocks) for blocks in zip(*parts, strict=True)]
 
     def forward(self, x: Tensor) -> Outputs:
-        """Return the last layer, and what the heads make of it.
+        """Return the last layer, and the outputs of the heads.
 
-        Losses look at the encoder alone: the readout is made when it is trained.
+        Losses see the last layer of the encoder; the readout is fitted after training.
         """
         return self.complete(self.encoder(x), self.targets_of(x))
 
@@ -95,7 +95,7 @@ class ContrastiveNetwork(nn.Module):
         return None
 
     def complete(self, embedding: Tensor, targets: Tensor | None) -> Outputs:
-        """Return what the heads make of embeddings."""
+        """Apply the heads to embeddings."""
         mixed = embedding if self.mixup is None else self.mixup(embedding)
         return Outputs(
             embedding=embedding,
@@ -105,14 +105,14 @@ class ContrastiveNetwork(nn.Module):
 
 
 class SelfPredictiveNetwork(ContrastiveNetwork):
-    """An encoder whose projection of one view predicts a target made of the other.
+    """An encoder whose projection of one view predicts a target from the other view.
 
     Parameters
     ----------
     encoder, head : torch.nn.Module
         As in :class:`ContrastiveNetwork`.
     predictor : torch.nn.Module or None, default=None
-        Maps projections to predictions; None takes projections for predictions.
+        Maps projections to predictions; None uses projections as predictions.
     momentum : float or None, default=None
         The target is the projection of a moving average of encoder and head, an
         :class:`EMATarget` with this momentum. None takes the projection itself, without

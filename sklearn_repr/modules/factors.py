@@ -12,7 +12,7 @@ from sklearn_repr.modules.linear import PrincipalSubspace, principal_subspace
 
 __all__ = ["FactorModel", "best_width", "evidence", "fit_factors", "posterior_mean"]
 
-# Steps of the EM algorithm; from the PCA solution, ten come as far as fifty
+# Steps of the EM algorithm; from the PCA solution, ten do as well as fifty
 STEPS = 15
 # A column's noise is at least this share of its variance: below, rounding decides
 FLOOR = 1e-3
@@ -73,8 +73,8 @@ def posterior_mean(x: Tensor, mean: Tensor, weight: Tensor, noise: Tensor) -> Te
     tensor([[0.5000]])
     """
     k = weight.shape[1]
-    # idle units up to a whole cache line: elsewhere the solver adds up in an order that
-    # depends on where in memory a row's system starts
+    # units without weights, up to a multiple of 8, make every row's system start at a
+    # cache line: elsewhere the order of the solver's sums would depend on the address
     precision, pull = evidence(x, mean, functional.pad(weight, (0, -k % 8)), noise)
     solved: Tensor = torch.linalg.solve(precision, pull.unsqueeze(2))
     return solved[:, :k, 0]
@@ -83,7 +83,7 @@ def posterior_mean(x: Tensor, mean: Tensor, weight: Tensor, noise: Tensor) -> Te
 def evidence(
     x: Tensor, mean: Tensor, weight: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return precision (n, k, k) of the code given a row, and what pulls its mean."""
+    """Return the code's posterior precision, (n, k, k), and its product with the mean."""
     visible = ~x.isnan()
     residual = torch.where(visible, x - mean, torch.zeros_like(x))
     scaled = weight / noise.unsqueeze(1)
@@ -138,7 +138,7 @@ def fit_factors(
     count = seen.sum(dim=0).clamp(min=1)
     mean = x.nansum(dim=0) / count
     spread = (x - mean).square().nansum(dim=0) / count
-    # columns without variance have no scale of their own to measure noise by
+    # constant columns have no variance to take a share of
     floor = FLOOR * spread + 1e-6 * (float(spread.mean()) or 1.0)
     if subspace is None:
         subspace = principal_subspace(x.where(seen > 0, mean), n_components)
@@ -165,7 +165,7 @@ def fit_factors(
         spreads = (times * alike.T @ covariance.flatten(1)).view(d, k, k)
         mean = (x - z @ weight.T).nansum(dim=0) / count
         residual = (x - mean).nan_to_num()
-        # the prior keeps columns with few observed cells from running away
+        # the prior keeps weights of columns with few observed cells from diverging
         prior = FLOOR * torch.eye(k, dtype=x.dtype, device=x.device)
         pulls = (residual.T @ z).unsqueeze(2)
         weight = torch.linalg.solve(spreads + moments + prior, pulls).squeeze(2)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import nn
 
+from sklearn_repr._contracts import Architecture
 from sklearn_repr.modules.autoencoder import Autoencoder
 from sklearn_repr.modules.contrastive import ContrastiveNetwork, SelfPredictiveNetwork
 from sklearn_repr.modules.convolutional import (
@@ -46,7 +47,7 @@ BOTTLENECK = 4
 
 @dataclass(frozen=True, slots=True)
 class ArchitectureOptions:
-    """What named architectures may vary; the estimators' parameters of these names."""
+    """Settings of the named architectures, as estimators call their parameters."""
 
     hidden_layer_sizes: str | Sequence[int] = "auto"
     activation: str = "silu"
@@ -93,7 +94,7 @@ class ArchitectureOptions:
 
 
 def make_autoencoder(
-    architecture: str | Callable[..., Any],
+    architecture: Architecture,
     n_features: int,
     n_components: int,
     options: ArchitectureOptions,
@@ -122,7 +123,7 @@ def make_autoencoder(
     tied_weights : bool, default=False
         Let the decoder's weights be the encoder's, transposed ("mlp" only).
     code, link : torch.nn.Module or None, default=None
-        What codes and reconstructions pass through.
+        Applied to codes, and to reconstructions.
     subspace : PrincipalSubspace or None, default=None
         Where linear maps start, with `linear_skip` or no hidden layer; None starts at
         random.
@@ -272,7 +273,7 @@ def make_variational_network(
 
 
 def make_contrastive_network(
-    architecture: str | Callable[..., Any],
+    architecture: Architecture,
     n_features: int,
     n_components: int,
     options: ArchitectureOptions,

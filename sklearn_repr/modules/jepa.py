@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sklearn_repr._contracts import Outputs
+from sklearn_repr._contracts import (
+    Array,
+    Outputs,
+)
 from sklearn_repr.modules.readout import LayerReadout
 from sklearn_repr.modules.target import EMATarget
 from sklearn_repr.modules.tokens import TokenEncoder
@@ -23,12 +25,12 @@ __all__ = [
 
 # rows whose tokens are computed at a time
 CHUNK = 512
-# tokens that gather, side by side the code, if there are as many patches
+# number of gathering tokens, which side by side are the code; at most one a patch
 GATHERERS = 4
 
 
 class ContextEncoder(nn.Module):
-    """Tokens of what is visible of a row; hidden cells, NaN, take no part.
+    """Encode the visible patches of a row as tokens; cells that are NaN are hidden.
 
     Parameters
     ----------
@@ -54,8 +56,8 @@ class ContextEncoder(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (n, d) to codes, (n, c), and a token for every patch, (n, t, w).
 
-        The code is the tokens that gather, side by side. What stands at a hidden patch
-        is of no meaning.
+        The code is made of the gathering tokens, side by side. The tokens of hidden
+        patches have no meaning.
         """
         hidden = x.isnan()
         cells = x.masked_fill(hidden, 0.0)
@@ -66,10 +68,10 @@ class ContextEncoder(nn.Module):
 
 
 class TokenPredictor(nn.Module):
-    """Predict hidden tokens from the code of the context and from where they stand.
+    """Predict hidden tokens from the code of the context and from their positions.
 
-    A perceptron that is given nothing of the context but its code: what columns share has
-    to be in there, and noise of single ones need not.
+    Of the context, the perceptron sees the code alone: it must hold what columns share,
+    and need not hold the noise of single columns.
 
     Parameters
     ----------
@@ -125,7 +127,7 @@ def standardised(tokens: Tensor) -> Tensor:
     .. math:: \tilde s_{it} = \frac{s_{it} - \bar s_t}{\sigma_t + 0.001}, \qquad
               \sigma_t^2 = \frac{1}{n w} \sum_{i} \|s_{it} - \bar s_t\|^2
 
-    Most of a token says where it stands; what is left says what stands there.
+    Most of a token encodes its position, which centring removes; the cells remain.
 
     Parameters
     ----------
@@ -146,15 +148,15 @@ def standardised(tokens: Tensor) -> Tensor:
     """
     centred = tokens - tokens.mean(dim=0)
     spread = centred.square().mean(dim=(0, 2)).sqrt().unsqueeze(1)
-    # rounding is no spread, of tokens that a norm has scaled
+    # spreads far below 0.001 are rounding, since a norm has scaled the tokens
     return centred / (spread + 1e-3)
 
 
 class JointEmbeddingNetwork(nn.Module):
     r"""A context encoder, its moving average, and a predictor from one to the other.
 
-    The embedding of a row is read off the row itself, the moving average's tokens and the
-    encoder's code, both of the whole row: three blocks of equal total variance.
+    The embedding of a row is made of three blocks of equal total variance: the row,
+    its tokens by the moving average, and its code by the encoder.
 
     Parameters
     ----------
@@ -196,7 +198,7 @@ class JointEmbeddingNetwork(nn.Module):
         self.predictor = predictor
         self.target = EMATarget(encoder, momentum, n_steps)
         self.readout = readout
-        # measures of what is learned before training, by which a collapse is noticed
+        # measures of the embedding before training, to notice a collapse by
         self.register_buffer("at_start", torch.zeros(2), persistent=False)
 
     def layers(self, x: Tensor) -> list[Tensor]:
@@ -231,7 +233,7 @@ class JointEmbeddingNetwork(nn.Module):
         return Outputs(code, prediction=self.predictor(code), target=target, inputs=x)
 
     def train(self, mode: bool = True) -> JointEmbeddingNetwork:
-        """Set the mode, if it is another: the engine asks before every epoch."""
+        """Set the mode if it differs: the engine calls this before every epoch."""
         if self.training != mode:
             super().train(mode)
         return self
@@ -242,13 +244,13 @@ class JointEmbeddingNetwork(nn.Module):
 
     @torch.no_grad()
     def layers_of(self, values: Tensor) -> list[Tensor]:
-        """Return what :meth:`layers` makes of many rows, a few at a time."""
+        """Return :meth:`layers` of many rows, computed a chunk of rows at a time."""
         parts = [self.layers(part) for part in torch.split(values, CHUNK)]
         return [torch.cat(blocks) for blocks in zip(*parts, strict=True)]
 
 
 def make_joint_embedding_network(
-    patches: Any,
+    patches: Array,
     n_components: int,
     *,
     width: int,

@@ -45,7 +45,7 @@ class PrincipalSubspace(NamedTuple):
         share : float
             Share of the variance, in (0, 1).
         held_out : Tensor of shape (n, d) or None, default=None
-            Rows whose variance is meant; None means those that the axes come from.
+            Rows whose variance counts; None means the rows that the axes come from.
 
         Returns
         -------
@@ -174,7 +174,7 @@ class SkipConnected(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, d_in) to (n, d_out)."""
         with full_precision(x.device):
-            # behind a network in mixed precision the code may be narrower
+            # after a network in mixed precision, the code may be of a lower precision
             line = self.linear(x if x.dtype != torch.bfloat16 else x.float())
         return line + self.network(x)  # type: ignore[no-any-return]
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from math import isqrt
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_repr._contracts import Outputs
+from sklearn_repr._contracts import (
+    Array,
+    Outputs,
+)
 from sklearn_repr.modules.factors import FLOOR, FactorModel, posterior_mean
 from sklearn_repr.modules.factory import ArchitectureOptions
 from sklearn_repr.modules.mlp import ACTIVATIONS
@@ -141,7 +142,7 @@ class MaskedNetwork(nn.Module):
 
 def make_masked_network(
     architecture: str,
-    patches: NDArray[Any],
+    patches: Array,
     n_components: int,
     options: ArchitectureOptions,
     *,

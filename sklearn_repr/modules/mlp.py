@@ -61,7 +61,7 @@ def make_mlp(
     """
     layers: list[nn.Module] = []
     for width_in, width_out in pairwise(sizes[:-1]):
-        # a bias would be taken off again, and meanwhile drift on rounding errors
+        # the norm would subtract a bias again, which would only follow rounding errors
         layers.append(nn.Linear(width_in, width_out, bias=not batch_norm))
         if layer_norm:
             layers.append(nn.LayerNorm(width_out))

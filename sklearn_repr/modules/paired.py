@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_repr._contracts import Outputs
+from sklearn_repr._contracts import (
+    Architecture,
+    Outputs,
+)
 from sklearn_repr.modules.canonical import CanonicalMaps
 from sklearn_repr.modules.factory import ArchitectureOptions, make_contrastive_network
 from sklearn_repr.modules.linear import SkipConnected
 
 __all__ = ["PairedNetwork", "make_side", "start_at_canonical_maps", "unit_rows"]
 
-# Inverse temperatures: where CLIP starts, and what it never exceeds
+# Inverse temperatures: where CLIP starts, and its largest
 START = 1 / 0.07
 LARGEST = 100.0
 # How many rows are compared with each other to find a temperature to start from
@@ -45,14 +47,14 @@ def unit_rows(z: Tensor) -> Tensor:
     tensor([[0.6000, 0.8000],
             [0.0000, 0.0000]])
     """
-    # squares of what is far out would overflow; a factor has no gradient here
+    # squares of large entries would overflow; the factor needs no gradient
     longest = z.detach().abs().amax(dim=1, keepdim=True)
     z = z / longest.clamp(min=torch.finfo(z.dtype).tiny)
     return functional.normalize(z, dim=1)
 
 
 class PairedNetwork(nn.Module):
-    """One encoder for either side of rows that come in pairs.
+    """Two encoders, one for each side of rows that come in pairs.
 
     Parameters
     ----------
@@ -106,12 +108,12 @@ class PairedNetwork(nn.Module):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Keep the temperature from vanishing."""
+        """Keep the inverse temperature at or below 100."""
         self.log_scale.clamp_(max=math.log(LARGEST))
 
 
 def make_side(
-    architecture: str | Callable[..., Any],
+    architecture: Architecture,
     n_features: int,
     n_components: int,
     options: ArchitectureOptions,
@@ -159,7 +161,7 @@ def make_side(
 def start_at_canonical_maps(
     network: PairedNetwork, maps: CanonicalMaps, pairs: Tensor
 ) -> None:
-    """Start linear paths at canonical directions, and the temperature at what fits them.
+    """Start linear paths at canonical directions, at the temperature that fits best.
 
     Parameters
     ----------
@@ -181,7 +183,7 @@ def start_at_canonical_maps(
     network.eval()
     first, second = network(pairs).projection.tensor_split(2)
     network.train()
-    # where nothing linear tells pairs apart, the best scale would be too low to learn at
+    # where linear maps cannot tell pairs apart, the best scale is too low to learn from
     scales = torch.logspace(math.log10(START), math.log10(LARGEST), 15)
     losses = []
     for scale in scales.tolist():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_repr._contracts import Outputs
+from sklearn_repr._contracts import (
+    Architecture,
+    Outputs,
+)
 from sklearn_repr.modules.factory import ArchitectureOptions
 from sklearn_repr.modules.mlp import ACTIVATIONS
 
@@ -260,7 +263,7 @@ def gated_recurrence(unit: nn.GRU, frames: Tensor) -> Tensor:
 
 
 def make_predictive_network(
-    architecture: str | Callable[..., Any],
+    architecture: Architecture,
     input_shape: tuple[int, ...],
     n_components: int,
     options: ArchitectureOptions,

@@ -1,4 +1,4 @@
-"""What is read off a trained encoder: layers, weighed alike and made compact."""
+"""The embedding of a trained encoder: all layers with equal weight, made compact."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_VARIANCE = 1e-10
 
 
 def signed_root(x: Tensor) -> Tensor:
-    """Return sign(x) · √|x|, which tames the long tails of hidden units.
+    """Return sign(x) · √|x|, which shortens the long tails of hidden units.
 
     Examples
     --------

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+
+from sklearn_repr._contracts import Array
 
 __all__ = ["TokenBlock", "TokenEncoder"]
 
@@ -107,7 +107,7 @@ class TokenEncoder(nn.Module):
 
     def __init__(
         self,
-        patches: NDArray[Any],
+        patches: Array,
         n_components: int | None,
         *,
         width: int = 64,

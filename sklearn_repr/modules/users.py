@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +53,7 @@ class EncodeOnly(nn.Module):
         return self.module.encode(x)  # type: ignore[no-any-return,operator]
 
 
-def require(built: Any, methods: Sequence[str], otherwise: str) -> None:
+def require(built: object, methods: Sequence[str], otherwise: str) -> None:
     """Raise unless a user's architecture built a module with these methods."""
     missing = [name for name in methods if not hasattr(built, name)]
     if not isinstance(built, nn.Module) or missing:
@@ -67,7 +66,7 @@ def require(built: Any, methods: Sequence[str], otherwise: str) -> None:
 
 def probe(
     module: nn.Module,
-    function: Callable[[Tensor], Any],
+    function: Callable[[Tensor], object],
     width_in: int,
     width_out: int,
     what: str,

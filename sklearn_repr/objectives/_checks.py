@@ -10,7 +10,7 @@ __all__ = ["check_constant"]
 
 
 def check_constant(
-    owner: Any,
+    owner: object,
     name: str,
     value: Any,
     *,

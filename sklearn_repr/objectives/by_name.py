@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +13,7 @@ from sklearn_repr.objectives._base import Objective, objective, penalty
 __all__ = ["make_objective", "make_penalties", "penalty_weights"]
 
 
-def make_objective(given: str | Objective, **constants: Any) -> Objective:
+def make_objective(given: str | Objective, **constants: object) -> Objective:
     """Build an objective from an estimator's parameters.
 
     Parameters

@@ -1,6 +1,8 @@
 """Tables in the user's own container, for methods that `set_output` does not reach."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -9,12 +11,16 @@ from sklearn.utils._set_output import _get_output_config
 
 from sklearn_repr.utils.optional import import_optional
 
+if TYPE_CHECKING:
+    from sklearn_repr._contracts import Array, Table
+
+
 __all__ = ["cells_as_frame", "wrap_table"]
 
 
 def wrap_table(
-    data: NDArray[Any], estimator: Any, original: Any, columns: NDArray[Any] | None
-) -> Any:
+    data: Array, estimator: object, original: Table, columns: Array | None
+) -> Table:
     """Put `data` into the container that ``estimator.set_output`` asks for.
 
     Parameters
@@ -46,10 +52,10 @@ def wrap_table(
 
 def cells_as_frame(
     contributions: NDArray[np.float64],
-    observed: NDArray[Any],
+    observed: Array,
     expected: NDArray[np.float64],
-    original: Any,
-    columns: Any = None,
+    original: Table,
+    columns: Array | None = None,
 ) -> pd.DataFrame:
     """Return a tidy frame of cells, by row and decreasing contribution.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
 
 import torch
 
@@ -80,7 +79,7 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def full_precision(device: torch.device) -> AbstractContextManager[Any]:
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """Leave mixed precision where it is on, for maps that everything else adds to."""
     if torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)

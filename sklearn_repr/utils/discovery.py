@@ -2,14 +2,13 @@
 
 from importlib import import_module
 from inspect import isclass
-from typing import Any
 
 from sklearn.base import BaseEstimator
 
 __all__ = ["all_estimators"]
 
 
-def all_estimators() -> list[tuple[str, Any]]:
+def all_estimators() -> list[tuple[str, type[BaseEstimator]]]:
     """List the public estimators of the package.
 
     Returns

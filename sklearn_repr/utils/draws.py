@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ __all__ = [
 
 
 def draw_each(
-    draw: Callable[..., Tensor], generators: Sequence[Generator], *arguments: Any
+    draw: Callable[..., Tensor], generators: Sequence[Generator], *arguments: object
 ) -> Tensor:
     """Stack what every member of an ensemble draws from its own generator.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from torch import nn
+from torch import (
+    Tensor,
+    nn,
+)
 from torch.nn.modules import module as torch_module
 
 __all__ = ["is_watched"]
@@ -46,7 +47,7 @@ def is_watched(module: nn.Module) -> bool:
     )
 
 
-def _has_hooks(parameter: Any) -> bool:
+def _has_hooks(parameter: Tensor | None) -> bool:
     return parameter is not None and bool(
         parameter._backward_hooks or parameter._post_accumulate_grad_hooks
     )

@@ -10,7 +10,7 @@ import numpy as np
 __all__ = ["forget", "is_mapped"]
 
 
-def _mapping(rows: Any) -> tuple[Any, int] | None:
+def _mapping(rows: Any) -> tuple[mmap.mmap, int] | None:
     """Return the map under an array, and where it begins in memory."""
     base = rows
     while isinstance(base, np.ndarray):

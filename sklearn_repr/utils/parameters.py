@@ -30,7 +30,7 @@ class HasParameters:
 
     _given: dict[str, Any]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
         """Remember what ``__init__`` is given."""
         made = super().__new__(cls)
         # copying and unpickling make an object without arguments, and fill it afterwards;
@@ -70,7 +70,7 @@ class HasParameters:
                 found.update({f"{name}__{key}": part for key, part in inner.items()})
         return found
 
-    def set_params(self, **params: Any) -> Self:
+    def set_params(self, **params: object) -> Self:
         """Build the object anew with other parameters, in its place.
 
         Parameters

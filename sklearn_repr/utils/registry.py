@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 __all__ = ["Entry", "Registry", "import_modules"]
 
-Made = TypeVar("Made", bound=Callable[..., Any])
+Made = TypeVar("Made", bound=Callable[..., object])
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Registry:
         self.kind = kind
         self._entries: dict[str, Entry] = {}
 
-    def __call__(self, name: str, **metadata: Any) -> Callable[[Made], Made]:
+    def __call__(self, name: str, **metadata: object) -> Callable[[Made], Made]:
         """Return a decorator that registers a class or function under a name."""
 
         def register(made: Made) -> Made:
@@ -93,7 +93,7 @@ class Registry:
         """Tell whether a class or function itself is registered; parents do not count."""
         return any(entry.make is made for entry in self._entries.values())
 
-    def names(self, **metadata: Any) -> list[str]:
+    def names(self, **metadata: object) -> list[str]:
         """Return the names in order, of entries whose metadata has these values."""
         return sorted(
             name
@@ -106,7 +106,7 @@ class Registry:
         by_class = {entry.make: entry for entry in self._entries.values()}
         return next((by_class[kind] for kind in made.__mro__ if kind in by_class), None)
 
-    def make(self, name: str, parameter: str, **constants: Any) -> Any:
+    def make(self, name: str, parameter: str, **constants: object) -> Any:
         """Build what a name stands for, from the constants that were given.
 
         Parameters

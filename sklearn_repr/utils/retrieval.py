@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sklearn_repr._contracts import Array
+
 
 __all__ = ["top_match_share"]
 
@@ -13,7 +17,7 @@ __all__ = ["top_match_share"]
 CHUNK = 1024
 
 
-def top_match_share(Z1: NDArray[Any], Z2: NDArray[Any]) -> float:
+def top_match_share(Z1: Array, Z2: Array) -> float:
     """Share of rows whose partner is the most similar row of the other side.
 
     Parameters
@@ -52,7 +56,7 @@ def _one_way(queries: NDArray[np.float64], gallery: NDArray[np.float64]) -> floa
     return total / len(queries)
 
 
-def _unit(Z: NDArray[Any]) -> NDArray[np.float64]:
+def _unit(Z: Array) -> NDArray[np.float64]:
     rows = np.asarray(Z, dtype=np.float64)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(lengths > 0, lengths, 1.0)

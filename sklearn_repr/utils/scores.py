@@ -3,7 +3,10 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import (
+    ArrayLike,
+    NDArray,
+)
 from scipy import sparse
 
 from sklearn_repr.utils.weights import check_sample_weight
@@ -11,7 +14,9 @@ from sklearn_repr.utils.weights import check_sample_weight
 __all__ = ["explained_share"]
 
 
-def explained_share(X: Any, reconstruction: Any, sample_weight: Any = None) -> float:
+def explained_share(
+    X: ArrayLike, reconstruction: ArrayLike, sample_weight: ArrayLike | None = None
+) -> float:
     r"""Share of the total variance of `X` that a reconstruction explains.
 
     .. math:: R^2 = 1 - \sum_{ij} (x_{ij} - \hat x_{ij})^2 /

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 __all__ = ["restored_on_failure"]
 
 
 @contextmanager
-def restored_on_failure(estimator: Any) -> Iterator[None]:
+def restored_on_failure(estimator: object) -> Iterator[None]:
     """Put back every attribute of `estimator` if the block raises.
 
     Examples

@@ -83,7 +83,7 @@ def validate_table(
         If a value is missing (unless the estimator's tags allow it), infinite or beyond
         `largest`; the message names the first such row and its column.
     """
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "accept_sparse": "csr",
         "dtype": [np.float64, np.float32],
         "ensure_all_finite": False,
