@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from sklearn_repr._contracts import Batch, Rows
 from sklearn_repr.data.blocks import RowBlocks
+from sklearn_repr.data.scattered import LazyRows
 from sklearn_repr.utils.randomness import make_generator
 
-__all__ = ["BatchIterator", "Split", "batch_sizes", "hold_out", "number_rows"]
+__all__ = [
+    "BatchIterator",
+    "Split",
+    "batch_sizes",
+    "hold_out",
+    "number_rows",
+    "parts_in_memory",
+]
 
 
 def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
@@ -125,7 +133,32 @@ def hold_out(
     return whole.take(order[n_held_out:]), whole.take(order[:n_held_out])
 
 
-def number_rows(rows: Rows) -> Batch:
+def number_rows(rows: Rows) -> Any:
     """Return all rows, each with its number in the table, by which pairs find it."""
-    whole: Batch = rows.whole()
+    whole: Any = rows.whole()
+    if isinstance(whole, LazyRows):
+        return whole.numbered()
     return replace(whole, index=torch.arange(len(whole), device=whole.values.device))
+
+
+def parts_in_memory(rows: Rows, limit: int | None = None) -> Iterator[Batch]:
+    """Return rows in memory, a bounded number at a time where they are sparse.
+
+    Parameters
+    ----------
+    rows : Batch or RowBlocks
+        All rows.
+    limit : int or None, default=None
+        How many at most, evenly spread over all; None is all of them.
+
+    Returns
+    -------
+    parts : iterator of Batch
+        In order. Of a Batch it is one part, of RowBlocks one for every pool.
+    """
+    whole: Any = rows
+    if isinstance(rows, RowBlocks) and rows.source.lazy:
+        whole = rows.lazy()
+    if isinstance(whole, LazyRows):
+        return whole.parts(limit)
+    return rows.pools(None) if limit is None else iter([rows.some(limit)])
