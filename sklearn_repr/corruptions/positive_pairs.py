@@ -238,6 +238,8 @@ def nearest(values: Tensor, among: Tensor, k: int) -> Tensor:
     places : int64 Tensor of shape (n, k)
         Positions in `among`, nearest first.
     """
+    if not isinstance(values, Tensor):  # sparse rows find their neighbours themselves
+        return values.nearest(among, k)  # type: ignore[no-any-return]
     # squared distances are rounded least near the origin
     centred = values - values.mean(dim=0)
     others = centred[among]

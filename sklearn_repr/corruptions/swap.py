@@ -15,6 +15,9 @@ from sklearn_repr.corruptions._base import (
 
 __all__ = ["MarginalSwap", "SwapNoise"]
 
+# Cells that are drawn at a time
+CELLS_AT_A_TIME = 2**18
+
 
 @corruption("swap", default_level=0.3, share=True)
 class SwapNoise(Corruption):
@@ -40,15 +43,25 @@ class SwapNoise(Corruption):
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Swap cells; see :class:`Corruption`."""
-        n = len(values)
+        n, d = values.shape
         level = draw_level(self.level, values, generator) if n > 1 else 0.0
-        mask = cells_at_rate(values, level, generator)
-        offset = torch.randint(
-            1, max(n, 2), values.shape, generator=generator, device=values.device
-        )
+        # on the CPU rows draw one after the other, so that parts draw what all would
+        step = max(1, CELLS_AT_A_TIME // d) if values.is_cpu else n
+        starts = range(0, n, step)
+        mask = torch.empty(values.shape, dtype=torch.bool, device=values.device)
+        for rows in (slice(start, start + step) for start in starts):
+            own_level = level[rows] if isinstance(level, Tensor) else level
+            mask[rows] = cells_at_rate(values[rows], own_level, generator)
+        swapped = torch.empty_like(values)
         own = torch.arange(n, device=values.device).unsqueeze(1)
-        others = values.gather(0, (own + offset) % n)
-        return Corrupted(torch.where(mask, others, values), mask)
+        for rows in (slice(start, start + step) for start in starts):
+            part = values[rows]
+            offset = torch.randint(
+                1, max(n, 2), part.shape, generator=generator, device=values.device
+            )
+            others = values.gather(0, offset.add_(own[rows]).remainder_(n))
+            torch.where(mask[rows], others, part, out=swapped[rows])
+        return Corrupted(swapped, mask)
 
 
 @corruption("scarf", default_level=0.3, share=True)

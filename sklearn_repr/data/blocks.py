@@ -16,7 +16,7 @@ from sklearn_repr.data.scattered import LazyRows, ScatteredCells
 from sklearn_repr.utils.mapped import forget, is_mapped
 from sklearn_repr.utils.validation import parts_of
 
-__all__ = ["RowBlocks", "encode_table"]
+__all__ = ["RowBlocks", "encode_compared", "encode_table"]
 
 # Bytes of encoded cells: of a block of consecutive rows, of a pool of blocks that are
 # shuffled together, and of what is still encoded once and kept
@@ -57,6 +57,11 @@ def encode_table(codec: Any, X: Table) -> Any:
     return RowBlocks(source, X.shape[0], codec.n_encoded_)
 
 
+def encode_compared(codec: Any, X: Table) -> Any:
+    """Encode rows that are compared batch by batch, in order: sparse ones when needed."""
+    return encode_table(codec, X).whole() if _is_sparse(X) else codec.encode(X)
+
+
 def _is_sparse(X: Table) -> bool:
     if isinstance(X, Pair):
         return sparse.issparse(X.X) or sparse.issparse(X.y)
@@ -78,13 +83,26 @@ class _SideBySide:
     lazy = True
 
     def __init__(self, first: Any, second: Any):
-        self.sides = first, second
+        self.sources = first, second
         self.dtype = first.dtype
 
     def read(self, index: list[Any], out: Array) -> None:
-        width = self.sides[0].width
-        self.sides[0].read(index, out[:, :width])
-        self.sides[1].read(index, out[:, width:])
+        first, second = self.sources
+        first.read(index, out[:, : first.width])
+        second.read(index, out[:, first.width :])
+
+
+    def sides(self, rows: Array) -> tuple[Any, ...]:
+        """Return what multiplies by the covariance of a side, or its rows."""
+        found = []
+        for side in self.sources:
+            if isinstance(side, ScatteredCells):
+                found.append(side.products(rows))
+            else:
+                values = np.empty((len(rows), side.width), self.dtype)
+                side.read([rows], values)
+                found.append(torch.from_numpy(values))
+        return tuple(found)
 
 
 class _Encoder:

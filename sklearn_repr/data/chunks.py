@@ -8,15 +8,37 @@ from functools import cache
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from sklearn_repr._contracts import Table
 from sklearn_repr.data.codec import NumericCodec
+from sklearn_repr.data.scattered import ScatteredCells, ScatteredTable
 
-__all__ = ["chunk_encoder"]
+__all__ = ["chunk_encoder", "encoded_once"]
 
 # Encoded values beyond this are as far out as a float32 network can tell
 FAR_OUT = 1e15
+
+
+def encoded_once(codec: NumericCodec, X: Table) -> Table:
+    """Return a table whose stored cells are encoded, if it is sparse; else as it is.
+
+    Parameters
+    ----------
+    codec : NumericCodec
+        Fitted.
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        Validated rows.
+
+    Returns
+    -------
+    X : {ndarray, CSR matrix, ScatteredTable}
+        Rows for :func:`chunk_encoder`.
+    """
+    if not (sparse.issparse(X) and getattr(codec, "encodes_cells", False)):
+        return X
+    return ScatteredTable(ScatteredCells(codec, X))
 
 
 def chunk_encoder(
@@ -52,12 +74,18 @@ def chunk_encoder(
             # fresh memory for every chunk would cost as much as scaling it
             if not hasattr(own, "memory"):
                 own.memory = np.empty(rows.shape, codec.dtype)
-            encoded = codec.convert(rows, own.memory[: rows.shape[0]])
+            memory = own.memory[: rows.shape[0]]
+            if isinstance(rows, ScatteredTable):
+                encoded = rows.read(memory)
+            else:
+                encoded = codec.convert(rows, memory)
         values = torch.from_numpy(encoded)
         cells = values.view(-1)
         if not float(cells.dot(cells)) < FAR_OUT**2:
             check_once()
-            codec.refuse_infinite(encoded, rows)
+            if not isinstance(rows, ScatteredTable):
+                # those were looked at when they were encoded
+                codec.refuse_infinite(encoded, rows)
             values = values.clamp(-FAR_OUT, FAR_OUT)
         return values
 

@@ -12,14 +12,17 @@ from scipy import sparse
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Array, Batch, Table
+from sklearn_repr.utils.memory import give_back
 
-__all__ = ["LazyRows", "ScatteredCells"]
+__all__ = ["LazyRows", "ScatteredCells", "ScatteredTable"]
 
 # Cells that are encoded at a time, and those of rows that are looked at as a sample
-CELLS_AT_A_TIME = 2**20
-CELLS_OF_A_SAMPLE = 2**21
+CELLS_AT_A_TIME = 2**18
+CELLS_OF_A_SAMPLE = 2**20
+# Cells that are read before memory that became free is given back
+CELLS_BETWEEN_TRIMS = 2**21
 # Distances that are held in memory at a time
-DISTANCES_AT_A_TIME = 2**21
+DISTANCES_AT_A_TIME = 2**18
 
 
 class ScatteredCells:
@@ -64,6 +67,7 @@ class ScatteredCells:
             X.sum_duplicates()
         self.background: Array = codec.scale(np.zeros((1, X.shape[1]), X.dtype))[0]
         self.cells = _encoded(codec, X)
+        give_back()
 
     def read(self, index: list[Any], out: Array) -> None:
         """Write rows to `out`, those of one part of `index` after the other."""
@@ -78,7 +82,8 @@ class ScatteredCells:
 
     def products(self, rows: NDArray[np.int64]) -> Products:
         """Return what multiplies by the covariance of some rows."""
-        return Products(self._apart(rows), self.background.astype(np.float64))
+        complete = not np.isnan(self.cells.data.sum())
+        return Products(self._apart(rows), self.background.astype(np.float64), complete)
 
     def nearest(
         self, rows: NDArray[np.int64], among: NDArray[np.int64], k: int
@@ -99,6 +104,8 @@ class ScatteredCells:
             apart[inside, own[inside]] = np.inf
             near = torch.from_numpy(apart).topk(k, dim=1, largest=False).indices
             found[start : start + step] = near.numpy()
+        del ours, theirs, turned, part, apart
+        give_back()
         return found
 
     def _apart(self, rows: NDArray[np.int64]) -> Any:
@@ -110,6 +117,32 @@ class ScatteredCells:
         apart = part.data.astype(np.float64) - self.background[part.indices]
         part = (np.nan_to_num(apart), part.indices, part.indptr)
         return sparse.csr_array(part, shape=(len(rows), self.cells.shape[1]))
+
+
+class ScatteredTable:
+    """A sparse table that is encoded as a whole, and made dense some rows at a time.
+
+    Parameters
+    ----------
+    cells : ScatteredCells
+        The encoded table.
+    rows : slice, default=slice(None)
+        Which rows.
+    """
+
+    def __init__(self, cells: ScatteredCells, rows: slice = slice(None)):
+        self.cells = cells
+        self.rows = rows
+        n, d = cells.cells.shape
+        self.shape = len(range(n)[rows]), d
+
+    def __getitem__(self, rows: slice) -> ScatteredTable:
+        return ScatteredTable(self.cells, rows)
+
+    def read(self, out: Array) -> Array:
+        """Write the rows to `out`, and return it."""
+        self.cells.read([self.rows], out)
+        return out
 
 
 def _encoded(codec: Any, X: Any) -> Any:
@@ -140,15 +173,21 @@ class Products:
         Rows, less what is the same in all.
     background : ndarray of shape (d,)
         What is the same.
+    complete : bool
+        Whether no cell of the table is missing.
 
     Attributes
     ----------
+    shape : (int, int)
+        Of the rows.
     mean, variance : ndarray of shape (d,)
         Of the columns.
     """
 
-    def __init__(self, apart: Any, background: NDArray[np.float64]):
+    def __init__(self, apart: Any, background: NDArray[np.float64], complete: bool):
+        self.complete = complete
         self.apart = apart
+        self.shape = apart.shape
         self.shift = np.asarray(apart.mean(axis=0))
         self.mean = background + self.shift
         squares = np.asarray(apart.power(2).mean(axis=0))
@@ -157,6 +196,11 @@ class Products:
     def scores(self, vectors: NDArray[np.float64], rows: slice) -> NDArray[np.float64]:
         """Return the centred rows times vectors (d, q)."""
         found: NDArray[np.float64] = self.apart[rows] @ vectors - self.shift @ vectors
+        return found
+
+    def transposed_times(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the rows, transposed, times centred vectors (n, q)."""
+        found: NDArray[np.float64] = self.apart.T @ vectors
         return found
 
     def times(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -263,14 +307,22 @@ class LazyRows:
 
     def split(self, sizes: list[int]) -> Iterator[Batch]:
         """Read consecutive batches of the given sizes."""
-        stop = 0
+        stop, cells = 0, 0
         for size in sizes:
             start, stop = stop, stop + size
+            if cells <= 0:
+                give_back()
+                cells = CELLS_BETWEEN_TRIMS
+            cells -= size * self.width
             yield self.take(slice(start, stop)).read()
+
+    def thinned(self, limit: int | None) -> LazyRows:
+        """Return at most `limit` rows, evenly spread over all."""
+        return self.take(slice(None, None, -(-len(self) // (limit or len(self)))))
 
     def parts(self, limit: int | None = None) -> Iterator[Batch]:
         """Read at most `limit` rows, spread over all, a bounded number at a time."""
-        some = self.take(slice(None, None, -(-len(self) // (limit or len(self)))))
+        some = self.thinned(limit)
         step = max(1, CELLS_OF_A_SAMPLE // self.width)
         starts = range(0, len(some), step)
         return some.split([min(step, len(some) - start) for start in starts])
@@ -278,7 +330,7 @@ class LazyRows:
     def some(self, limit: int) -> Batch:
         """Read at most `limit` rows, evenly spread over all, or as many as are bounded."""
         limit = min(limit, max(1, CELLS_OF_A_SAMPLE // self.width))
-        return self.take(slice(None, None, -(-len(self) // limit))).read()
+        return self.thinned(limit).read()
 
     def sample(self) -> Batch:
         """Read as many rows, spread over all, as are bounded."""

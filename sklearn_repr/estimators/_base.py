@@ -26,7 +26,7 @@ from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table
 from sklearn_repr.corruptions import Corruption, Pairs
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.data.blocks import encode_table
-from sklearn_repr.data.chunks import chunk_encoder
+from sklearn_repr.data.chunks import chunk_encoder, encoded_once
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer, train
 from sklearn_repr.engine.optimizer import OPTIMIZERS
 from sklearn_repr.engine.schedule import SCHEDULES
@@ -45,6 +45,9 @@ from sklearn_repr.utils.validation import (
 )
 
 __all__ = ["LAYERS", "BaseRepresentation", "epoch_curves"]
+
+# Cells of a batch of "auto" size, but at least 32 rows
+CELLS_PER_BATCH = 2**20
 
 # constraints for estimators whose network is made of layers, dense or convolutional
 LAYERS: Constraints = {
@@ -153,6 +156,8 @@ class BaseRepresentation(
         batch_size = self.batch_size
         if batch_size == "auto":
             batch_size = self._auto_batch_size(n_rows)
+            most = CELLS_PER_BATCH // self.n_features_in_
+            batch_size = min(batch_size, max(32, 2 ** (most.bit_length() - 1)))
         return TrainingSettings(
             optimizer=self.optimizer,
             learning_rate=self.learning_rate,
@@ -390,15 +395,16 @@ class BaseRepresentation(
     ) -> Array:
         """Apply a function to encoded rows; see :func:`~sklearn_repr.engine.infer`."""
         codec = codec or self._codec
+        rows = encoded_once(codec, X)
         encoder = chunk_encoder(
             codec,
-            X,
+            rows,
             read_only=self._leaves_rows_unchanged(),
             check=lambda: self._check_cells(X, codec.dtype),
         )
         device = torch.device(self.net_.device)
         return infer(
-            function, encoder, X, device, module=module, finish=finish, dtype=dtype
+            function, encoder, rows, device, module=module, finish=finish, dtype=dtype
         )
 
     @property

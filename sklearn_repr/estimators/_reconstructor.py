@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar
@@ -9,23 +10,27 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table
+from sklearn_repr.data.batches import parts_in_memory
 from sklearn_repr.engine import TrainingSettings, infer
 from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.modules.linear import PrincipalSubspace
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import wrap_table
-from sklearn_repr.utils.scores import explained_share
+from sklearn_repr.utils.scores import explained_share, explained_share_of_sparse
 from sklearn_repr.utils.validation import check_latent, column_label, parts_of
 
 __all__ = ["BaseReconstructor"]
 
 # "auto" keeps as many components as PCA needs for this share of the variance
 AUTO_SHARE = 0.9
+# Cells of a sparse table up to which `score` rebuilds it as a whole
+CELLS_AT_ONCE = 2**20
 
 
 class BaseReconstructor(BaseRepresentation):
@@ -189,6 +194,8 @@ class BaseReconstructor(BaseRepresentation):
         """
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
+        if sparse.issparse(rows) and math.prod(rows.shape) > CELLS_AT_ONCE:
+            return explained_share_of_sparse(rows, self._rebuild)
         return explained_share(rows, self.reconstruct(X))
 
     def _check_scored(self, X: Table) -> None:
@@ -203,7 +210,7 @@ class BaseReconstructor(BaseRepresentation):
 
 def refuse_outside_unit_interval(rows: Batch, names: Table, setting: str) -> None:
     """Raise unless all encoded values lie in [0, 1]."""
-    ends = [torch.stack(pool.values.aminmax(dim=0)) for pool in rows.pools(None)]
+    ends = [torch.stack(pool.values.aminmax(dim=0)) for pool in parts_in_memory(rows)]
     lowest = torch.stack(ends).amin(dim=0)[0]
     highest = torch.stack(ends).amax(dim=0)[1]
     bad = ((lowest < 0) | (highest > 1)).nonzero()

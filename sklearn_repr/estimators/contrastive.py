@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import torch
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -27,11 +28,13 @@ from sklearn_repr._contracts import (
 )
 from sklearn_repr.corruptions.views import TwoViews, warn_of_same_views
 from sklearn_repr.data import NumericCodec
-from sklearn_repr.data.batches import batch_sizes
+from sklearn_repr.data.batches import batch_sizes, parts_in_memory
+from sklearn_repr.data.blocks import encode_compared
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, evaluate
 from sklearn_repr.engine.quality import QUALITY_PREFIX
 from sklearn_repr.estimators._base import LAYERS, BaseRepresentation, encode, epoch_curves
 from sklearn_repr.modules import make_contrastive_network
+from sklearn_repr.modules.factory import narrowed
 from sklearn_repr.modules.readout import unit_length
 from sklearn_repr.objectives import Composite, Objective, Reconstruction
 from sklearn_repr.utils import constraints
@@ -43,8 +46,10 @@ __all__ = ["ContrastiveEmbedder"]
 
 # Rows that are compared with each other in score, whatever the training batch was
 SCORE_BATCH = 256
-# Rows from which the readout takes its axes
+# Rows from which the readout takes its axes, and of sparse tables that are not encoded
+# as a whole
 ROWS_TO_READ = 10_000
+SPARSE_ROWS_TO_READ = 2_500
 # the encoder of tables
 HIDDEN_UNITS = (256, 256, 256)
 # the budget where `max_iter` is None, and the fewest epochs of a limited number of steps
@@ -99,8 +104,9 @@ class ContrastiveEmbedder(BaseRepresentation):
     stride : int, default=2
         Step of the convolutions of "conv".
     hidden_layer_sizes : array-like of int or "auto", default="auto"
-        Hidden layers of the encoder. "auto" is three layers of 256; for "conv" they are
-        channels, and "auto" is 16 and 32.
+        Hidden layers of the encoder. "auto" is three layers of 256, the first of fewer
+        where the table has more than 4,096 columns; for "conv" they are channels, and
+        "auto" is 16 and 32.
     activation : str, default="relu"
         Activation of hidden layers: "identity", "logistic", "tanh", "relu",
         "leaky_relu", "elu", "gelu" or "silu".
@@ -441,7 +447,8 @@ class ContrastiveEmbedder(BaseRepresentation):
         self.n_components_ = int(self.n_components)
         options = self._architecture_options()
         if self.architecture == "mlp" and isinstance(options.hidden_layer_sizes, str):
-            options = replace(options, hidden_layer_sizes=HIDDEN_UNITS)
+            first = narrowed(HIDDEN_UNITS[0], 2 * rows.values.shape[1])
+            options = replace(options, hidden_layer_sizes=(first, *HIDDEN_UNITS[1:]))
         objective = self._make_objective()
         n_rows = len(rows) + (0 if held_out is None else len(held_out))
         settings = self._training_settings(n_rows)
@@ -505,10 +512,11 @@ class ContrastiveEmbedder(BaseRepresentation):
             for name, curve in epoch_curves(net, QUALITY_PREFIX).items()
         }
         if net.module_.readout is not None:
-            some = rows.some(ROWS_TO_READ).values.to(net.device)
+            parts = parts_in_memory(rows, ROWS_TO_READ, SPARSE_ROWS_TO_READ)
+            read = [net.module_.layers_of(p.values.to(net.device)) for p in parts]
             # a few axes of very many are approximated by random projections
             with local_torch_seed(0):
-                net.module_.readout.fit(net.module_.layers_of(some))
+                net.module_.readout.fit([torch.cat(layer) for layer in zip(*read, strict=True)])
         # unfitted: they hold no rows
         self._views, self._pairs = self._build_corruption(), self._build_pairs()
 
@@ -585,7 +593,7 @@ class ContrastiveEmbedder(BaseRepresentation):
             `corruption_level` and `temperature`: they set the difficulty of the task.
         """
         check_is_fitted(self)
-        rows = self._codec.encode(check_compared(self._validate(X, reset=False)))
+        rows = encode_compared(self._codec, check_compared(self._validate(X, reset=False)))
         rows.labels = self._encode_labels(y, len(rows))
         return -evaluate(self.net_, rows, self._views, SCORE_BATCH, self._pairs)
 

@@ -1,12 +1,18 @@
 """Scores of a reconstruction, shared by estimators and inspection."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-__all__ = ["explained_share"]
+from sklearn_repr.utils.validation import parts_of
+
+__all__ = ["explained_share", "explained_share_of_sparse"]
+
+# Cells that are rebuilt at a time
+CELLS_AT_A_TIME = 2**20
 
 
 def explained_share(X: Any, reconstruction: Any) -> float:
@@ -43,8 +49,42 @@ def explained_share(X: Any, reconstruction: Any) -> float:
         rebuilt = np.where(missing, X, rebuilt)
     residual = float(np.square(X - rebuilt).sum())
     total = float(np.square(X - X.mean(axis=0)).sum())
+    return _share(residual, total, X.size * float(np.square(X).sum()))
+
+
+def explained_share_of_sparse(X: Any, rebuild: Callable[[Any], Any]) -> float:
+    """Return :func:`explained_share` of a sparse table, rebuilt some rows at a time.
+
+    Parameters
+    ----------
+    X : CSR matrix of shape (n_samples, n_features)
+        Rows; NaN where a cell is missing.
+    rebuild : callable
+        Returns the reconstruction of some rows.
+
+    Returns
+    -------
+    score : float
+        But for rounding the same.
+    """
+    missing = sparse.csr_array((np.isnan(X.data), X.indices, X.indptr), shape=X.shape)
+    known = sparse.csr_array((np.nan_to_num(X.data), X.indices, X.indptr), shape=X.shape)
+    count = np.maximum(X.shape[0] - np.asarray(missing.sum(axis=0)), 1)
+    mean = np.asarray(known.sum(axis=0, dtype=np.float64)) / count
+    residual = total = squares = 0.0
+    for part in parts_of(X, CELLS_AT_A_TIME):
+        rows, rebuilt = _dense(part), _dense(rebuild(part))
+        holes = np.isnan(rows)
+        rows = np.where(holes, mean, rows)
+        residual += float(np.square(np.where(holes, 0.0, rows - rebuilt)).sum())
+        total += float(np.square(rows - mean).sum())
+        squares += float(np.square(rows).sum())
+    return _share(residual, total, X.shape[0] * X.shape[1] * squares)
+
+
+def _share(residual: float, total: float, size: float) -> float:
     # sums of squares below this are the rounding of the values themselves
-    rounding = np.finfo(np.float64).eps ** 2 * X.size * float(np.square(X).sum())
+    rounding = np.finfo(np.float64).eps ** 2 * size
     if total <= rounding:
         return float(residual <= rounding)
     return 1.0 - residual / total
