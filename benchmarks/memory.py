@@ -169,7 +169,9 @@ def measure_sparse(names: list[str], options: str) -> pd.DataFrame:
             except subprocess.CalledProcessError as error:
                 print(label, error.stderr.decode().splitlines()[-1])
             else:
-                print(label, {k: round(v, 1) for k, v in table[label].items()}, flush=True)
+                print(
+                    label, {k: round(v, 1) for k, v in table[label].items()}, flush=True
+                )
     return pd.DataFrame(table).T
 
 

@@ -221,12 +221,12 @@ class NeighborPairs(Pairs):
         )
 
 
-def nearest(values: Tensor, among: Tensor, k: int) -> Tensor:
+def nearest(values: Any, among: Tensor, k: int) -> Tensor:
     """Return the positions in `among` of each row's k nearest other rows.
 
     Parameters
     ----------
-    values : Tensor of shape (n, d)
+    values : Tensor of shape (n, d), or sparse rows that find their neighbours
         Rows.
     among : int64 Tensor of shape (m,)
         Numbers of the rows that may be neighbours.

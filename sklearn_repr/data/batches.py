@@ -221,7 +221,7 @@ def _beyond_a_sample(rows: Rows, limit: int | None) -> LazyRows | None:
     return some if len(some) * some.width > CELLS_OF_A_SAMPLE else None
 
 
-def _lazy(rows: Rows) -> LazyRows | None:
+def _lazy(rows: Any) -> LazyRows | None:
     if isinstance(rows, RowBlocks):
         return rows.lazy() if rows.source.lazy else None
     return rows if isinstance(rows, LazyRows) else None

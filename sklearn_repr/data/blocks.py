@@ -64,7 +64,7 @@ def encode_compared(codec: Any, X: Table) -> Any:
 
 def _is_sparse(X: Table) -> bool:
     if isinstance(X, Pair):
-        return sparse.issparse(X.X) or sparse.issparse(X.y)
+        return bool(sparse.issparse(X.X) or sparse.issparse(X.y))
     return bool(sparse.issparse(X))
 
 
@@ -91,10 +91,9 @@ class _SideBySide:
         first.read(index, out[:, : first.width])
         second.read(index, out[:, first.width :])
 
-
     def sides(self, rows: Array) -> tuple[Any, ...]:
         """Return what multiplies by the covariance of a side, or its rows."""
-        found = []
+        found: list[Any] = []
         for side in self.sources:
             if isinstance(side, ScatteredCells):
                 found.append(side.products(rows))

@@ -150,20 +150,22 @@ class NumericCodec:
             for columns, rows in self._stretches(X):
                 robust = RobustScaler().fit(rows)
                 width = np.subtract(*np.nanpercentile(rows, [75, 25], axis=0))
-                usable = ~self.constant_[columns] & (width > NEAR_CONSTANT * size[columns])
+                usable = ~self.constant_[columns] & (
+                    width > NEAR_CONSTANT * size[columns]
+                )
                 center, scale = self.center_[columns], self.scale_[columns]
                 self.center_[columns] = np.where(usable, robust.center_, center)
                 # scikit-learn has no scale for a width of less than some 2e-15
                 self.scale_[columns] = np.where(usable, width, scale)
         elif self.scaling == "quantile":
             curves = [self._quantiles(rows, X) for _, rows in self._stretches(X)]
-            self.curve_ = curves[0]
-            self.curve_.quantiles_ = np.concatenate([c.quantiles_ for c in curves], axis=1)
-            self.curve_.n_features_in_ = X.shape[1]
+            self.curve_ = curve = curves[0]
+            curve.quantiles_ = np.concatenate([c.quantiles_ for c in curves], axis=1)
+            curve.n_features_in_ = X.shape[1]
         elif self.scaling == "value_and_rank":
             self.curve_ = blend = RankBlend(self.center_, self.scale_)
-            fitted = (RankBlend(0, 1).fit(rows) for _, rows in self._stretches(X))
-            blend.knots_ = [knots for part in fitted for knots in part.knots_]
+            knots = [blend.fit(rows).knots_ for _, rows in self._stretches(X)]
+            blend.knots_ = [column for columns in knots for column in columns]
         self.single_ = self._in_single_precision()
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -22,7 +23,7 @@ class MemberBatches:
 
     Parameters
     ----------
-    values : Tensor of shape (n_samples, d)
+    values : Tensor of shape (n_samples, d), or object that is indexed like one
         Encoded rows.
     generators : sequence of Generator
         One for each of the M members, on the CPU.
@@ -50,7 +51,7 @@ class MemberBatches:
 
     def __init__(
         self,
-        values: Tensor,
+        values: Any,
         generators: Sequence[Generator],
         batch_size: int,
         n_batches: int,

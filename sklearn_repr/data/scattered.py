@@ -160,8 +160,8 @@ def _encoded(codec: Any, X: Any) -> Any:
         place = depth[here] - start, column[here]
         rows[place] = columns.data[here]
         encoded[here] = codec.scale(rows)[place]
-    place = encoded, columns.indices, columns.indptr
-    return sparse.csc_array(place, shape=X.shape).tocsr()
+    cells = encoded, columns.indices, columns.indptr
+    return sparse.csc_array(cells, shape=X.shape).tocsr()
 
 
 class Products:
@@ -215,7 +215,7 @@ class Products:
             found += self.apart[rows].T @ scores
             total += scores.sum(axis=0)
         # the scores of all rows add up to next to nothing
-        return (found - np.outer(self.shift, total)) / n
+        return np.asarray((found - np.outer(self.shift, total)) / n)
 
 
 class LazyRows:
@@ -328,7 +328,7 @@ class LazyRows:
         return some.split([min(step, len(some) - start) for start in starts])
 
     def some(self, limit: int) -> Batch:
-        """Read at most `limit` rows, evenly spread over all, or as many as are bounded."""
+        """Read at most `limit` rows, spread over all, or as many as are bounded."""
         limit = min(limit, max(1, CELLS_OF_A_SAMPLE // self.width))
         return self.thinned(limit).read()
 
@@ -373,7 +373,7 @@ class LazyValues:
         return self.rows.take(index).read().values
 
     def products(self) -> Any:
-        """Return what multiplies by the rows' covariance; None for want of sparse cells."""
+        """Return what multiplies by the rows' covariance; None without sparse cells."""
         found = getattr(self.rows.source, "products", None)
         return None if found is None else found(self.rows.rows)
 

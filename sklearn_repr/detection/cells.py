@@ -9,6 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_repr.detection.neighbours import LocalNeighbours, SetNeighbours
+from sklearn_repr.detection.sparse_tables import (
+    CELLS_AT_A_TIME,
+    LARGE,
+    ScaledRows,
+    SparseSetNeighbours,
+    is_large,
+    rows_at_a_time,
+)
 from sklearn_repr.detection.units import FAR_OUT, ColumnUnits, ErrorUnits
 from sklearn_repr.utils.mapped import forget
 
@@ -31,6 +39,8 @@ ROWS_PER_CHUNK = 1024
 # Training rows by which the errors of networks are made comparable, at most, and as many
 # at a time
 ROWS_TO_NORMALISE_BY = 20_000
+# The same for large sparse tables
+LARGE_ROWS_TO_NORMALISE_BY = 4_000
 # Share of the training rows, those rebuilt best, that neighbours are drawn from where
 # there may be outliers among them
 NORMAL_SHARE = 0.9
@@ -55,8 +65,8 @@ class CellErrors(Protocol):
 class Networks(Protocol):
     """Trained networks behind NumPy arrays."""
 
-    def fit(self, rows: Rows) -> Any:
-        """Train on rows of comparable columns."""
+    def fit(self, rows: Any) -> Any:
+        """Train on rows of comparable columns, an ndarray or ScaledRows."""
 
     def errors(self, rows: Rows) -> Rows:
         """Return absolute errors (n, L, d) at each of L noise levels."""
@@ -135,6 +145,15 @@ class NetworkErrors:
         return (
             self.error_units.apply(raw) if len(some) == len(rows) else self.errors(rows)
         )
+
+    def fit_table(self, rows: ScaledRows, constant: NDArray[np.bool_]) -> None:
+        """Train the networks on a large sparse table."""
+        seen = rows.seen(self.units.fit(rows, constant).networks)
+        self.networks.fit(seen)
+        if self.error_units is not None:
+            self.error_units.fit_chunks(
+                lambda: map(self.networks.errors, seen.chunks(LARGE_ROWS_TO_NORMALISE_BY))
+            )
 
     def errors(self, rows: Rows) -> Rows:
         """Return errors in their units; see :class:`CellErrors`."""
@@ -229,6 +248,33 @@ class CellScorer:
         self.usual_ = float(middle(errors)) or 1.0, float(middle(near)) or 1.0
         return self._join(errors, near)
 
+    def fit_sums_of_table(
+        self, rows: ScaledRows, constant: NDArray[np.bool_]
+    ) -> dict[str, Rows]:
+        """Fit both parts to a large sparse table, as :meth:`fit_sums` to others."""
+        reconstructor: Any = self.reconstructor
+        reconstructor.fit_table(rows, constant)
+        self.from_sums_ = True
+        found = [reconstructor.errors(part).sum(axis=1) for part in rows.chunks()]
+        errors = np.concatenate(found)
+        if self.neighbours is None:
+            return self._join(errors, None)
+        units = rows.seen(reconstructor.neighbour_units)
+        rng, width = np.random.default_rng(self.seed), rows.shape[1]
+        if self.novelty:
+            kept, chunk = max(1, LARGE // width), max(1, CELLS_AT_A_TIME // width // 16)
+            self.neighbours = LocalNeighbours(n_kept=kept, n_chunk=chunk).fit(units, rng)
+        else:
+            zero = rows.codec.scale(np.zeros((1, width)))
+            background = reconstructor.neighbour_units(zero)[0]
+            normal = np.flatnonzero(errors <= np.quantile(errors, NORMAL_SHARE))
+            normal_units = ScaledRows(rows.codec, rows.X[normal], units.units)
+            self.neighbours = SparseSetNeighbours(background).fit(normal_units, rng)
+        near = np.concatenate([self.neighbours.sums(part) for part in units.chunks()])
+        middle = np.median if self.novelty else np.std
+        self.usual_ = float(middle(errors)) or 1.0, float(middle(near)) or 1.0
+        return self._join(errors, near)
+
     def _cells(self, rows: Rows) -> list[Rows]:
         found = [self.reconstructor.errors(rows)]
         if self.neighbours is not None:
@@ -249,6 +295,12 @@ class CellScorer:
 
     def sums(self, rows: Rows) -> dict[str, Rows]:
         """Return what each part adds to the scores of scaled rows, each (n,)."""
+        if getattr(self, "from_sums_", False):
+            errors = self.reconstructor.errors(rows).sum(axis=1)
+            if self.neighbours is None:
+                return self._join(errors, None)
+            units = self.reconstructor.neighbour_units(rows)
+            return self._join(errors, self.neighbours.sums(units))
         errors, *near = (cells.sum(axis=1) for cells in self._cells(rows))
         return self._join(errors, near[0] if near else None)
 
@@ -294,7 +346,16 @@ class TableScorer:
         self : TableScorer
             Itself.
         """
-        rows = self.codec.fit(X, names).scale(X)
+        self.codec.fit(X, names)
+        if is_large(X):
+            self.chunk_ = rows_at_a_time(X.shape[1])
+            table = ScaledRows(self.codec, X)
+            squares = (float(np.square(part).sum()) for part in table.chunks())
+            self.size_ = sum(squares) / X.shape[0]
+            sums = self.cells.fit_sums_of_table(table, self.codec.constant_)
+            self.training_scores_ = -np.asarray(sum(sums.values()))
+            return self
+        rows = self.codec.scale(X)
         self.size_ = float(np.square(rows).sum(axis=1).mean())
         sums = self.cells.fit_sums(rows, self.codec.constant_)
         # what `score` says of the training rows
@@ -314,8 +375,9 @@ class TableScorer:
 
     def scaled_chunks(self, X: Any) -> Iterator[Rows]:
         """Yield scaled rows, a chunk at a time."""
-        for start in range(0, X.shape[0], ROWS_PER_CHUNK):
-            part = X[start : start + ROWS_PER_CHUNK]
+        step = getattr(self, "chunk_", ROWS_PER_CHUNK)
+        for start in range(0, X.shape[0], step):
+            part = X[start : start + step]
             yield self.codec.scale(part)
             forget(part)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +17,8 @@ FAR_OUT = 1e15
 NORMAL_RANGE = 6.0
 # Added to a column's mean error, so that constant columns do not decide
 ERROR_FLOOR = 0.05
+# Rows of a large sparse table from which the median of unscaled columns is taken
+ROWS_TO_CENTRE_BY = 200
 
 
 class ColumnUnits:
@@ -49,12 +54,12 @@ class ColumnUnits:
         self.scaling = scaling
         self.novelty = novelty
 
-    def fit(self, rows: NDArray[np.float64], constant: NDArray[np.bool_]) -> ColumnUnits:
+    def fit(self, rows: Any, constant: NDArray[np.bool_]) -> ColumnUnits:
         """Learn centres and units.
 
         Parameters
         ----------
-        rows : ndarray of shape (n_samples, n_features)
+        rows : ndarray of shape (n_samples, n_features), or ScaledRows
             Scaled training rows.
         constant : bool ndarray of shape (n_features,)
             Columns that hold no more than rounding noise; they keep their unit.
@@ -64,11 +69,16 @@ class ColumnUnits:
         self : ColumnUnits
             Itself.
         """
-        deviation = rows.std(axis=0)
-        spread = np.ptp(rows, axis=0) if self.novelty else deviation
+        if isinstance(rows, np.ndarray):
+            mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+            width = np.ptp(rows, axis=0) if self.novelty else deviation
+        else:
+            mean, deviation, width = rows.moments()
+            rows = np.concatenate([*rows.chunks(ROWS_TO_CENTRE_BY)])
+        spread = width if self.novelty else deviation
         flat = constant | (spread == 0)
         if self.scaling == "standard":
-            self.center_ = rows.mean(axis=0)
+            self.center_ = mean
             self.unit_ = np.where(flat, 1.0, spread)
             both = np.sqrt(spread) * np.sqrt(deviation)
             self.neighbour_unit_ = np.where(flat, 1.0, both)
@@ -138,6 +148,19 @@ class ErrorUnits:
         self.usual_ = errors.mean(axis=0) + ERROR_FLOOR
         sums = (errors / self.usual_).sum(axis=2)
         self.medians_ = np.median(sums, axis=0)[:, None] + np.finfo(np.float64).tiny
+        return self
+
+    def fit_chunks(
+        self, chunks: Callable[[], Iterator[NDArray[np.float64]]]
+    ) -> ErrorUnits:
+        """Learn the same from errors that come some rows at a time, twice."""
+        count, total = 0, 0.0
+        for errors in chunks():
+            count, total = count + len(errors), total + errors.sum(axis=0)
+        self.usual_ = total / count + ERROR_FLOOR
+        sums = [(errors / self.usual_).sum(axis=2) for errors in chunks()]
+        medians = np.median(np.concatenate(sums), axis=0)[:, None]
+        self.medians_ = medians + np.finfo(np.float64).tiny
         return self
 
     def apply(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:

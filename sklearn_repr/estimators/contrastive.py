@@ -516,7 +516,9 @@ class ContrastiveEmbedder(BaseRepresentation):
             read = [net.module_.layers_of(p.values.to(net.device)) for p in parts]
             # a few axes of very many are approximated by random projections
             with local_torch_seed(0):
-                net.module_.readout.fit([torch.cat(layer) for layer in zip(*read, strict=True)])
+                net.module_.readout.fit(
+                    [torch.cat(layer) for layer in zip(*read, strict=True)]
+                )
         # unfitted: they hold no rows
         self._views, self._pairs = self._build_corruption(), self._build_pairs()
 
@@ -593,7 +595,9 @@ class ContrastiveEmbedder(BaseRepresentation):
             `corruption_level` and `temperature`: they set the difficulty of the task.
         """
         check_is_fitted(self)
-        rows = encode_compared(self._codec, check_compared(self._validate(X, reset=False)))
+        rows = encode_compared(
+            self._codec, check_compared(self._validate(X, reset=False))
+        )
         rows.labels = self._encode_labels(y, len(rows))
         return -evaluate(self.net_, rows, self._views, SCORE_BATCH, self._pairs)
 

@@ -104,9 +104,7 @@ def canonical_maps(x: Tensor, y: Tensor, n_components: int) -> CanonicalMaps | N
     )
 
 
-def canonical_maps_of_scores(
-    x: Any, y: Any, n_components: int
-) -> CanonicalMaps | None:
+def canonical_maps_of_scores(x: Any, y: Any, n_components: int) -> CanonicalMaps | None:
     """Compute canonical directions within the leading principal axes of sparse tables.
 
     Parameters
@@ -125,12 +123,18 @@ def canonical_maps_of_scores(
     found = canonical_maps(sides[0][0], sides[1][0], n_components)
     if found is None:
         return None
-    lifted = []
-    for (weight, mean), (_, axes, center) in zip(found[:2], sides, strict=True):
-        if axes is not None:
-            weight, mean = weight @ axes, center + axes.T @ mean
-        lifted.append((weight, mean))
-    return CanonicalMaps(*lifted, found.correlations)
+    first, second = _lifted(found.first, *sides[0]), _lifted(found.second, *sides[1])
+    return CanonicalMaps(first, second, found.correlations)
+
+
+def _lifted(
+    linear: tuple[Tensor, Tensor], scores: Tensor, axes: Any, center: Any
+) -> tuple[Tensor, Tensor]:
+    """Return a map of rows from a map of their scores."""
+    if axes is None:
+        return linear
+    weight, mean = linear
+    return weight @ axes, center + axes.T @ mean
 
 
 def _leading(side: Any) -> tuple[Tensor, Any, Any]:

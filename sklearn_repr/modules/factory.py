@@ -55,7 +55,7 @@ def narrowed(width: int, n_features: int) -> int:
     >>> narrowed(512, 4096), narrowed(512, 20_000)
     (512, 64)
     """
-    most = max(32, 2 ** ((MOST_WEIGHTS // n_features).bit_length() - 1))
+    most = 1 << max(5, (MOST_WEIGHTS // n_features).bit_length() - 1)
     return min(width, most)
 
 

@@ -75,7 +75,9 @@ def rotate_code(
     if isinstance(rows, Tensor):
         cross = rows.double().T @ white / len(z)
     else:
-        cross = torch.from_numpy(rows.transposed_times(white.cpu().numpy())).to(z) / len(z)
+        cross = torch.from_numpy(rows.transposed_times(white.cpu().numpy())).to(z) / len(
+            z
+        )
     if rigid:
         order = cross.square().sum(dim=0).argsort(descending=True, stable=True)
         rotation, explained = vectors.T[order], cross.square().sum(dim=0)[order]
