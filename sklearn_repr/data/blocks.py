@@ -14,7 +14,7 @@ from sklearn_repr._contracts import Array, Batch, Table
 from sklearn_repr.data.pair import Pair
 from sklearn_repr.data.scattered import LazyRows, ScatteredCells
 from sklearn_repr.utils.mapped import forget, is_mapped
-from sklearn_repr.utils.validation import parts_of
+from sklearn_repr.utils.validation import check_compared, parts_of
 
 __all__ = ["RowBlocks", "encode_compared", "encode_table"]
 
@@ -59,6 +59,7 @@ def encode_table(codec: Any, X: Table) -> Any:
 
 def encode_compared(codec: Any, X: Table) -> Any:
     """Encode rows that are compared batch by batch, in order: sparse ones when needed."""
+    check_compared(X)
     return encode_table(codec, X).whole() if _is_sparse(X) else codec.encode(X)
 
 

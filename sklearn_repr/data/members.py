@@ -5,13 +5,48 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Batch
 from sklearn_repr.utils.draws import draw_each
 
-__all__ = ["MemberBatches"]
+__all__ = ["MemberBatches", "SeenRows", "indexed"]
+
+
+def indexed(rows: Any) -> Any:
+    """Return rows in memory as a float32 Tensor, others as what is indexed like one."""
+    if isinstance(rows, np.ndarray):
+        return torch.from_numpy(rows.astype(np.float32))
+    return SeenRows(rows)
+
+
+class SeenRows:
+    """Rows that are read when they are needed, indexed like a tensor.
+
+    Parameters
+    ----------
+    rows : object
+        Returns rows by an array of their numbers, and has the shape of all.
+    """
+
+    dtype, device = torch.float32, torch.device("cpu")
+
+    def __init__(self, rows: Any):
+        self.rows = rows
+        self.shape = torch.Size(rows.shape)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to(self, device: Any) -> SeenRows:
+        """Return the same rows: networks are trained on the CPU."""
+        return self
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        found = self.rows[index.flatten().numpy()].astype(np.float32)
+        return torch.from_numpy(found).view(*index.shape, -1)
 
 
 class MemberBatches:

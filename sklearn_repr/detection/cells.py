@@ -93,6 +93,14 @@ class EstimatorErrors:
         self.estimator.fit(rows)
         return self.errors(rows)
 
+    def fit_table(self, rows: ScaledRows, constant: NDArray[np.bool_]) -> None:
+        """Refuse a large sparse table."""
+        raise ValueError(
+            f"A sparse table of {rows.shape[0]} x {rows.shape[1]} cells would have to be"
+            " made dense for `estimator`, which is fitted on scaled rows. Set"
+            " estimator=None, or pass X.toarray() if there is memory for it."
+        )
+
     def errors(self, rows: Rows) -> Rows:
         """Return squared errors; see :class:`CellErrors`."""
         return np.square(rows - self.expected(rows))

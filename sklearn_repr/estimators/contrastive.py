@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import torch
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -34,13 +33,12 @@ from sklearn_repr.engine import RepresentationNet, TrainingSettings, evaluate
 from sklearn_repr.engine.quality import QUALITY_PREFIX
 from sklearn_repr.estimators._base import LAYERS, BaseRepresentation, encode, epoch_curves
 from sklearn_repr.modules import make_contrastive_network
-from sklearn_repr.modules.factory import narrowed
+from sklearn_repr.modules.factory import embedder_sizes
 from sklearn_repr.modules.readout import unit_length
 from sklearn_repr.objectives import Composite, Objective, Reconstruction
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.labels import encode_labels
 from sklearn_repr.utils.randomness import local_torch_seed
-from sklearn_repr.utils.validation import check_compared
 
 __all__ = ["ContrastiveEmbedder"]
 
@@ -50,8 +48,6 @@ SCORE_BATCH = 256
 # as a whole
 ROWS_TO_READ = 10_000
 SPARSE_ROWS_TO_READ = 2_500
-# the encoder of tables
-HIDDEN_UNITS = (256, 256, 256)
 # the budget where `max_iter` is None, and the fewest epochs of a limited number of steps
 MOST_EPOCHS = 100
 MOST_STEPS = 800
@@ -447,8 +443,8 @@ class ContrastiveEmbedder(BaseRepresentation):
         self.n_components_ = int(self.n_components)
         options = self._architecture_options()
         if self.architecture == "mlp" and isinstance(options.hidden_layer_sizes, str):
-            first = narrowed(HIDDEN_UNITS[0], 2 * rows.values.shape[1])
-            options = replace(options, hidden_layer_sizes=(first, *HIDDEN_UNITS[1:]))
+            sizes = embedder_sizes(rows.values.shape[1])
+            options = replace(options, hidden_layer_sizes=sizes)
         objective = self._make_objective()
         n_rows = len(rows) + (0 if held_out is None else len(held_out))
         settings = self._training_settings(n_rows)
@@ -513,12 +509,10 @@ class ContrastiveEmbedder(BaseRepresentation):
         }
         if net.module_.readout is not None:
             parts = parts_in_memory(rows, ROWS_TO_READ, SPARSE_ROWS_TO_READ)
-            read = [net.module_.layers_of(p.values.to(net.device)) for p in parts]
+            some = (part.values.to(net.device) for part in parts)
             # a few axes of very many are approximated by random projections
             with local_torch_seed(0):
-                net.module_.readout.fit(
-                    [torch.cat(layer) for layer in zip(*read, strict=True)]
-                )
+                net.module_.readout.fit(net.module_.layers_of(some))
         # unfitted: they hold no rows
         self._views, self._pairs = self._build_corruption(), self._build_pairs()
 
@@ -595,9 +589,7 @@ class ContrastiveEmbedder(BaseRepresentation):
             `corruption_level` and `temperature`: they set the difficulty of the task.
         """
         check_is_fitted(self)
-        rows = encode_compared(
-            self._codec, check_compared(self._validate(X, reset=False))
-        )
+        rows = encode_compared(self._codec, self._validate(X, reset=False))
         rows.labels = self._encode_labels(y, len(rows))
         return -evaluate(self.net_, rows, self._views, SCORE_BATCH, self._pairs)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -24,8 +24,7 @@ from sklearn_repr.corruptions import Corruption
 from sklearn_repr.corruptions.members import KnownNoise, PartialNoise
 from sklearn_repr.data import NumericCodec
 from sklearn_repr.data.batches import Split
-from sklearn_repr.data.members import MemberBatches
-from sklearn_repr.detection.sparse_tables import is_large
+from sklearn_repr.data.members import MemberBatches, indexed
 from sklearn_repr.engine import TrainingSettings, infer, train
 from sklearn_repr.modules.ensemble import EnsembleDenoiser
 from sklearn_repr.objectives import Objective
@@ -46,12 +45,6 @@ ROUNDING_SHARE = 1e-12
 FEWEST_STEPS, STEPS_PER_ROW = 100, 2
 # The training loss is looked at so many times, and nothing is trimmed before the first
 N_EPOCHS = 10
-# Rows of a forward pass when rows are scored
-ROWS_PER_PASS = 256
-# Of large sparse tables: cells of such a pass and of a training step; weights of a layer
-# beside the table, and the columns beyond which there are fewer networks
-CELLS_PER_PASS, CELLS_PER_STEP = 2**17, 2**20
-WEIGHTS_PER_LAYER, WIDE = 2**17, 1024
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,8 @@ class _Recipe:
 
     `corruption` takes the members' generators; `objective` takes `full_epochs`, the
     number of epochs at the start in which nothing is trimmed. `levels` are the noise
-    levels at which rows are scored, see :class:`EnsembleDenoiser`; `rows_per_member` are
+    levels at which rows are scored, `rows_per_pass` of them at a time, see
+    :class:`EnsembleDenoiser`; `rows_per_member` are
     the training rows that each member sees, see :class:`MemberBatches`.
     """
 
@@ -72,21 +66,7 @@ class _Recipe:
     corruption: Callable[[Sequence[torch.Generator]], Corruption]
     objective: Callable[..., Objective]
     hidden_layer_sizes: tuple[int, ...] = (128, 128)
-    rows_per_pass: int = ROWS_PER_PASS
-
-    def narrowed(self, width: int) -> _Recipe:
-        """Return the recipe for a large sparse table of so many columns."""
-        members = self.n_members if width <= WIDE else min(self.n_members, 4)
-        return replace(
-            self,
-            n_members=members,
-            batch_size=min(self.batch_size, max(8, CELLS_PER_STEP // (width * members))),
-            hidden_layer_sizes=tuple(
-                min(size, max(16, WEIGHTS_PER_LAYER // width // 8 * 8))
-                for size in self.hidden_layer_sizes
-            ),
-            rows_per_pass=min(ROWS_PER_PASS, max(8, CELLS_PER_PASS // (width * members))),
-        )
+    rows_per_pass: int = 256
 
 
 # By `novelty`. Where outliers may be among the training rows, every member sees rows of
@@ -114,27 +94,6 @@ RECIPES = {
 }
 
 
-class SeenRows:
-    """Rows of a large sparse table as networks see them, indexed like a tensor."""
-
-    dtype, device = torch.float32, torch.device("cpu")
-
-    def __init__(self, rows: Any):
-        self.rows = rows
-        self.shape = torch.Size(rows.shape)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def to(self, device: Any) -> SeenRows:
-        """Return the same rows: networks are trained on the CPU."""
-        return self
-
-    def __getitem__(self, index: torch.Tensor) -> torch.Tensor:
-        found = self.rows[index.flatten().numpy()].astype(np.float32)
-        return torch.from_numpy(found).view(*index.shape, -1)
-
-
 @dataclass
 class _Ensemble:
     """Denoising networks behind NumPy arrays; see :class:`detection.Networks`."""
@@ -147,10 +106,8 @@ class _Ensemble:
 
     def fit(self, rows: NDArray[np.float64]) -> _Ensemble:
         """Train on rows (n, d) of comparable columns, all members in one pass."""
-        large = not isinstance(rows, np.ndarray)
-        recipe, n_steps = self.recipe, self.n_steps
-        if large:
-            recipe = self.recipe = recipe.narrowed(rows.shape[1])
+        self.recipe = recipe = detection.narrowed_recipe(self.recipe, rows)
+        n_steps = self.n_steps
         if isinstance(n_steps, str):
             enough = max(FEWEST_STEPS, STEPS_PER_ROW * len(rows))
             n_steps = min(recipe.most_steps, enough)
@@ -165,7 +122,7 @@ class _Ensemble:
             rows.shape[1], recipe.hidden_layer_sizes, generators, recipe.levels
         )
         batches = MemberBatches(
-            SeenRows(rows) if large else torch.from_numpy(rows.astype(np.float32)),
+            indexed(rows),
             generators,
             recipe.batch_size,
             n_batches,
@@ -203,9 +160,8 @@ class _Ensemble:
         return self._infer(self.module_.expected, rows)
 
     def _infer(self, method: Any, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        single = rows.astype(np.float32)
-        at_a_time = self.recipe.rows_per_pass
-        found = infer(method, torch.from_numpy, single, "cpu", chunk=at_a_time)
+        single, size = rows.astype(np.float32), self.recipe.rows_per_pass
+        found = infer(method, torch.from_numpy, single, "cpu", chunk=size)
         return found.astype(np.float64)
 
 
@@ -429,12 +385,6 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
                 _Ensemble(recipe, self.n_steps, seeds, int(self.verbose), names),
                 detection.ColumnUnits(self.scaling, novelty=novelty),
                 detection.ErrorUnits() if recipe.levels else None,
-            )
-        elif is_large(X):
-            raise ValueError(
-                f"A sparse table of {X.shape[0]} x {X.shape[1]} cells would have to be"
-                " made dense for `estimator`, which is fitted on scaled rows. Set"
-                " estimator=None, or pass X.toarray() if there is memory for it."
             )
         else:
             errors = detection.EstimatorErrors(seeded_clone(self.estimator, seeds))

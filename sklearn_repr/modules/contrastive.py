@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import torch
@@ -78,9 +80,10 @@ class ContrastiveNetwork(nn.Module):
         return hidden_layers(self.encoder, x)
 
     @torch.no_grad()
-    def layers_of(self, values: Tensor) -> list[Tensor]:
-        """Return `layers` of many rows, of which few are in memory at a time."""
-        parts = map(self.layers, torch.split(values, ROWS_AT_A_TIME))
+    def layers_of(self, values: Iterable[Tensor]) -> list[Tensor]:
+        """Return `layers` of parts of rows, of which few are in memory at a time."""
+        few = chain.from_iterable(torch.split(part, ROWS_AT_A_TIME) for part in values)
+        parts = map(self.layers, few)
         return [torch.cat(blocks) for blocks in zip(*parts, strict=True)]
 
     def forward(self, x: Tensor) -> Outputs:

@@ -44,6 +44,8 @@ __all__ = [
 BOTTLENECK = 4
 # Weights of "auto" between a table and the layer beside it
 MOST_WEIGHTS = 2**21
+# Units of a layer of the encoder that contrasts take
+EMBEDDER_UNITS = 256
 
 
 def narrowed(width: int, n_features: int) -> int:
@@ -57,6 +59,12 @@ def narrowed(width: int, n_features: int) -> int:
     """
     most = 1 << max(5, (MOST_WEIGHTS // n_features).bit_length() - 1)
     return min(width, most)
+
+
+def embedder_sizes(n_features: int) -> tuple[int, int, int]:
+    """Return the widths of the encoder of tables that contrasts take."""
+    # twice as wide as its rows are the pairs that it sees
+    return narrowed(EMBEDDER_UNITS, 2 * n_features), EMBEDDER_UNITS, EMBEDDER_UNITS
 
 
 @dataclass(frozen=True, slots=True)

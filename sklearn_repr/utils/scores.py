@@ -7,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sklearn_repr.utils.validation import parts_of
-
 __all__ = ["explained_share", "explained_share_of_sparse"]
 
 # Cells that are rebuilt at a time
@@ -72,7 +70,9 @@ def explained_share_of_sparse(X: Any, rebuild: Callable[[Any], Any]) -> float:
     count = np.maximum(X.shape[0] - np.asarray(missing.sum(axis=0)), 1)
     mean = np.asarray(known.sum(axis=0, dtype=np.float64)) / count
     residual = total = squares = 0.0
-    for part in parts_of(X, CELLS_AT_A_TIME):
+    step = max(1, CELLS_AT_A_TIME // X.shape[1])
+    for start in range(0, X.shape[0], step):
+        part = X[start : start + step]
         rows, rebuilt = _dense(part), _dense(rebuild(part))
         holes = np.isnan(rows)
         rows = np.where(holes, mean, rows)
