@@ -22,6 +22,7 @@ from sklearn_repr.detection import sparse_tables
 from sklearn_repr.detection.neighbours import SetNeighbours
 from sklearn_repr.detection.sparse_tables import SparseSetNeighbours
 from sklearn_repr.modules import factors, linear, principal_subspace
+from sklearn_repr.utils.validation import parts_of
 
 N, D = 1600, 900
 # cells that may be dense at a time, of more than five times as many in the table
@@ -45,9 +46,11 @@ def bounded(monkeypatch):
     monkeypatch.setattr("sklearn_repr.data.batches.CELLS_OF_A_SAMPLE", 2**16)
     monkeypatch.setattr("sklearn_repr.data.codec.CELLS_AT_A_TIME", 2**15)
     monkeypatch.setattr("sklearn_repr.utils.scores.CELLS_AT_A_TIME", 2**15)
-    monkeypatch.setattr("sklearn_repr.utils.validation.CELLS", 2**15)
+    monkeypatch.setattr(parts_of, "__defaults__", (2**15,))
     monkeypatch.setattr("sklearn_repr.estimators._reconstructor.CELLS_AT_ONCE", 2**15)
     monkeypatch.setattr(sparse_tables, "LARGE", 2**16)
+    monkeypatch.setattr("sklearn_repr.detection.cells.LARGE", 2**16)
+    monkeypatch.setattr(sparse_tables, "CELLS_PER_STEP", 2**17)
     monkeypatch.setattr(sparse_tables, "CELLS_AT_A_TIME", 2**15)
     seen = []
 
@@ -65,14 +68,23 @@ def bounded(monkeypatch):
     for kind in (sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.coo_array):
         monkeypatch.setattr(kind, "toarray", watched(kind))
 
-    read = scattered.ScatteredCells.read
+    read, scale = ScatteredCells.read, NumericCodec.scale
 
     def bounded_read(self, index, out):
         assert out.size <= MOST, f"{out.shape} encoded cells at once"
-        seen.append(out.size)
         return read(self, index, out)
 
-    monkeypatch.setattr(scattered.ScatteredCells, "read", bounded_read)
+    def bounded_scale(self, X, out=None):
+        scaled = scale(self, X, out)
+        assert scaled.size <= MOST, f"{scaled.shape} scaled cells at once"
+        return scaled
+
+    def no_copy(self, encoded):
+        raise AssertionError(f"an encoded copy of {encoded.shape} is kept")
+
+    monkeypatch.setattr(ScatteredCells, "read", bounded_read)
+    monkeypatch.setattr(NumericCodec, "scale", bounded_scale)
+    monkeypatch.setattr(blocks._Kept, "__init__", no_copy)
     return seen
 
 
