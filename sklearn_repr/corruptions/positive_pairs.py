@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Generator, Tensor
 
@@ -219,12 +221,12 @@ class NeighborPairs(Pairs):
         )
 
 
-def nearest(values: Tensor, among: Tensor, k: int) -> Tensor:
+def nearest(values: Any, among: Tensor, k: int) -> Tensor:
     """Return the positions in `among` of each row's k nearest other rows.
 
     Parameters
     ----------
-    values : Tensor of shape (n, d)
+    values : Tensor of shape (n, d), or sparse rows that find their neighbours
         Rows.
     among : int64 Tensor of shape (m,)
         Numbers of the rows that may be neighbours.
@@ -236,6 +238,8 @@ def nearest(values: Tensor, among: Tensor, k: int) -> Tensor:
     places : int64 Tensor of shape (n, k)
         Positions in `among`, nearest first.
     """
+    if not isinstance(values, Tensor):  # sparse rows find their neighbours themselves
+        return values.nearest(among, k)  # type: ignore[no-any-return]
     # squared distances are rounded least near the origin
     centred = values - values.mean(dim=0)
     others = centred[among]

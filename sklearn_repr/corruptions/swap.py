@@ -14,6 +14,9 @@ from sklearn_repr.corruptions._base import (
 
 __all__ = ["MarginalSwap", "SwapNoise"]
 
+# Cells that are drawn at a time
+CELLS_AT_A_TIME = 2**18
+
 
 @corruption("swap", default_level=0.3, share=True)
 class SwapNoise(Corruption):
@@ -39,17 +42,26 @@ class SwapNoise(Corruption):
 
     def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Swap cells; see :class:`Corruption`."""
-        n = len(values)
+        n, d = values.shape
         level = draw_level(self.level, values, generator) if n > 1 else 0.0
-        mask = self.rates(values, generator) < level
-        shape = n, self.n_cells(values)
-        offset = torch.randint(
-            1, max(n, 2), shape, generator=generator, device=values.device
-        )
-        offset = self.spread(offset)
+        # on the CPU rows draw one after the other, so that parts draw what all would
+        step = max(1, CELLS_AT_A_TIME // d) if values.is_cpu else n
+        parts = [slice(start, start + step) for start in range(0, n, step)]
+        mask = torch.empty(values.shape, dtype=torch.bool, device=values.device)
+        for rows in parts:
+            own_level = level[rows] if isinstance(level, Tensor) else level
+            mask[rows] = self.rates(values[rows], generator) < own_level
+        swapped = torch.empty_like(values)
         own = torch.arange(n, device=values.device).unsqueeze(1)
-        others = values.gather(0, (own + offset) % n)
-        return Corrupted(torch.where(mask, others, values), mask)
+        for rows in parts:
+            part = values[rows]
+            shape = len(part), self.n_cells(values)
+            offset = torch.randint(
+                1, max(n, 2), shape, generator=generator, device=values.device
+            )
+            others = values.gather(0, self.spread(offset).add_(own[rows]).remainder_(n))
+            torch.where(mask[rows], others, part, out=swapped[rows])
+        return Corrupted(swapped, mask)
 
 
 @corruption("scarf", default_level=0.3, share=True)

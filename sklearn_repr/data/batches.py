@@ -4,15 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from sklearn_repr._contracts import Batch, Rows
 from sklearn_repr.data.blocks import RowBlocks
+from sklearn_repr.data.scattered import CELLS_OF_A_SAMPLE, LazyRows
 from sklearn_repr.utils.randomness import make_generator
 
-__all__ = ["BatchIterator", "Split", "batch_sizes", "hold_out", "number_rows"]
+__all__ = [
+    "BatchIterator",
+    "Split",
+    "batch_sizes",
+    "bounded",
+    "evened",
+    "hold_out",
+    "is_lazy",
+    "number_rows",
+    "parts_in_memory",
+    "products_of",
+    "sides_of",
+]
+
+# Cells of a batch of "auto" size, but at least so many rows
+CELLS_PER_BATCH, FEWEST_PER_BATCH = 2**20, 32
+
+
+def bounded(batch_size: int, n_encoded: int) -> int:
+    """Return how many rows of a wide table a batch has that may have `batch_size`.
+
+    Examples
+    --------
+    >>> from sklearn_repr.data.batches import bounded
+    >>> bounded(256, 4096), bounded(256, 20_000)
+    (256, 32)
+    """
+    most: int = 2 ** ((CELLS_PER_BATCH // n_encoded).bit_length() - 1)
+    return min(batch_size, max(FEWEST_PER_BATCH, most))
 
 
 def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
@@ -127,7 +156,98 @@ def hold_out(
     return train.with_mean_weight(), held_out.with_mean_weight()
 
 
-def number_rows(rows: Rows) -> Batch:
+def number_rows(rows: Rows) -> Any:
     """Return all rows, each with its number in the table, by which pairs find it."""
-    whole: Batch = rows.whole()
+    whole: Any = rows.whole()
+    if isinstance(whole, LazyRows):
+        return whole.numbered()
     return replace(whole, index=torch.arange(len(whole), device=whole.values.device))
+
+
+def parts_in_memory(
+    rows: Rows, limit: int | None = None, of_sparse: int | None = None
+) -> Iterator[Batch]:
+    """Return rows in memory, a bounded number at a time where they are sparse.
+
+    Parameters
+    ----------
+    rows : Batch or RowBlocks
+        All rows.
+    limit : int or None, default=None
+        How many at most, evenly spread over all; None is all of them.
+    of_sparse : int or None, default=None
+        How many of sparse rows, if not as many.
+
+    Returns
+    -------
+    parts : iterator of Batch
+        In order. Of a Batch it is one part, of RowBlocks one for every pool.
+    """
+    lazy = _lazy(rows)
+    if lazy is not None:
+        return lazy.parts(of_sparse or limit)
+    return rows.pools(None) if limit is None else iter([rows.some(limit)])
+
+
+def products_of(rows: Rows, limit: int | None = None) -> Any:
+    """Return what multiplies by the covariance of sparse rows that are too many cells.
+
+    Parameters
+    ----------
+    rows : Batch or RowBlocks
+        All rows.
+    limit : int or None, default=None
+        How many are meant at most, evenly spread over all; None is all of them.
+
+    Returns
+    -------
+    products : Products or None
+        None where the rows can be in memory, or a codec does not encode cell by cell.
+    """
+    lazy = _beyond_a_sample(rows, limit)
+    return None if lazy is None else lazy.values.products()
+
+
+def sides_of(rows: Rows, limit: int) -> tuple[Any, Any] | None:
+    """Return both tables of pairs if one is sparse and they are too many cells.
+
+    Parameters
+    ----------
+    rows : Batch or RowBlocks
+        Pairs.
+    limit : int
+        How many at most, evenly spread over all.
+
+    Returns
+    -------
+    sides : tuple or None
+        Of each table, what multiplies by its covariance, or its rows as a Tensor.
+    """
+    lazy = _beyond_a_sample(rows, limit)
+    return None if lazy is None else lazy.source.sides(lazy.rows)
+
+
+def is_lazy(rows: Rows) -> bool:
+    """Tell rows of a sparse table, which are read when they are needed."""
+    return _lazy(rows) is not None
+
+
+def evened(rows: Rows) -> Any:
+    """Return rows of which none weighs more, or a sample of those that are not sparse."""
+    lazy = _lazy(rows)
+    return rows.sample() if lazy is None else lazy.evened()
+
+
+def _beyond_a_sample(rows: Rows, limit: int | None) -> LazyRows | None:
+    """Return sparse rows, at most `limit`, if they are too many to be in memory."""
+    lazy = _lazy(rows)
+    if lazy is None:
+        return None
+    some = lazy.evened() if limit is None else lazy.thinned(limit)
+    return some if len(some) * some.width > CELLS_OF_A_SAMPLE else None
+
+
+def _lazy(rows: Any) -> LazyRows | None:
+    if isinstance(rows, RowBlocks):
+        return rows.lazy() if rows.source.lazy else None
+    return rows if isinstance(rows, LazyRows) else None

@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Array, Batch, Table, in_proportion
 from sklearn_repr.data.codec import as_batch
+from sklearn_repr.data.pair import Pair
+from sklearn_repr.data.scattered import LazyRows, ScatteredCells
 from sklearn_repr.utils.mapped import forget, is_mapped
-from sklearn_repr.utils.validation import parts_of
+from sklearn_repr.utils.validation import check_compared, parts_of
 
-__all__ = ["RowBlocks", "encode_table"]
+__all__ = ["RowBlocks", "encode_compared", "encode_table"]
 
 # Bytes of encoded cells: of a block of consecutive rows, of a pool of blocks that are
 # shuffled together, and of what is still encoded once and kept
@@ -41,7 +44,8 @@ def encode_table(codec: Any, X: Table, weights: Array | None = None) -> Any:
     -------
     rows : Batch or RowBlocks
         A Batch if all rows fit into one pool. What is trained from RowBlocks depends on
-        their shape only, not on where the rows are kept.
+        their shape only, not on where the rows are kept; but of sparse ones all that is
+        taken from a sample, or from all rows at once, is computed in bounded memory.
     """
     if weights is not None:
         rows = encode_table(codec, X)
@@ -50,6 +54,8 @@ def encode_table(codec: Any, X: Table, weights: Array | None = None) -> Any:
     n_cells = X.shape[0] * codec.n_encoded_
     if n_cells * codec.dtype.itemsize <= POOL:
         return codec.encode(X)
+    if _is_sparse(X):
+        return RowBlocks(_lazy_source(codec, X), X.shape[0], codec.n_encoded_)
     source: Any = _Encoder(codec, X)
     if n_cells * codec.dtype.itemsize <= KEPT and not is_mapped(X):
         kept = np.empty((X.shape[0], codec.n_encoded_), codec.dtype)
@@ -58,14 +64,65 @@ def encode_table(codec: Any, X: Table, weights: Array | None = None) -> Any:
     return RowBlocks(source, X.shape[0], codec.n_encoded_)
 
 
+def encode_compared(codec: Any, X: Table) -> Any:
+    """Encode rows that are compared batch by batch, in order: sparse ones when needed."""
+    check_compared(X)
+    return encode_table(codec, X).whole() if _is_sparse(X) else codec.encode(X)
+
+
+def _is_sparse(X: Table) -> bool:
+    if isinstance(X, Pair):
+        return bool(sparse.issparse(X.X) or sparse.issparse(X.y))
+    return bool(sparse.issparse(X))
+
+
+def _lazy_source(codec: Any, X: Table) -> Any:
+    """Return what reads few rows of a sparse table as fast as they are asked for."""
+    if isinstance(X, Pair):
+        sides = (codec.first, X.X), (codec.second, X.y)
+        return _SideBySide(*(_lazy_source(*side) for side in sides))
+    by_cell = codec.encodes_cells and sparse.issparse(X)
+    return ScatteredCells(codec, X) if by_cell else _Encoder(codec, X, lazy=True)
+
+
+class _SideBySide:
+    """The rows of two sources next to each other."""
+
+    lazy = True
+
+    def __init__(self, first: Any, second: Any):
+        self.sources = first, second
+        self.dtype, self.fill = first.dtype, first.fill
+
+    def read(self, index: list[Any], out: Array) -> None:
+        first, second = self.sources
+        first.read(index, out[:, : first.width])
+        second.read(index, out[:, first.width :])
+
+    def sides(self, rows: Array) -> tuple[Any, ...]:
+        """Return what multiplies by the covariance of a side, or its rows."""
+        found: list[Any] = []
+        for side in self.sources:
+            if isinstance(side, ScatteredCells):
+                found.append(side.products(rows))
+            else:
+                values = np.empty((len(rows), side.width), self.dtype)
+                side.read([rows], values)
+                found.append(as_batch(torch.from_numpy(values), fill=self.fill).values)
+        return tuple(found)
+
+
 class _Encoder:
     """Encodes rows anew whenever they are read."""
 
-    def __init__(self, codec: Any, X: Table):
+    def __init__(self, codec: Any, X: Table, *, lazy: bool = False):
         self.codec = codec
         self.X = X
         self.dtype = codec.dtype
         self.fill = codec.fill
+        self.width = codec.n_encoded_
+        # whether few rows are read as fast as many, in any order
+        self.lazy = lazy
 
     def read(self, index: list[Any], out: Array) -> None:
         position = 0
@@ -74,12 +131,14 @@ class _Encoder:
                 stop = position + part.shape[0]
                 self.codec.scale(part, out=out[position:stop])
                 position = stop
-            if not isinstance(rows, slice):
+            if not (self.lazy or isinstance(rows, slice)):
                 forget(self.X[rows[0] : rows[-1] + 1])
 
 
 class _Kept:
     """Rows that were encoded once."""
+
+    lazy = False
 
     def __init__(self, encoded: Array, fill: bool):
         self.encoded = encoded
@@ -188,7 +247,7 @@ class RowBlocks:
         """Return how many rows make up each pool, in the order of the table."""
         return [len(self._only(pool)) for pool in self._pools(self.blocks)]
 
-    def pools(self, generator: Generator | None) -> Iterator[Batch]:
+    def pools(self, generator: Generator | None) -> Iterator[Any]:
         """Yield all rows, a pool at a time, shuffled if there is a generator."""
         blocks = self.blocks
         if generator is not None:
@@ -198,7 +257,11 @@ class RowBlocks:
             starts = pool * self.block_rows
             stops = np.minimum(starts + self.block_rows, self.table_rows)
             index = [slice(a, b) for a, b in zip(starts, stops, strict=True)]
-            rows = self._read(index, int((stops - starts).sum()))
+            rows: Any
+            if self.source.lazy:
+                rows = self._lazy(np.concatenate([np.r_[part] for part in index]))
+            else:
+                rows = self._read(index, int((stops - starts).sum()))
             if generator is not None:
                 rows = rows.take(torch.randperm(len(rows), generator=generator))
             yield rows.to(self.device)
@@ -216,8 +279,23 @@ class RowBlocks:
         batch.labels, batch.weights = labels, weights
         return batch
 
+    def _lazy(self, rows: Array) -> LazyRows:
+        table = self.labels, self.weights
+        return LazyRows(self.source, rows, self.width, *table, device=self.device)
+
+    def lazy(self) -> LazyRows:
+        """Return the rows of a sparse table in order, to be read when they are needed."""
+        starts = np.sort(self.blocks)[:, None] * self.block_rows
+        rows = (starts + np.arange(self.block_rows)).ravel()
+        return self._lazy(rows[rows < self.table_rows])
+
     def some(self, limit: int) -> Batch:
-        """Return at most `limit` rows, evenly spread over all; see :meth:`Batch.some`."""
+        """Return at most `limit` rows, spread over all; see :meth:`Batch.some`.
+
+        There are fewer of sparse rows, see :meth:`LazyRows.some`.
+        """
+        if self.source.lazy:
+            return self.lazy().some(limit)
         if self.weights is not None:
             own = self._own_weights(self.weights)
             drawn = self._at(in_proportion(own, limit).numpy())
@@ -237,9 +315,9 @@ class RowBlocks:
         """Return as many rows, spread over all, as make up a quarter of a pool."""
         return self.some(max(self.pool_rows // 4, FEWEST_ROWS))
 
-    def whole(self) -> Batch:
-        """Return all rows at once."""
-        return self._at(np.arange(len(self)))
+    def whole(self) -> Any:
+        """Return all rows at once; of a sparse table they are read when needed."""
+        return self.lazy() if self.source.lazy else self._at(np.arange(len(self)))
 
 
 class _Values:
@@ -252,7 +330,14 @@ class _Values:
         self.device = rows.device
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (pool.values for pool in self.rows.pools(None))
+        lazy = self.rows.source.lazy
+        for pool in self.rows.pools(None):
+            yield (pool.read() if lazy else pool).values
+
+    def products(self) -> Any:
+        """Return what multiplies by the covariance of sparse rows; None of others."""
+        source = self.rows.source
+        return self.rows.lazy().values.products() if source.lazy else None
 
     def sample(self) -> Tensor:
         """Return the values of :meth:`RowBlocks.sample`."""

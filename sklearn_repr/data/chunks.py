@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from sklearn_repr._contracts import Table
+from sklearn_repr.data.scattered import ScatteredCells, ScatteredTable
 from sklearn_repr.data.table import Codec
 
 __all__ = ["chunk_encoder"]
@@ -26,8 +29,8 @@ def chunk_encoder(
     read_only: bool,
     check: Callable[[], None],
     fill: bool,
-) -> Callable[[Table], Tensor]:
-    """Return what encodes chunks of `X`, in memory that the next chunk uses again.
+) -> tuple[Table, Callable[[Table], Tensor]]:
+    """Return what chunks are cut from, and what encodes them in memory used again.
 
     Parameters
     ----------
@@ -46,9 +49,14 @@ def chunk_encoder(
 
     Returns
     -------
+    table : {ndarray, CSR matrix, ScatteredTable}
+        `X` itself, or a sparse table whose stored cells are encoded once and for all.
     encode : callable
-        Maps some rows of `X` to a Tensor of shape (n, n_encoded); threads may share it.
+        Maps some rows of it to a Tensor of shape (n, n_encoded); threads may share it.
     """
+    table: Any = X
+    if codec.encodes_cells and sparse.issparse(X):
+        table = ScatteredTable(ScatteredCells(codec, X))
     own, as_they_are = threading.local(), read_only and codec.is_identity(X)
     check_once = cache(check)
 
@@ -59,15 +67,21 @@ def chunk_encoder(
             # fresh memory for every chunk would cost as much as scaling it
             if not hasattr(own, "memory"):
                 own.memory = np.empty((rows.shape[0], codec.n_encoded_), codec.dtype)
-            encoded = codec.convert(rows, own.memory[: rows.shape[0]])
+            memory = own.memory[: rows.shape[0]]
+            if isinstance(rows, ScatteredTable):
+                encoded = rows.read(memory)
+            else:
+                encoded = codec.convert(rows, memory)
         values = torch.from_numpy(encoded)
         cells = values.view(-1)
         if not float(cells.dot(cells)) < FAR_OUT**2:
             check_once()
-            codec.refuse_infinite(encoded, rows)
+            if not isinstance(rows, ScatteredTable):
+                # those were looked at when they were encoded
+                codec.refuse_infinite(encoded, rows)
             values = values.clamp(-FAR_OUT, FAR_OUT)
             if fill:
                 values = values.masked_fill_(values.isnan(), 0.0)
         return values
 
-    return encode
+    return table, encode

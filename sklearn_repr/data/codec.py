@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,6 +27,9 @@ SINGLE = 1e-30, 1e30
 # Cells that quantiles are taken from at most, and rows that they are always taken from
 CELLS_FOR_QUANTILES = 2**24
 FEWEST_ROWS = 10_000
+# Quantiles of a column, and how many all columns of a sparse table have together
+MOST_QUANTILES, FEWEST_QUANTILES = 1000, 100
+SPARSE_QUANTILES = 2**22
 
 
 class NumericCodec:
@@ -61,7 +66,8 @@ class NumericCodec:
     one) has no robust scale and falls back to its standard deviation. Missing cells are
     NaN before and after; they enter no location and no scale. Means and variances are of
     all rows; the quantiles of tables of more than 2²⁴ cells are those of a sample of as
-    many cells, but at least 10,000 rows, that is spread over the table.
+    many cells, but at least 10,000 rows, that is spread over the table. A sparse table of
+    more than 4,194 columns has fewer than 1,000 quantiles a column, at least 100.
 
     Examples
     --------
@@ -76,6 +82,9 @@ class NumericCodec:
     array([[1., 5.],
            [3., 5.]])
     """
+
+    # whether a cell is encoded by its value and column alone
+    encodes_cells = True
 
     def __init__(
         self,
@@ -152,25 +161,48 @@ class NumericCodec:
         self.center_ = np.where(low == high, low, standard.mean_)
         self.scale_ = np.where(self.constant_, 1.0, standard.scale_)
         if self.scaling == "robust":
-            rows = _doubles(self._some(X, weights))
-            robust = RobustScaler().fit(rows)
-            width = np.subtract(*np.nanpercentile(rows, [75, 25], axis=0))
-            usable = ~self.constant_ & (width > NEAR_CONSTANT * size)
-            self.center_ = np.where(usable, robust.center_, self.center_)
-            # scikit-learn has no scale for a width of less than some 2e-15
-            self.scale_ = np.where(usable, width, self.scale_)
+            for columns, rows in self._stretches(X, weights):
+                robust = RobustScaler().fit(rows)
+                width = np.subtract(*np.nanpercentile(rows, [75, 25], axis=0))
+                usable = ~self.constant_[columns] & (
+                    width > NEAR_CONSTANT * size[columns]
+                )
+                center, scale = self.center_[columns], self.scale_[columns]
+                self.center_[columns] = np.where(usable, robust.center_, center)
+                # scikit-learn has no scale for a width of less than some 2e-15
+                self.scale_[columns] = np.where(usable, width, scale)
         elif self.scaling == "quantile":
-            rows = _doubles(self._some(X, weights))
-            self.curve_ = QuantileTransformer(
-                n_quantiles=min(1000, len(rows)),
-                output_distribution="normal",
-                random_state=self.seed,
-            ).fit(rows)
+            curves = [self._quantiles(rows, X) for _, rows in self._stretches(X, weights)]
+            self.curve_ = curve = curves[0]
+            curve.quantiles_ = np.concatenate([c.quantiles_ for c in curves], axis=1)
+            curve.n_features_in_ = X.shape[1]
         elif self.scaling == "value_and_rank":
-            blend = RankBlend(self.center_, self.scale_)
-            self.curve_ = blend.fit(_doubles(self._some(X, weights)))
+            self.curve_ = blend = RankBlend(self.center_, self.scale_)
+            knots = [blend.fit(rows).knots_ for _, rows in self._stretches(X, weights)]
+            blend.knots_ = [column for columns in knots for column in columns]
         self.single_ = self._in_single_precision()
         return self
+
+    def _stretches(
+        self, X: Table, weights: Array | None
+    ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Yield the rows that quantiles are taken from, of sparse ones some columns."""
+        rows = self._some(X, weights)
+        if not sparse.issparse(rows):
+            yield slice(None), _doubles(rows)
+            return
+        rows, step = rows.tocsc(), max(1, CELLS_AT_A_TIME // rows.shape[0])
+        for start in range(0, rows.shape[1], step):
+            columns = slice(start, start + step)
+            yield columns, _doubles(rows[:, columns])
+
+    def _quantiles(self, rows: NDArray[np.float64], X: Table) -> QuantileTransformer:
+        count = min(MOST_QUANTILES, len(rows))
+        if sparse.issparse(X):
+            count = min(count, max(FEWEST_QUANTILES, SPARSE_QUANTILES // X.shape[1]))
+        return QuantileTransformer(
+            n_quantiles=count, output_distribution="normal", random_state=self.seed
+        ).fit(rows)
 
     def _some(self, X: Table, weights: Array | None) -> Table:
         """Return the rows that quantiles are taken from: one of each stretch of X."""
@@ -184,8 +216,11 @@ class NumericCodec:
             rng = np.random.default_rng(self.seed)
             spread = np.arange(count) + rng.random(count)
             chosen = (spread * (n_rows / count)).astype(int)
+        chosen = chosen.clip(max=n_rows - 1)
+        if sparse.issparse(X):
+            return X[chosen]
         parts = []
-        for index in np.array_split(chosen.clip(max=n_rows - 1), 64):
+        for index in np.array_split(chosen, 64):
             parts.append(dense(X[index]))
             forget(X[index[0] : index[-1] + 1])
         return np.concatenate(parts)
@@ -210,7 +245,7 @@ class NumericCodec:
         ValueError
             If a scaled value is beyond the dtype.
         """
-        X = dense(X)
+        X = X if sparse.issparse(X) else np.asarray(X)
         encoded = np.empty(X.shape, self.dtype) if out is None else out
         self.convert(X, encoded)
         cells = encoded.ravel(order="K")
@@ -222,6 +257,12 @@ class NumericCodec:
 
     def convert(self, X: Table, out: Array) -> Array:
         """Encode rows without a look at the result; see :meth:`scale`."""
+        if sparse.issparse(X) and X.shape[0] > 1:
+            start = 0
+            for part in parts_of(X):
+                self.convert(dense(part), out[start : start + part.shape[0]])
+                start += part.shape[0]
+            return out
         X = dense(X)
         if self.scaling is None:
             with np.errstate(over="ignore"):

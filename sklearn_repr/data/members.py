@@ -3,14 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from sklearn_repr._contracts import Batch
 from sklearn_repr.utils.draws import draw_each
 
-__all__ = ["MemberBatches"]
+__all__ = ["MemberBatches", "SeenRows", "indexed"]
+
+
+def indexed(rows: Any) -> Any:
+    """Return rows in memory as a float32 Tensor, others as what is indexed like one."""
+    if isinstance(rows, np.ndarray):
+        return torch.from_numpy(rows.astype(np.float32))
+    return SeenRows(rows)
+
+
+class SeenRows:
+    """Rows that are read when they are needed, indexed like a tensor.
+
+    Parameters
+    ----------
+    rows : object
+        Returns rows by an array of their numbers, and has the shape of all.
+    """
+
+    dtype, device = torch.float32, torch.device("cpu")
+
+    def __init__(self, rows: Any):
+        self.rows = rows
+        self.shape = torch.Size(rows.shape)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to(self, device: Any) -> SeenRows:
+        """Return the same rows: networks are trained on the CPU."""
+        return self
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        found = self.rows[index.flatten().numpy()].astype(np.float32)
+        return torch.from_numpy(found).view(*index.shape, -1)
 
 
 class MemberBatches:
@@ -22,7 +58,7 @@ class MemberBatches:
 
     Parameters
     ----------
-    values : Tensor of shape (n_samples, d)
+    values : Tensor of shape (n_samples, d), or object that is indexed like one
         Encoded rows.
     generators : sequence of Generator
         One for each of the M members, on the CPU.
@@ -51,7 +87,7 @@ class MemberBatches:
 
     def __init__(
         self,
-        values: Tensor,
+        values: Any,
         generators: Sequence[Generator],
         batch_size: int,
         n_batches: int,

@@ -73,6 +73,8 @@ class TableCodec:
            [3., 1.]])
     """
 
+    encodes_cells = False
+
     def __init__(
         self,
         numbers: NumericCodec,

@@ -14,6 +14,14 @@ from numpy.typing import NDArray
 
 from sklearn_repr.detection.holes import TableCells
 from sklearn_repr.detection.neighbours import LocalNeighbours, SetNeighbours
+from sklearn_repr.detection.sparse_tables import (
+    CELLS_AT_A_TIME,
+    LARGE,
+    ScaledRows,
+    SparseSetNeighbours,
+    is_large,
+    rows_at_a_time,
+)
 from sklearn_repr.detection.units import FAR_OUT, ColumnUnits, ErrorUnits
 from sklearn_repr.utils.mapped import forget
 
@@ -43,6 +51,8 @@ ROWS_PER_CHUNK = 1024
 # Training rows by which the errors of networks are made comparable, at most, and as many
 # at a time
 ROWS_TO_NORMALISE_BY = 20_000
+# The same for large sparse tables
+LARGE_ROWS_TO_NORMALISE_BY = 4_000
 # Share of the training rows, those rebuilt best, that neighbours are drawn from where
 # there may be outliers among them
 NORMAL_SHARE = 0.9
@@ -60,6 +70,9 @@ class CellErrors(Protocol):
     ) -> Rows:
         """Fit to encoded rows of a table, and return their errors (n, d)."""
 
+    def fit_table(self, rows: ScaledRows, constant: NDArray[np.bool_]) -> None:
+        """Fit to a large sparse table of numbers."""
+
     def errors(self, rows: Rows) -> Rows:
         """Return errors of encoded rows, (n, d)."""
 
@@ -73,7 +86,7 @@ class CellErrors(Protocol):
 class Networks(Protocol):
     """Trained networks behind NumPy arrays."""
 
-    def fit(self, rows: Rows) -> object:
+    def fit(self, rows: Rows | ScaledRows) -> object:
         """Train on rows of comparable columns."""
 
     def errors(self, rows: Rows) -> Rows:
@@ -107,6 +120,14 @@ class EstimatorErrors:
         self.far_out_ = max(FAR_OUT, float(np.abs(filled).max()))
         self.estimator.fit(rows if self.sees_holes else filled)
         return self.errors(rows)
+
+    def fit_table(self, rows: ScaledRows, constant: NDArray[np.bool_]) -> None:
+        """Refuse a large sparse table."""
+        raise ValueError(
+            f"A sparse table of {rows.shape[0]} x {rows.shape[1]} cells would have to be"
+            " made dense for `estimator`, which is fitted on scaled rows. Set"
+            " estimator=None, or pass X.toarray() if there is memory for it."
+        )
 
     def errors(self, rows: Rows) -> Rows:
         """Return squared errors; see :class:`CellErrors`."""
@@ -166,6 +187,16 @@ class NetworkErrors:
         return (
             self.error_units.apply(raw) if len(some) == len(rows) else self.errors(rows)
         )
+
+    def fit_table(self, rows: ScaledRows, constant: NDArray[np.bool_]) -> None:
+        """Train the networks on a large sparse table."""
+        self.table, units = ONE_EACH, self.units.fit(rows, constant).networks
+        self.networks.fit(rows.seen(lambda part: self.table.fill(units(part))[0]))
+        if self.error_units is not None:
+            seen = rows.seen(units)
+            self.error_units.fit_chunks(
+                lambda: map(self._raw_errors, seen.chunks(LARGE_ROWS_TO_NORMALISE_BY))
+            )
 
     def errors(self, rows: Rows) -> Rows:
         """Return errors in their units; see :class:`CellErrors`."""
@@ -233,6 +264,8 @@ class CellScorer:
         if neighbor_weight:
             self.neighbours = LocalNeighbours() if novelty else SetNeighbours()
         self.seed = seed
+        # whether the table is sparse and large: rows are then summed without their cells
+        self.large = False
 
     def fit_sums(
         self, rows: Rows, constant: NDArray[np.bool_], table: TableCells = ONE_EACH
@@ -270,12 +303,55 @@ class CellScorer:
         self.usual_ = float(middle(errors)) or 1.0, float(middle(near)) or 1.0
         return self._join(errors, near)
 
+    def fit_sums_of_table(
+        self, rows: ScaledRows, constant: NDArray[np.bool_]
+    ) -> dict[str, Rows]:
+        """Fit both parts to a large sparse table, as :meth:`fit_sums` to others."""
+        self.table, self.large, reconstructor = ONE_EACH, True, self.reconstructor
+        reconstructor.fit_table(rows, constant)
+        found = [reconstructor.errors(part).sum(axis=1) for part in rows.chunks()]
+        errors = np.concatenate(found)
+        if self.neighbours is None:
+            return self._join(errors, None)
+        units = rows.seen(self._filled_units)
+        rng, width = np.random.default_rng(self.seed), rows.shape[1]
+        if self.novelty:
+            kept, chunk = max(1, LARGE // width), max(1, CELLS_AT_A_TIME // width // 16)
+            self.neighbours = LocalNeighbours(n_kept=kept, n_chunk=chunk).fit(units, rng)
+        else:
+            zero = rows.codec.scale(np.zeros((1, width)))
+            background = self._filled_units(zero)[0]
+            normal = np.flatnonzero(errors <= np.quantile(errors, NORMAL_SHARE))
+            normal_units = ScaledRows(rows.codec, rows.X[normal], units.units)
+            self.neighbours = SparseSetNeighbours(background).fit(normal_units, rng)
+        near = np.concatenate([self._near(part) for part in rows.chunks()])
+        middle = np.median if self.novelty else np.std
+        self.usual_ = float(middle(errors)) or 1.0, float(middle(near)) or 1.0
+        return self._join(errors, near)
+
     def _cells(self, rows: Rows) -> list[Rows]:
         found = [self.reconstructor.errors(rows)]
         if self.neighbours is not None:
             units, observed = self.table.fill(self.reconstructor.neighbour_units(rows))
             found.append(self.table.join(self.neighbours.distances(units), observed))
         return found
+
+    def _filled_units(self, rows: Rows) -> Rows:
+        return self.table.fill(self.reconstructor.neighbour_units(rows))[0]
+
+    def _near(self, rows: Rows) -> Rows:
+        """Return distances to neighbours, (n,), by cells only where some are missing."""
+        neighbours: Any = self.neighbours
+        units, observed = self.table.fill(self.reconstructor.neighbour_units(rows))
+        if observed is None:
+            return np.asarray(neighbours.sums(units))
+        holed = ~observed.all(axis=1)
+        cells = self.table.join(neighbours.distances(units[holed]), observed[holed])
+        near = np.empty(len(rows))
+        near[holed] = cells.sum(axis=1)
+        if not holed.all():
+            near[~holed] = neighbours.sums(units[~holed])
+        return near
 
     def _join(self, errors: Rows, near: Rows | None) -> dict[str, Rows]:
         """Turn row sums into what each part adds to the score."""
@@ -290,6 +366,10 @@ class CellScorer:
 
     def sums(self, rows: Rows) -> dict[str, Rows]:
         """Return what each part adds to the scores of scaled rows, each (n,)."""
+        if self.large:
+            errors = self.reconstructor.errors(rows).sum(axis=1)
+            alone = self.neighbours is None
+            return self._join(errors, None if alone else self._near(rows))
         errors, *near = (cells.sum(axis=1) for cells in self._cells(rows))
         return self._join(errors, near[0] if near else None)
 
@@ -335,10 +415,19 @@ class TableScorer:
         self : TableScorer
             Itself.
         """
-        rows = self.codec.fit(X, names).scale(X)
-        table = TableCells(getattr(self.codec, "columns_", None))
-        self.size_ = float(np.square(table.fill(rows)[0]).sum(axis=1).mean())
-        sums = self.cells.fit_sums(rows, self.codec.constant_, table)
+        self.codec.fit(X, names)
+        if is_large(X):
+            self.chunk_ = rows_at_a_time(X.shape[1])
+            scaled = ScaledRows(self.codec, X)
+            squares = (float(np.nansum(np.square(part))) for part in scaled.chunks())
+            self.size_ = sum(squares) / X.shape[0]
+            sums = self.cells.fit_sums_of_table(scaled, self.codec.constant_)
+        else:
+            self.chunk_ = ROWS_PER_CHUNK
+            rows = self.codec.scale(X)
+            table = TableCells(getattr(self.codec, "columns_", None))
+            self.size_ = float(np.square(table.fill(rows)[0]).sum(axis=1).mean())
+            sums = self.cells.fit_sums(rows, self.codec.constant_, table)
         # what `score` says of the training rows
         self.training_scores_ = -np.asarray(sum(sums.values()))
         return self
@@ -356,8 +445,9 @@ class TableScorer:
 
     def scaled_chunks(self, X: Table) -> Iterator[Rows]:
         """Yield scaled rows, a chunk at a time."""
-        for start in range(0, X.shape[0], ROWS_PER_CHUNK):
-            part = X[start : start + ROWS_PER_CHUNK]
+        step = getattr(self, "chunk_", ROWS_PER_CHUNK)
+        for start in range(0, X.shape[0], step):
+            part = X[start : start + step]
             yield self.codec.scale(part)
             forget(part)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-__all__ = ["LocalNeighbours", "SetNeighbours"]
+__all__ = ["SAME_SHARE", "LocalNeighbours", "SetNeighbours", "soft"]
 
 # Rows handled at a time, which bounds memory
 ROWS_PER_CHUNK = 256
@@ -30,7 +30,8 @@ SOFT_DEVIATIONS = 3.0
 SET_SHARE = 1 / 8
 
 
-def _soft(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def soft(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return rows in which single far cells do not decide."""
     softened: NDArray[np.float64] = (
         np.sign(rows) * SOFT_DEVIATIONS * np.log1p(np.abs(rows) / SOFT_DEVIATIONS)
     )
@@ -85,15 +86,21 @@ class SetNeighbours:
         self : SetNeighbours
             Ready to measure.
         """
-        size = min(self.set_size, max(1, int(SET_SHARE * len(rows))))
+        self.sets_, kept = self.draw(len(rows), rng)
+        self.rows_ = soft(rows[kept])
+        return self
+
+    def draw(
+        self, n_rows: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the sets (n_sets, set_size), and the rows that they are numbers of."""
+        size = min(self.set_size, max(1, int(SET_SHARE * n_rows)))
         drawn = [
-            rng.choice(len(rows), size, replace=False, shuffle=False)
+            rng.choice(n_rows, size, replace=False, shuffle=False)
             for _ in range(self.n_sets)
         ]
         kept, where = np.unique(drawn, return_inverse=True)
-        self.sets_ = where.reshape(self.n_sets, size)
-        self.rows_ = _soft(rows[kept])
-        return self
+        return where.reshape(self.n_sets, size), kept
 
     def distances(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the absolute difference to the nearest rows, averaged over sets.
@@ -108,12 +115,16 @@ class SetNeighbours:
         distances : ndarray of shape (n_samples, n_features)
             By column; their sum is the mean L1 distance.
         """
-        soft = _soft(rows)
+        softened = soft(rows)
         parts = [
-            self._chunk(soft[i : i + ROWS_PER_CHUNK])
-            for i in range(0, len(soft), ROWS_PER_CHUNK)
+            self._chunk(softened[i : i + ROWS_PER_CHUNK])
+            for i in range(0, len(softened), ROWS_PER_CHUNK)
         ]
         return np.concatenate(parts)
+
+    def sums(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the distances, (n,)."""
+        return np.asarray(self.distances(rows).sum(axis=1))
 
     def _chunk(self, soft: NDArray[np.float64]) -> NDArray[np.float64]:
         apart = cdist(soft, self.rows_, "cityblock")
@@ -143,6 +154,10 @@ class LocalNeighbours:
     ----------
     n_neighbors : int, default=10
         k.
+    n_kept : int, default=10_000
+        Training rows that are kept at most.
+    n_chunk : int, default=256
+        Rows whose neighbours are looked for at a time.
 
     Examples
     --------
@@ -154,11 +169,18 @@ class LocalNeighbours:
     np.float64(4.47...)
     """
 
-    def __init__(self, n_neighbors: int = 10):
+    def __init__(
+        self,
+        n_neighbors: int = 10,
+        n_kept: int = ROWS_KEPT,
+        n_chunk: int = ROWS_PER_CHUNK,
+    ):
         self.n_neighbors = n_neighbors
+        self.n_kept = n_kept
+        self.n_chunk = n_chunk
 
-    def fit(self, rows: NDArray[np.float64], rng: np.random.Generator) -> LocalNeighbours:
-        """Keep the rows, or a draw of 10,000 of them.
+    def fit(self, rows: Any, rng: np.random.Generator) -> LocalNeighbours:
+        """Keep the rows, or a draw of them.
 
         Parameters
         ----------
@@ -172,10 +194,10 @@ class LocalNeighbours:
         self : LocalNeighbours
             Ready to measure.
         """
-        if len(rows) > ROWS_KEPT:
-            rows = rows[rng.choice(len(rows), ROWS_KEPT, replace=False, shuffle=False)]
-        self.rows_ = rows.copy()
-        self.sizes_ = np.square(rows).sum(axis=1)
+        if len(rows) > self.n_kept:
+            rows = rows[rng.choice(len(rows), self.n_kept, replace=False, shuffle=False)]
+        self.rows_ = rows[:].copy()
+        self.sizes_ = np.square(self.rows_).sum(axis=1)
         return self
 
     def distances(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -193,10 +215,14 @@ class LocalNeighbours:
             columns is the distance.
         """
         parts = [
-            self._chunk(rows[i : i + ROWS_PER_CHUNK])
-            for i in range(0, len(rows), ROWS_PER_CHUNK)
+            self._chunk(rows[i : i + self.n_chunk])
+            for i in range(0, len(rows), self.n_chunk)
         ]
         return np.concatenate(parts)
+
+    def sums(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the distances, (n,)."""
+        return np.asarray(self.distances(rows).sum(axis=1))
 
     def _chunk(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         k = min(self.n_neighbors + 1, len(self.rows_))
@@ -224,7 +250,7 @@ class LocalNeighbours:
 
     def _nearest(self, rows: NDArray[np.float64], k: int) -> tuple[Any, Any]:
         # always as many rows, so that a product does not depend on how many there are
-        padded = np.zeros((ROWS_PER_CHUNK, rows.shape[1]))
+        padded = np.zeros((self.n_chunk, rows.shape[1]))
         padded[: len(rows)] = rows
         rough = (self.sizes_ - 2.0 * (padded @ self.rows_.T))[: len(rows)]
         count = min(k + SPARE_ROWS, len(self.rows_))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +17,8 @@ FAR_OUT = 1e15
 NORMAL_RANGE = 6.0
 # Added to a column's mean error, so that constant columns do not decide
 ERROR_FLOOR = 0.05
+# Rows of a large sparse table from which the median of unscaled columns is taken
+ROWS_TO_CENTRE_BY = 200
 
 
 class ColumnUnits:
@@ -51,7 +56,7 @@ class ColumnUnits:
 
     def fit(
         self,
-        rows: NDArray[np.float64],
+        rows: Any,
         constant: NDArray[np.bool_],
         columns: NDArray[np.int64] | None = None,
     ) -> ColumnUnits:
@@ -59,7 +64,7 @@ class ColumnUnits:
 
         Parameters
         ----------
-        rows : ndarray of shape (n_samples, n_features)
+        rows : ndarray of shape (n_samples, n_features), or ScaledRows
             Scaled training rows.
         constant : bool ndarray of shape (n_features,)
             Columns that hold no more than rounding noise; they keep their unit.
@@ -72,16 +77,22 @@ class ColumnUnits:
         self : ColumnUnits
             Itself.
         """
-        holes = bool(np.isnan(rows).any())
-        mean, std = (np.nanmean, np.nanstd) if holes else (np.mean, np.std)
-        deviation = std(rows, axis=0)
-        width = np.nanmax(rows, axis=0) - np.nanmin(rows, axis=0)
+        if isinstance(rows, np.ndarray):
+            holes = bool(np.isnan(rows).any())
+            mean, std = (np.nanmean, np.nanstd) if holes else (np.mean, np.std)
+            center, deviation = mean(rows, axis=0), std(rows, axis=0)
+            width = np.nanmax(rows, axis=0) - np.nanmin(rows, axis=0)
+        else:
+            center, deviation, width = rows.moments()
+            rows = np.concatenate([*rows.chunks(ROWS_TO_CENTRE_BY)])
+            # in so few rows a column may hold nothing else than holes
+            rows = np.where(np.isnan(rows), center, rows)
         spread = width if self.novelty else deviation
         flat = constant | (spread == 0)
         if columns is not None:
             flat |= np.bincount(columns)[columns] > 1
         if self.scaling == "standard":
-            self.center_ = mean(rows, axis=0)
+            self.center_ = center
             self.unit_ = np.where(flat, 1.0, spread)
             both = np.sqrt(spread) * np.sqrt(deviation)
             self.neighbour_unit_ = np.where(flat, 1.0, both)
@@ -151,6 +162,19 @@ class ErrorUnits:
         self.usual_ = errors.mean(axis=0) + ERROR_FLOOR
         sums = (errors / self.usual_).sum(axis=2)
         self.medians_ = np.median(sums, axis=0)[:, None] + np.finfo(np.float64).tiny
+        return self
+
+    def fit_chunks(
+        self, chunks: Callable[[], Iterator[NDArray[np.float64]]]
+    ) -> ErrorUnits:
+        """Learn the same from errors that come some rows at a time, twice."""
+        count, total = 0, 0.0
+        for errors in chunks():
+            count, total = count + len(errors), total + errors.sum(axis=0)
+        self.usual_ = total / count + ERROR_FLOOR
+        sums = [(errors / self.usual_).sum(axis=2) for errors in chunks()]
+        medians = np.median(np.concatenate(sums), axis=0)[:, None]
+        self.medians_ = medians + np.finfo(np.float64).tiny
         return self
 
     def apply(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:

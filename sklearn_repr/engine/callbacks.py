@@ -17,6 +17,7 @@ from sklearn_repr._contracts import (
     Names,
     Rows,
 )
+from sklearn_repr.data.batches import parts_in_memory
 from sklearn_repr.engine.schedule import DIVISOR
 from sklearn_repr.exceptions import NonFiniteLossError
 from sklearn_repr.utils.validation import column_label
@@ -58,7 +59,9 @@ class FiniteLoss(Callback):  # type: ignore[misc]
 
     def fail(self, net: RepresentationNet, rows: Rows) -> None:
         """Name the column with the largest encoded value."""
-        parts = [pool.values.abs().nan_to_num().amax(dim=0) for pool in rows.pools(None)]
+        parts = [
+            part.values.abs().nan_to_num().amax(dim=0) for part in parts_in_memory(rows)
+        ]
         largest = torch.stack(parts).amax(dim=0)
         column = int(largest.argmax())
         raise NonFiniteLossError(

@@ -44,6 +44,8 @@ ROWS_PER_CHUNK = 1024
 WEIGHTS_PER_CHUNK = 2**24
 # How many times as many where fewer rows, if fewer come, have the same bits
 LARGER = 4
+# Cells of a larger chunk at most, and of the chunks of all threads
+CELLS_PER_CHUNK, CELLS_AT_A_TIME = 2**19, 2**22
 # Rows below which a matrix product takes hardly less time
 FEWEST_ROWS = 64
 # Chunks for which a thread is worth starting
@@ -273,7 +275,7 @@ def infer(
     with torch.inference_mode(False), torch.no_grad(), single_thread():
         size, mapping = usual, _Mapping(_plain(apply))
         if module is not None:
-            size, mapping = _fitting(apply, module, encoded, n_rows, usual)
+            size, mapping = _fitting(apply, module, encoded, n_rows, X.shape[1], usual)
         with torch.inference_mode():
             first = result_of(encoded(0, size), min(size, n_rows))
     results = np.empty((n_rows, *first.shape[1:]), dtype=dtype or first.numpy().dtype)
@@ -281,6 +283,7 @@ def infer(
     places[:size] = first
     starts = range(size, n_rows, size)
     threads = min(threads, len(starts) // CHUNKS_PER_THREAD)
+    threads = min(threads, max(1, CELLS_AT_A_TIME // (size * X.shape[1])))
     if threads <= 1 or mapping.products is None:
         work(starts)
         return results
@@ -296,6 +299,7 @@ def _fitting(
     module: nn.Module,
     encoded: Callable[[int, int], Tensor],
     n_rows: int,
+    width: int,
     usual: int,
 ) -> tuple[int, _Mapping]:
     """Return how many rows to map at a time, and how.
@@ -308,7 +312,11 @@ def _fitting(
         return usual, plain
     few = max(FEWEST_ROWS, 1 << (n_rows - 1).bit_length())
     mappings = _Mappings.of(module).found
-    for size in (min(few, LARGER * usual), usual):
+    # which of the two is taken changes no bit
+    larger = LARGER * usual
+    if larger * width > CELLS_PER_CHUNK:
+        larger = usual
+    for size in (min(few, larger), usual):
         x = encoded(0, size)
         key = _key(apply, x)
         if n_rows <= usual and (key is None or key not in mappings):

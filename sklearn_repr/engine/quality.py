@@ -11,6 +11,7 @@ from skorch.callbacks import Callback
 from sklearn_repr._contracts import Batch
 from sklearn_repr.exceptions import CollapseWarning
 from sklearn_repr.objectives.align_uniform import alignment, uniformity
+from sklearn_repr.utils.memory import give_back
 from sklearn_repr.utils.spread import effective_rank, spread
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ __all__ = ["QUALITY_PREFIX", "EmbeddingQuality"]
 QUALITY_PREFIX = "embedding_"
 # Training rows that are looked at, evenly spread over all, and those in two views
 ROWS = 256
+# Cells of these rows beyond which memory is given back before a look
+MANY_CELLS = 2**19
 ALIGNED = 64
 # Epochs that are all looked at; after them so many times the rows looked at are trained
 # on between two looks, or looking would take much of the time of a small table
@@ -96,6 +99,8 @@ class EmbeddingQuality(Callback):  # type: ignore[misc]
             "alignment", "uniformity", "effective_rank" and "spread" of the embedding, and
             "projection_spread" where there is a projection.
         """
+        if rows.values.numel() > MANY_CELLS:
+            give_back()
         noise, seeded = net.inputs_.fixed(net.seeds["validation"], rows.values.device)
         net._set_training(False)
         with torch.no_grad(), seeded:

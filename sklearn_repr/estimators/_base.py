@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import fields
 from numbers import Real
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table, Weights
 from sklearn_repr.corruptions import Corruption, Pairs
 from sklearn_repr.data import Codec, Columns, NumericCodec, TableCodec, choose_codec
+from sklearn_repr.data.batches import bounded
 from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.data.chunks import chunk_encoder
 from sklearn_repr.data.columns import read_table
@@ -156,7 +157,7 @@ class BaseRepresentation(
     def _training_settings(self, n_rows: int) -> TrainingSettings:
         batch_size = self.batch_size
         if batch_size == "auto":
-            batch_size = self._auto_batch_size(n_rows)
+            batch_size = bounded(self._auto_batch_size(n_rows), self._codec.n_encoded_)
         return TrainingSettings(
             optimizer=self.optimizer,
             learning_rate=self.learning_rate,
@@ -230,9 +231,8 @@ class BaseRepresentation(
             split = settings.split(rows, seeds, numbered=pairs is not None)
             # held-out rows must not shape the start that they are compared with
             with single_thread(), local_torch_seed(seeds["module"]):
-                module = self._build_module(
-                    *cast("tuple[Batch, Batch | None]", split[1:])
-                )
+                parts: Any = split[1:]
+                module = self._build_module(*parts)
             if continuing:
                 module.load_state_dict(self.net_.module_.state_dict())
             net = train(
@@ -410,7 +410,7 @@ class BaseRepresentation(
         Missing cells are filled as the codec does, unless `fill` says otherwise.
         """
         codec = codec or self._codec
-        encoder = chunk_encoder(
+        rows, encoder = chunk_encoder(
             codec,
             X,
             read_only=self._leaves_rows_unchanged(),
@@ -419,7 +419,7 @@ class BaseRepresentation(
         )
         device = torch.device(self.net_.device)
         return infer(
-            function, encoder, X, device, module=module, finish=finish, dtype=dtype
+            function, encoder, rows, device, module=module, finish=finish, dtype=dtype
         )
 
     @property

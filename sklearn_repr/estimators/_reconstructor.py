@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -26,6 +27,7 @@ from sklearn_repr._contracts import (
     Weights,
 )
 from sklearn_repr.data import TableCodec
+from sklearn_repr.data.batches import evened, parts_in_memory
 from sklearn_repr.data.repeats import arrange
 from sklearn_repr.engine import TrainingSettings, infer
 from sklearn_repr.estimators._base import BaseRepresentation
@@ -34,7 +36,7 @@ from sklearn_repr.objectives import Reconstruction
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import wrap_table
 from sklearn_repr.utils.randomness import Seeds
-from sklearn_repr.utils.scores import explained_share
+from sklearn_repr.utils.scores import explained_share, explained_share_of_sparse
 from sklearn_repr.utils.validation import (
     check_latent,
     column_label,
@@ -49,6 +51,8 @@ __all__ = ["BaseReconstructor"]
 AUTO_SHARE = 0.9
 # How often a network that does not look for holes fills them with what it rebuilt
 IMPUTATION_STEPS = 10
+# Cells of a sparse table up to which `score` rebuilds it as a whole
+CELLS_AT_ONCE = 2**20
 
 
 def rebuild(module: Any, x: Tensor) -> Tensor:
@@ -110,7 +114,7 @@ class BaseReconstructor(BaseRepresentation):
         """Return principal axes of weighted rows, of a sample where they are many."""
         values: Any = rows.values
         if rows.weights is not None and not isinstance(values, Tensor):
-            rows = rows.sample()
+            rows = evened(rows)
         return principal_subspace(rows.values, n_components, rows.weights)
 
     def _row_error(
@@ -264,6 +268,8 @@ class BaseReconstructor(BaseRepresentation):
         """
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
+        if sparse.issparse(rows) and math.prod(rows.shape) > CELLS_AT_ONCE:
+            return explained_share_of_sparse(rows, self._rebuild, sample_weight)
         if self._columns is None:
             return explained_share(rows, self._rebuild(rows), sample_weight)
         measure = Reconstruction(blocks=self._codec.blocks_)
@@ -372,7 +378,7 @@ class BaseReconstructor(BaseRepresentation):
 
 def refuse_outside_unit_interval(rows: Batch, names: Table, setting: str) -> None:
     """Raise unless all encoded values lie in [0, 1]."""
-    ends = [torch.stack(pool.values.aminmax(dim=0)) for pool in rows.pools(None)]
+    ends = [torch.stack(pool.values.aminmax(dim=0)) for pool in parts_in_memory(rows)]
     lowest = torch.stack(ends).amin(dim=0)[0]
     highest = torch.stack(ends).amax(dim=0)[1]
     bad = ((lowest < 0) | (highest > 1)).nonzero()

@@ -25,6 +25,7 @@ from sklearn_repr._contracts import (
     RandomState,
 )
 from sklearn_repr.data import Codec
+from sklearn_repr.data.batches import parts_in_memory, products_of
 from sklearn_repr.engine import RepresentationNet, infer
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.modules import make_autoencoder
@@ -387,17 +388,26 @@ class AutoencoderTransformer(BaseReconstructor):
         if callable(self.architecture) or sparse:
             return
         module = net.module_
-        values = rows.some(ROWS_TO_ROTATE_BY).values
-        codes = infer(module.encode, torch.from_numpy, values.cpu().numpy(), net.device)
-        centred = values.to(net.device).double()
-        centred -= centred.mean(dim=0)
+        products = products_of(rows, ROWS_TO_ROTATE_BY)
+        parts = parts_in_memory(rows, ROWS_TO_ROTATE_BY)
+        if products is None:
+            parts = iter([rows.some(ROWS_TO_ROTATE_BY)])
+        codes, centred = [], None
+        for values in (part.values for part in parts):
+            cells = values.cpu().numpy()
+            codes.append(infer(module.encode, torch.from_numpy, cells, net.device))
+        if products is None:
+            centred = values.to(net.device).double()
+            centred -= centred.mean(dim=0)
+            total = float(torch.linalg.vector_norm(centred)) ** 2 / len(centred)
+        else:
+            total = float(products.variance.sum())
         variance = rotate_code(
             module,
-            centred,
-            torch.from_numpy(codes).to(net.device),
+            products if centred is None else centred,
+            torch.from_numpy(np.concatenate(codes)).to(net.device),
             keep_lengths="contractive" in self._penalties(),
         )
-        total = float(torch.linalg.vector_norm(centred)) ** 2 / len(centred)
         shares = variance.cpu().numpy()
         self.explained_variance_ratio_ = shares / total if total else 0 * shares
 

@@ -27,27 +27,27 @@ from sklearn_repr._contracts import (
 )
 from sklearn_repr.corruptions.views import TwoViews, warn_of_same_views
 from sklearn_repr.data import Codec
-from sklearn_repr.data.batches import batch_sizes
+from sklearn_repr.data.batches import batch_sizes, parts_in_memory
+from sklearn_repr.data.blocks import encode_compared
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, evaluate
 from sklearn_repr.engine.quality import QUALITY_PREFIX
 from sklearn_repr.engine.training import epoch_curves
 from sklearn_repr.estimators._base import BaseRepresentation, encode
 from sklearn_repr.modules import make_contrastive_network
+from sklearn_repr.modules.factory import embedder_sizes
 from sklearn_repr.modules.readout import unit_length
 from sklearn_repr.objectives import Composite, Objective, Reconstruction
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.labels import encode_labels
-from sklearn_repr.utils.randomness import local_torch_seed
-from sklearn_repr.utils.validation import check_compared
 
 __all__ = ["ContrastiveEmbedder"]
 
 # Rows that are compared with each other in score, whatever the training batch was
 SCORE_BATCH = 256
-# Rows from which the readout takes its axes
+# Rows from which the readout takes its axes, and of sparse tables that are not encoded
+# as a whole
 ROWS_TO_READ = 10_000
-# the encoder of tables
-HIDDEN_UNITS = (256, 256, 256)
+SPARSE_ROWS_TO_READ = 2_500
 # the budget where `max_iter` is None, and the fewest epochs of a limited number of steps
 MOST_EPOCHS = 100
 MOST_STEPS = 800
@@ -108,8 +108,9 @@ class ContrastiveEmbedder(BaseRepresentation):
     stride : int, default=2
         Step of the convolutions of "conv".
     hidden_layer_sizes : array-like of int or "auto", default="auto"
-        Hidden layers of the encoder. "auto" is three layers of 256; for "conv" they are
-        channels, and "auto" is 16 and 32.
+        Hidden layers of the encoder. "auto" is three layers of 256, the first of fewer
+        where the table has more than 4,096 columns; for "conv" they are channels, and
+        "auto" is 16 and 32.
     activation : str, default="relu"
         Activation of hidden layers: "identity", "logistic", "tanh", "relu",
         "leaky_relu", "elu", "gelu" or "silu".
@@ -456,7 +457,8 @@ class ContrastiveEmbedder(BaseRepresentation):
         self.n_components_ = int(self.n_components)
         options = self._architecture_options()
         if self.architecture == "mlp" and isinstance(options.hidden_layer_sizes, str):
-            options = replace(options, hidden_layer_sizes=HIDDEN_UNITS)
+            sizes = embedder_sizes(rows.values.shape[1])
+            options = replace(options, hidden_layer_sizes=sizes)
         objective = self._make_objective()
         settings = self._training_settings(len(rows) + len(held_out or ()))
         n_batches = len(batch_sizes(len(rows), settings.batch_size))
@@ -515,10 +517,8 @@ class ContrastiveEmbedder(BaseRepresentation):
         curves = epoch_curves(net, QUALITY_PREFIX).items()
         self.embedding_curves_ = {k: before.get(k, []) + curve for k, curve in curves}
         if net.module_.readout is not None:
-            some = rows.some(ROWS_TO_READ).values.to(net.device)
-            # a few axes of very many are approximated by random projections
-            with local_torch_seed(0):
-                net.module_.readout.fit(net.module_.layers_of(some))
+            parts = parts_in_memory(rows, ROWS_TO_READ, SPARSE_ROWS_TO_READ)
+            net.module_.fit_readout(part.values.to(net.device) for part in parts)
         # unfitted: they hold no rows
         self._views, self._pairs = self._grouped_corruption(), self._build_pairs()
 
@@ -597,7 +597,7 @@ class ContrastiveEmbedder(BaseRepresentation):
             `corruption_level` and `temperature`: they set the difficulty of the task.
         """
         check_is_fitted(self)
-        rows = self._codec.encode(check_compared(self._validate(X, reset=False)))
+        rows = encode_compared(self._codec, self._validate(X, reset=False))
         rows.labels = self._encode_labels(y, len(rows))
         return -evaluate(self.net_, rows, self._views, SCORE_BATCH, self._pairs)
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -412,7 +413,7 @@ class JointEmbeddingPredictor(BaseRepresentation):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+        X : array-like of shape (n_samples, n_features_in_)
             Rows; the same rows always get the same score.
         y : None
             Ignored.
@@ -427,3 +428,9 @@ class JointEmbeddingPredictor(BaseRepresentation):
         check_is_fitted(self)
         rows = self._codec.encode(self._validate(X, reset=False))
         return -evaluate(self.net_, rows, self._hide, SCORE_BATCH)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        # attention compares every cell with every other
+        tags.input_tags.sparse = False
+        return tags

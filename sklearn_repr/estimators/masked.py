@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isqrt
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from torch import Tensor, nn
 
@@ -23,10 +25,15 @@ from sklearn_repr._contracts import (
 )
 from sklearn_repr.corruptions import Corruption, MaskedCells
 from sklearn_repr.data import Codec, TableCodec
+from sklearn_repr.data.batches import is_lazy, products_of
 from sklearn_repr.engine import RepresentationNet
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.modules import principal_subspace
-from sklearn_repr.modules.factors import best_width, fit_factors
+from sklearn_repr.modules.factors import (
+    best_width,
+    fit_factors,
+    fit_factors_to_products,
+)
 from sklearn_repr.modules.masked import make_masked_network, path_width
 from sklearn_repr.objectives import Objective, Reconstruction
 from sklearn_repr.objectives.losses import residual_losses
@@ -42,6 +49,8 @@ ROWS_TO_START_FROM = 4096
 ROWS_TO_CHOOSE_BY = 1024
 # "auto" tries codes up to this width
 WIDEST_AUTO = 64
+# and of sparse tables that are not encoded as a whole so many columns times width squared
+SPARSE_WEIGHTS = 2**21
 
 
 class MaskedAutoencoder(BaseReconstructor):
@@ -312,7 +321,11 @@ class MaskedAutoencoder(BaseReconstructor):
         model = None
         if self.init == "pca":
             width = path_width(rows.values.shape[1], self.n_components_)
-            model = fit_factors(rows.some(ROWS_TO_START_FROM).values, width)
+            products = products_of(rows)
+            if products is not None and products.complete:
+                model = fit_factors_to_products(products, width)
+            else:
+                model = fit_factors(rows.some(ROWS_TO_START_FROM).values, width)
         return make_masked_network(
             self.architecture,
             self._patches(),
@@ -338,15 +351,17 @@ class MaskedAutoencoder(BaseReconstructor):
     def _predictive_width(self, rows: Batch, others: Batch) -> int:
         """Return with how many factors of `rows` hidden cells of `others` are found."""
         n, d = rows.values.shape
-        others = others.some(ROWS_TO_CHOOSE_BY)
+        others, sparse_rows = others.some(ROWS_TO_CHOOSE_BY), is_lazy(rows)
         # few rows are hidden in many ways, so that the draw does not decide
-        n_copies = -(-ROWS_TO_CHOOSE_BY // len(others))
+        n_copies = 1 if sparse_rows else -(-ROWS_TO_CHOOSE_BY // len(others))
         others = others.take(torch.arange(len(others)).repeat(n_copies))
         inputs, mask = self._build_corruption()(others.values, make_generator(0))
         compared = torch.as_tensor(mask)
         if others.observed is not None:
             compared = compared & others.observed
         widest = max(1, min(d - 1, n // 2, WIDEST_AUTO))
+        if sparse_rows:
+            widest = min(widest, max(1, isqrt(SPARSE_WEIGHTS // d)))
         some = rows.some(ROWS_TO_CHOOSE_BY).values
         return best_width(some, inputs, others.values.double(), compared, widest)
 
@@ -378,3 +393,9 @@ class MaskedAutoencoder(BaseReconstructor):
     ) -> Tensor:
         objective: Objective = self.net_.criterion_
         return objective.terms(module(x), Batch(x, observed))["reconstruction"]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        # attention compares every cell with every other
+        tags.input_tags.sparse = self.architecture != "transformer"
+        return tags

@@ -25,7 +25,7 @@ from sklearn_repr.corruptions.members import KnownNoise, PartialNoise
 from sklearn_repr.data import Columns, NumericCodec, choose_codec
 from sklearn_repr.data.batches import Split
 from sklearn_repr.data.columns import read_table
-from sklearn_repr.data.members import MemberBatches
+from sklearn_repr.data.members import MemberBatches, indexed
 from sklearn_repr.data.repeats import arrange
 from sklearn_repr.engine import TrainingSettings, infer, train
 from sklearn_repr.modules.ensemble import EnsembleDenoiser
@@ -47,8 +47,6 @@ ROUNDING_SHARE = 1e-12
 FEWEST_STEPS, STEPS_PER_ROW = 100, 2
 # The training loss is looked at so many times, and nothing is trimmed before the first
 N_EPOCHS = 10
-# Rows of a forward pass when rows are scored
-ROWS_PER_PASS = 256
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,8 @@ class _Recipe:
 
     `corruption` takes the members' generators; `objective` takes `full_epochs`, the
     number of epochs at the start in which nothing is trimmed. `levels` are the noise
-    levels at which rows are scored, see :class:`EnsembleDenoiser`; `rows_per_member` are
+    levels at which rows are scored, `rows_per_pass` of them at a time, see
+    :class:`EnsembleDenoiser`; `rows_per_member` are
     the training rows that each member sees, see :class:`MemberBatches`.
     """
 
@@ -69,6 +68,7 @@ class _Recipe:
     rows_per_member: int | None = None
     levels: tuple[float, ...] = ()
     hidden_layer_sizes: tuple[int, ...] = (128, 128)
+    rows_per_pass: int = 256
 
 
 # By `novelty`. Where outliers may be among the training rows, every member sees rows of
@@ -104,9 +104,10 @@ class _Ensemble:
     verbose: int
     column_names: Names
 
-    def fit(self, rows: NDArray[np.float64]) -> _Ensemble:
+    def fit(self, rows: Any) -> _Ensemble:
         """Train on rows (n, d) of comparable columns, all members in one pass."""
-        recipe, n_steps = self.recipe, self.n_steps
+        self.recipe = recipe = detection.narrowed_recipe(self.recipe, rows)
+        n_steps = self.n_steps
         if isinstance(n_steps, str):
             enough = max(FEWEST_STEPS, STEPS_PER_ROW * len(rows))
             n_steps = min(recipe.most_steps, enough)
@@ -119,9 +120,8 @@ class _Ensemble:
         ]
         shape = rows.shape[1], recipe.hidden_layer_sizes
         self.module_ = EnsembleDenoiser(*shape, generators, recipe.levels)
-        single, count = torch.from_numpy(rows.astype(np.float32)), recipe.rows_per_member
-        sizes = recipe.batch_size, n_batches, count
-        batches = MemberBatches(single, generators, *sizes)
+        sizes = recipe.batch_size, n_batches, recipe.rows_per_member
+        batches = MemberBatches(indexed(rows), generators, *sizes)
         train(
             self.module_,
             recipe.objective(full_epochs=n_first // n_batches),
@@ -154,8 +154,8 @@ class _Ensemble:
         return self._infer(self.module_.expected, rows)
 
     def _infer(self, method: Any, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        single = rows.astype(np.float32)
-        found = infer(method, torch.from_numpy, single, "cpu", chunk=ROWS_PER_PASS)
+        single, size = rows.astype(np.float32), self.recipe.rows_per_pass
+        found = infer(method, torch.from_numpy, single, "cpu", chunk=size)
         return found.astype(np.float64)
 
 

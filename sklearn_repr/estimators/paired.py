@@ -36,10 +36,12 @@ from sklearn_repr.data import (
     TableCodec,
     choose_codec,
 )
+from sklearn_repr.data.batches import sides_of
 from sklearn_repr.data.columns import find_categories
 from sklearn_repr.engine import TrainingSettings
 from sklearn_repr.estimators._base import BaseRepresentation
-from sklearn_repr.modules.canonical import canonical_maps
+from sklearn_repr.modules.canonical import canonical_maps, canonical_maps_of_scores
+from sklearn_repr.modules.factory import narrowed
 from sklearn_repr.modules.paired import (
     PairedNetwork,
     make_side,
@@ -64,6 +66,7 @@ def auto_sizes(n_features: int) -> tuple[int, int]:
     Contrasts take more units than reconstruction does.
     """
     width = min(512, max(256, 2 ** (2 * n_features - 1).bit_length()))
+    width = narrowed(width, n_features)
     return width, width // 2
 
 
@@ -349,7 +352,11 @@ class PairedEmbedder(BaseRepresentation):
         if self.init == "cca" and not self._continues():
             some = rows.some(ROWS_TO_START_FROM).values
             x, y = some.tensor_split([first], dim=1)
-            maps = canonical_maps(x, y, self.n_components_)
+            sides = sides_of(rows, ROWS_TO_START_FROM)
+            if sides is None:
+                maps = canonical_maps(x, y, self.n_components_)
+            else:
+                maps = canonical_maps_of_scores(*sides, self.n_components_)
             if maps is not None:
                 start_at_canonical_maps(network, maps, some)
         return network

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
@@ -306,7 +307,7 @@ class ContrastivePredictiveCoder(BaseRepresentation):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features_in_)
+        X : array-like of shape (n_samples, n_features_in_)
             At least two rows.
         y : None
             Ignored.
@@ -321,3 +322,9 @@ class ContrastivePredictiveCoder(BaseRepresentation):
         check_is_fitted(self)
         rows = self._codec.encode(check_compared(self._validate(X, reset=False)))
         return -evaluate(self.net_, rows, None, SCORE_BATCH)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        # a sequence has no columns that are mostly zero
+        tags.input_tags.sparse = False
+        return tags

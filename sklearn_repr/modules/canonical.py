@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from sklearn_repr.modules.linear import principal_subspace
 
-__all__ = ["CanonicalMaps", "canonical_maps"]
+__all__ = ["CanonicalMaps", "canonical_maps", "canonical_maps_of_scores"]
 
 # Ridge of the whitening, as a share of the mean variance of a column
 RIDGE = 0.003
@@ -102,6 +102,48 @@ def canonical_maps(x: Tensor, y: Tensor, n_components: int) -> CanonicalMaps | N
         _weighted(back, weights, n_components),
         correlations,
     )
+
+
+def canonical_maps_of_scores(x: Any, y: Any, n_components: int) -> CanonicalMaps | None:
+    """Compute canonical directions within the leading principal axes of sparse tables.
+
+    Parameters
+    ----------
+    x, y : Tensor of shape (n, d), or object that multiplies by sparse rows
+        Aligned rows.
+    n_components : int
+        Directions wanted.
+
+    Returns
+    -------
+    maps : CanonicalMaps or None
+        As of :func:`canonical_maps`.
+    """
+    sides = [_leading(side) for side in (x, y)]
+    found = canonical_maps(sides[0][0], sides[1][0], n_components)
+    if found is None:
+        return None
+    first, second = _lifted(found.first, *sides[0]), _lifted(found.second, *sides[1])
+    return CanonicalMaps(first, second, found.correlations)
+
+
+def _lifted(
+    linear: tuple[Tensor, Tensor], scores: Tensor, axes: Any, center: Any
+) -> tuple[Tensor, Tensor]:
+    """Return a map of rows from a map of their scores."""
+    if axes is None:
+        return linear
+    weight, mean = linear
+    return weight @ axes, center + axes.T @ mean
+
+
+def _leading(side: Any) -> tuple[Tensor, Any, Any]:
+    """Return scores along the leading axes, those axes and the mean; or rows alone."""
+    if isinstance(side, Tensor):
+        return side, None, None
+    mean, axes, _ = principal_subspace(side, WIDEST)
+    scores = side.scores(axes.numpy().T, slice(None))
+    return torch.from_numpy(scores), axes, mean
 
 
 def _directions(x: Tensor, y: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:

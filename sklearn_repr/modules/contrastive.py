@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from sklearn_repr._contracts import Outputs
 from sklearn_repr.modules.mixing import LatentMixup
 from sklearn_repr.modules.readout import LayerReadout, hidden_layers
 from sklearn_repr.modules.target import EMATarget
+from sklearn_repr.utils.randomness import local_torch_seed
 
 __all__ = ["ContrastiveNetwork", "SelfPredictiveNetwork"]
 
@@ -78,10 +81,13 @@ class ContrastiveNetwork(nn.Module):
         return hidden_layers(self.encoder, x)
 
     @torch.no_grad()
-    def layers_of(self, values: Tensor) -> list[Tensor]:
-        """Return `layers` of many rows, computed a chunk of rows at a time."""
-        parts = map(self.layers, torch.split(values, ROWS_AT_A_TIME))
-        return [torch.cat(blocks) for blocks in zip(*parts, strict=True)]
+    def fit_readout(self, values: Iterable[Tensor]) -> None:
+        """Fit the readout to parts of rows, of which few are in memory at a time."""
+        few = chain.from_iterable(torch.split(part, ROWS_AT_A_TIME) for part in values)
+        parts, readout = map(self.layers, few), cast(LayerReadout, self.readout)
+        # a few axes of very many are approximated by random projections
+        with local_torch_seed(0):
+            readout.fit([torch.cat(blocks) for blocks in zip(*parts, strict=True)])
 
     def forward(self, x: Tensor) -> Outputs:
         """Return the last layer, and the outputs of the heads.

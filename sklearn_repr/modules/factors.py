@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from sklearn_repr.modules.linear import PrincipalSubspace, principal_subspace
 
-__all__ = ["FactorModel", "best_width", "evidence", "fit_factors", "posterior_mean"]
+__all__ = [
+    "FactorModel",
+    "best_width",
+    "evidence",
+    "fit_factors",
+    "fit_factors_to_products",
+    "posterior_mean",
+]
 
 # Steps of the EM algorithm; from the PCA solution, ten do as well as fifty
 STEPS = 15
@@ -172,6 +180,46 @@ def fit_factors(
         errors = ((residual - z @ weight.T) * seen).square().sum(dim=0)
         unsure = torch.einsum("dk,dkl,dl->d", weight, spreads, weight)
         noise = torch.maximum((errors + unsure) / count, floor)
+    return FactorModel(mean, functional.pad(weight, (0, n_components - k)), noise)
+
+
+def fit_factors_to_products(rows: Any, n_components: int) -> FactorModel:
+    """Fit the model to sparse rows without missing cells; see :func:`fit_factors`.
+
+    Parameters
+    ----------
+    rows : object
+        With their `shape`, the `mean` and `variance` of the columns, and `times`, which
+        multiplies by the covariance matrix.
+    n_components : int
+        Width of the code.
+
+    Returns
+    -------
+    model : FactorModel
+        As of the rows in memory, but for rounding and PCA's approximation.
+    """
+    d, spread = len(rows.mean), rows.variance
+    floor = FLOOR * spread + 1e-6 * (float(spread.mean()) or 1.0)
+    subspace = principal_subspace(rows, n_components)
+    k = min(n_components, len(subspace.variances))
+    kept = subspace.variances[:k].numpy()
+    noise = np.maximum(max(spread.sum() - kept.sum(), 0.0) / max(d - k, 1), floor)
+    left = np.maximum(kept - max(spread.sum() - kept.sum(), 0.0) / max(d - k, 1), 0.0)
+    weight = subspace.axes[:k].numpy().T * np.sqrt(left)
+    one = np.eye(k)
+    for _ in range(STEPS if float(spread.sum()) > 0 else 0):
+        scaled = weight / noise[:, None]
+        covariance = np.linalg.inv(one + weight.T @ scaled)
+        # the code is a product of the centred row with these
+        maps = scaled @ covariance
+        pulls = rows.times(maps)
+        moments = maps.T @ pulls + covariance
+        weight = np.linalg.solve(moments + FLOOR / rows.shape[0] * one, pulls.T).T
+        errors = spread + ((weight @ moments - 2.0 * pulls) * weight).sum(axis=1)
+        noise = np.maximum(errors, floor)
+    found = (torch.from_numpy(part) for part in (rows.mean, weight, noise))
+    mean, weight, noise = found
     return FactorModel(mean, functional.pad(weight, (0, n_components - k)), noise)
 
 

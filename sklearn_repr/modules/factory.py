@@ -43,6 +43,29 @@ __all__ = [
 
 # SimSiam's predictor is narrower than the projection by this factor
 BOTTLENECK = 4
+# Weights of "auto" between a table and the layer beside it
+MOST_WEIGHTS = 2**21
+# Units of a layer of the encoder that contrasts take
+EMBEDDER_UNITS = 256
+
+
+def narrowed(width: int, n_features: int) -> int:
+    """Return the width of a layer beside a table: 2²¹ weights at most, or 32 units.
+
+    Examples
+    --------
+    >>> from sklearn_repr.modules.factory import narrowed
+    >>> narrowed(512, 4096), narrowed(512, 20_000)
+    (512, 64)
+    """
+    most = 1 << max(5, (MOST_WEIGHTS // n_features).bit_length() - 1)
+    return min(width, most)
+
+
+def embedder_sizes(n_features: int) -> tuple[int, int, int]:
+    """Return the widths of the encoder of tables that contrasts take."""
+    # twice as wide as its rows are the pairs that it sees
+    return narrowed(EMBEDDER_UNITS, 2 * n_features), EMBEDDER_UNITS, EMBEDDER_UNITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +100,13 @@ class ArchitectureOptions:
         )
 
     def hidden(self, n_features: int) -> tuple[int, ...]:
-        """Resolve "auto": twice the input's width, between 64 and 512, then half."""
+        """Resolve "auto": twice the input's width, between 64 and 512, then half.
+
+        Layers of more than 4,096 columns are narrower again; see :func:`narrowed`.
+        """
         if isinstance(self.hidden_layer_sizes, str):
             width = min(512, max(64, 2 ** (2 * n_features - 1).bit_length()))
+            width = narrowed(width, n_features)
             return (width, width // 2)
         return tuple(self.hidden_layer_sizes)
 

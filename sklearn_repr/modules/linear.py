@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +18,9 @@ __all__ = ["PrincipalSubspace", "SkipConnected", "principal_subspace"]
 LARGE = 500
 # Rows that are in memory in double precision
 PART = 1024
+# Axes of sparse rows at most, and the numbers in all of them; how many more are iterated
+MOST_AXES, AXES_CELLS = 128, 2**19
+SPARE_AXES, ITERATIONS = 20, 8
 
 
 class PrincipalSubspace(NamedTuple):
@@ -63,6 +67,27 @@ class PrincipalSubspace(NamedTuple):
         return int((~reached).sum().clamp(max=len(reached) - 1)) + 1
 
 
+class PartialSubspace(PrincipalSubspace):
+    """Leading axes of rows whose total variance is known.
+
+    Attributes
+    ----------
+    total : float
+        The variance along all axes, those that are missing included.
+    """
+
+    total: float
+
+    def count_for_share(self, share: float, held_out: Tensor | None = None) -> int:
+        """Return how many axes explain a share of the variance; all if they do not."""
+        if held_out is not None:
+            return super().count_for_share(share, held_out)
+        if self.total <= 0:
+            return 1
+        missing = share * self.total * (1 - 1e-12) - self.variances.cumsum(0)
+        return int((missing > 0).sum().clamp(max=len(missing) - 1)) + 1
+
+
 def principal_subspace(
     values: Any, n_components: int | None = None, weights: Tensor | None = None
 ) -> PrincipalSubspace:
@@ -71,17 +96,19 @@ def principal_subspace(
     Parameters
     ----------
     values : Tensor of shape (n, d), or object with that shape
-        Rows, or an object that iterates over parts of them and draws a sample.
+        Rows, or an object that iterates over parts of them and draws a sample, or that
+        multiplies by the covariance of sparse rows.
     n_components : int or None, default=None
         How many axes are needed; None is all. A few of very many are approximated, of
-        rows in parts from the sample.
+        rows in parts from the sample. Of sparse rows with more than 500 columns there are
+        at most 128 axes, and 2¹⁹ numbers in all of them, approximated by all rows.
     weights : Tensor of shape (n,) or None, default=None
         How much each row counts, with mean 1; for rows that are all in memory.
 
     Returns
     -------
     subspace : PrincipalSubspace
-        At least that many axes, or all min(n, d).
+        At least that many axes, or all min(n, d), but for sparse rows.
 
     Examples
     --------
@@ -92,7 +119,14 @@ def principal_subspace(
     """
     n, d = values.shape
     wanted = min(n, d) if n_components is None else n_components
+    if hasattr(values, "times"):
+        return _subspace_of_products(values, wanted)
     few = min(n, d) > max(LARGE, 4 * wanted)
+    products = getattr(values, "products", None)
+    if products is not None and d > LARGE:
+        found = products()
+        if found is not None:
+            return _subspace_of_products(found, wanted)
     if not few and n >= d:
         parts = torch.split(values, PART) if isinstance(values, Tensor) else values
         if weights is None:
@@ -127,9 +161,29 @@ def principal_subspace(
             variances = gram.flip(0)
             axes = left.flip(1).T @ centred
             axes = axes / axes.norm(dim=1, keepdim=True).clamp(min=1e-300)
+    return PrincipalSubspace(mean, _signed(axes), variances.clamp(min=0.0))
+
+
+def _signed(axes: Tensor) -> Tensor:
     largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
-    signs = torch.where(largest < 0, -1.0, 1.0).to(axes)
-    return PrincipalSubspace(mean, axes * signs, variances.clamp(min=0.0))
+    return axes * torch.where(largest < 0, -1.0, 1.0).to(axes)
+
+
+def _subspace_of_products(rows: Any, wanted: int) -> PartialSubspace:
+    """Iterate a subspace by products with the covariance; draws as torch does."""
+    n, d = rows.shape
+    k = min(wanted, n, d, MOST_AXES, max(1, AXES_CELLS // d))
+    start = torch.randn(d, min(k + SPARE_AXES, n, d), dtype=torch.float64).numpy()
+    basis = np.linalg.qr(start)[0]
+    for _ in range(ITERATIONS):
+        basis = np.linalg.qr(rows.times(basis))[0]
+    image = basis.T @ rows.times(basis)
+    variances, turn = np.linalg.eigh((image + image.T) / 2)
+    axes = _signed(torch.from_numpy((basis @ turn[:, ::-1][:, :k]).T.copy()))
+    spread = torch.from_numpy(variances[::-1][:k].copy()).clamp(min=0.0)
+    subspace = PartialSubspace(torch.from_numpy(rows.mean), axes, spread)
+    subspace.total = float(rows.variance.sum())
+    return subspace
 
 
 def _weighted_mean(rows: Tensor, weights: Tensor) -> Tensor:

@@ -29,6 +29,8 @@ __all__ = [
 # by a matrix of this many numbers
 WIDEST = 128
 LARGEST = 2**24
+# the same for tables of more columns than this
+WIDE, LARGEST_OF_WIDE = 4096, 2**21
 
 
 class MaskInputs(nn.Module):
@@ -71,7 +73,8 @@ class PosteriorPath(nn.Module):
 
 def path_width(n_features: int, n_components: int) -> int:
     """Return how many units of a code the linear path fills."""
-    return max(1, min(n_components, WIDEST, isqrt(LARGEST // n_features)))
+    largest = LARGEST if n_features <= WIDE else LARGEST_OF_WIDE
+    return max(1, min(n_components, WIDEST, isqrt(largest // n_features)))
 
 
 class MaskedNetwork(nn.Module):
@@ -202,7 +205,8 @@ def make_masked_network(
         last.append(encoder.head)  # type: ignore[arg-type]
         hidden = ArchitectureOptions().hidden(d)
     else:
-        hidden = options.hidden(d)
+        # the first layer sees every column twice
+        hidden = options.hidden(d if d <= WIDE else 2 * d)
         if hidden:
             network = options.build([2 * d, *hidden, n_components])
             encoder = MaskInputs(network)

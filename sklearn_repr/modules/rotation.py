@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,7 @@ FLOOR = 1e-5
 
 
 def rotate_code(
-    module: Autoencoder, rows: Tensor, codes: Tensor, *, keep_lengths: bool = False
+    module: Autoencoder, rows: Any, codes: Tensor, *, keep_lengths: bool = False
 ) -> Tensor:
     r"""Rotate the code without changing what the module reconstructs.
 
@@ -33,8 +35,8 @@ def rotate_code(
     ----------
     module : Autoencoder
         Whose last encoding and first decoding maps are linear; changed in place.
-    rows : Tensor of shape (n, n_encoded)
-        Training rows.
+    rows : Tensor of shape (n, n_encoded), or object with `transposed_times`
+        Training rows, or what multiplies by them where they are sparse.
     codes : Tensor of shape (n, n_components)
         Their codes.
     keep_lengths : bool, default=False
@@ -69,7 +71,13 @@ def rotate_code(
     rigid = tied or keep_lengths
     whiten = (vectors / values.sqrt()).T
     # the codes are centred: the rows need not be
-    cross = rows.double().T @ (z @ whiten.T) / len(z)
+    white = z @ whiten.T
+    if isinstance(rows, Tensor):
+        cross = rows.double().T @ white / len(z)
+    else:
+        cross = torch.from_numpy(rows.transposed_times(white.cpu().numpy())).to(z) / len(
+            z
+        )
     if rigid:
         order = cross.square().sum(dim=0).argsort(descending=True, stable=True)
         rotation, explained = vectors.T[order], cross.square().sum(dim=0)[order]

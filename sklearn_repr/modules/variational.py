@@ -155,7 +155,8 @@ def set_to_probabilistic_pca(
     m = min(k, len(variances))
     with torch.no_grad():
         if network.log_noise.requires_grad:
-            rest = variances.sum() - variances[:m].sum()
+            total = getattr(subspace, "total", variances.sum())
+            rest = total - variances[:m].sum()
             noise = rest / max(d - m, 1)
             noise = noise.clamp(min=1e-4 * float(variances[0]) + 1e-12)
             network.log_noise.copy_(noise.log())

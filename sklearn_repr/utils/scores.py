@@ -1,5 +1,6 @@
 """Scores of a reconstruction, shared by estimators and inspection."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ from scipy import sparse
 
 from sklearn_repr.utils.weights import check_sample_weight
 
-__all__ = ["explained_share"]
+__all__ = ["explained_share", "explained_share_of_sparse"]
+
+# Cells that are rebuilt at a time
+CELLS_AT_A_TIME = 2**20
 
 
 def explained_share(
@@ -56,6 +60,46 @@ def explained_share(
     residual = float(np.square(X - rebuilt).sum())
     total = float(np.square(X - X.mean(axis=0)).sum())
     return _share(residual, total, X.size * float(np.square(X).sum()))
+
+
+def explained_share_of_sparse(
+    X: Any, rebuild: Callable[[Any], Any], sample_weight: ArrayLike | None = None
+) -> float:
+    """Return :func:`explained_share` of a sparse table, rebuilt some rows at a time.
+
+    Parameters
+    ----------
+    X : CSR matrix of shape (n_samples, n_features)
+        Rows; NaN where a cell is missing.
+    rebuild : callable
+        Returns the reconstruction of some rows.
+    sample_weight : array-like of shape (n_samples,) or None, default=None
+        How much each row counts.
+
+    Returns
+    -------
+    score : float
+        But for rounding the same.
+    """
+    weights = np.ones(X.shape[0])
+    if sample_weight is not None:
+        weights = check_sample_weight(sample_weight, X.shape[0])
+        weights = weights / weights.sum()
+    missing = sparse.csr_array((np.isnan(X.data), X.indices, X.indptr), shape=X.shape)
+    known = sparse.csr_array((np.nan_to_num(X.data), X.indices, X.indptr), shape=X.shape)
+    count = weights.sum() - weights @ missing
+    mean = (weights @ known) / np.where(count > 0, count, 1.0)
+    residual = total = squares = 0.0
+    step = max(1, CELLS_AT_A_TIME // X.shape[1])
+    for start in range(0, X.shape[0], step):
+        part, share = X[start : start + step], weights[start : start + step]
+        rows, rebuilt = _dense(part), _dense(rebuild(part))
+        holes = np.isnan(rows)
+        rows = np.where(holes, mean, rows)
+        residual += float(share @ np.square(np.where(holes, 0, rows - rebuilt)).sum(1))
+        total += float(share @ np.square(rows - mean).sum(axis=1))
+        squares += float(share @ np.square(rows).sum(axis=1))
+    return _share(residual, total, X.shape[0] * X.shape[1] * squares)
 
 
 def _share(residual: float, total: float, size: float) -> float:

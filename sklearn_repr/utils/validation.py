@@ -84,7 +84,7 @@ def validate_table(
         `largest`; the message names the first such row and its column.
     """
     options: dict[str, object] = {
-        "accept_sparse": "csr",
+        "accept_sparse": "csr" if get_tags(estimator).input_tags.sparse else False,
         "dtype": [np.float64, np.float32],
         "ensure_all_finite": False,
         "ensure_min_samples": ensure_min_samples,
