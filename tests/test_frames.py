@@ -16,6 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import get_tags
 
 from sklearn_repr import (
     AutoencoderImputer,
@@ -283,7 +284,8 @@ def test_arrays_with_missing_cells(estimator):
     X = rng.normal(size=(60, 6))
     holed = np.where(rng.random(X.shape) < 0.2, np.nan, X)
     fitted = fit(brief(estimator), holed)
-    for table in (holed, X, sparse.csr_matrix(holed)):
+    takes_sparse = get_tags(estimator).input_tags.sparse
+    for table in (holed, X, sparse.csr_matrix(holed))[: 2 + takes_sparse]:
         said = results(fitted, table)
         assert np.isfinite(said).all()
     for first in range(3):  # a row is the same alone and with others
