@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from conftest import ESTIMATORS, fast
+from conftest import ESTIMATORS, each, fast
 from scipy import sparse
 from scipy.spatial.distance import cdist
 from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
 
 from sklearn_repr import (
+    AutoencoderImputer,
     AutoencoderTransformer,
     ContrastivePredictiveCoder,
     JointEmbeddingPredictor,
@@ -16,6 +18,7 @@ from sklearn_repr import (
     ReconstructionOutlierDetector,
 )
 from sklearn_repr.data import NumericCodec, blocks, scattered
+from sklearn_repr.data.batches import hold_out
 from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.data.scattered import ScatteredCells
 from sklearn_repr.detection import sparse_tables
@@ -91,9 +94,12 @@ def bounded(monkeypatch):
 SPARSE = [e for e in ESTIMATORS if get_tags(e).input_tags.sparse]
 
 
-@pytest.mark.parametrize("estimator", SPARSE, ids=[type(e).__name__ for e in SPARSE])
-def test_no_step_makes_a_large_sparse_table_dense(estimator, bounded):
+@pytest.mark.parametrize("holes", [False, True], ids=["whole", "holes"])
+@each(SPARSE)
+def test_no_step_makes_a_large_sparse_table_dense(estimator, holes, bounded):
     X = table()
+    if holes:
+        X.data[::9] = np.nan
     model = fast(estimator)
     if "max_iter" in model.get_params():
         model.set_params(max_iter=2, batch_size=64)
@@ -105,6 +111,9 @@ def test_no_step_makes_a_large_sparse_table_dense(estimator, bounded):
         assert np.isfinite(found).all()
     if hasattr(model, "score") and type(estimator).__name__ != "SelfPaired":
         assert np.isfinite(model.score(X))
+    if has_fit_parameter(estimator, "sample_weight") and hasattr(model, "score"):
+        model.fit(X, sample_weight=np.linspace(0.5, 1.5, N))
+        assert np.isfinite(model.score(X, sample_weight=np.linspace(0.5, 1.5, N)))
     assert max(bounded) > 0
 
 
@@ -192,6 +201,45 @@ def test_axes_and_factors_of_products_are_those_of_dense_rows(monkeypatch):
     assert principal_subspace(rows.values).count_for_share(0.9) == 5
 
 
+def test_weighted_rows_are_drawn_and_weigh_in_batches(monkeypatch):
+    X, weights = table(700, 600, 0.05), np.arange(700) % 3.0
+    monkeypatch.setattr(blocks, "POOL", 2**16)
+    codec = NumericCodec(fill=True).fit(X, weights=weights)
+    train, held_out = hold_out(encode_table(codec, X, weights), 0.25, seed=0)
+    for rows in (train, held_out):
+        (whole,) = rows.pools(None)
+        batches = list(whole.split([len(whole)]))
+        assert float(batches[0].weights.mean()) == pytest.approx(1.0)
+        numbers = torch.from_numpy(whole.rows)
+        ratio = batches[0].weights.double() / torch.from_numpy(weights)[numbers]
+        assert float(ratio.nan_to_num().max()) == pytest.approx(
+            float(ratio[ratio > 0].min())
+        )
+    # a row of weight 2 is twice in what is multiplied, one of weight 0 is not there
+    products = encode_table(codec, X, weights).values.products()
+    repeated = codec.scale(X)[np.repeat(np.arange(700), weights.astype(int))]
+    covariance = np.cov(repeated.T.astype(float), bias=True)
+    vectors = np.random.default_rng(0).normal(size=(600, 3))
+    found = products.times(vectors)
+    assert np.abs(found - covariance @ vectors).max() < 0.03 * np.abs(found).max()
+    assert encode_table(codec, X, weights).some(50).weights is None
+
+
+def test_missing_cells_of_sparse_rows_are_the_mean_and_not_observed(monkeypatch):
+    X = table(300, 80, 0.1)
+    X.data[::7] = np.nan
+    codec = NumericCodec(fill=True).fit(X)
+    monkeypatch.setattr(blocks, "POOL", 2**12)
+    batch = encode_table(codec, X).whole().read()
+    expected = codec.encode(X)
+    np.testing.assert_array_equal(batch.values, expected.values)
+    np.testing.assert_array_equal(batch.observed, expected.observed)
+    products = encode_table(codec, X).values.products()
+    dense = expected.values.double().numpy()
+    np.testing.assert_allclose(products.mean, dense.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(products.variance, dense.var(axis=0), atol=1e-12)
+
+
 def test_neighbours_by_sparse_products_are_those_of_distances(monkeypatch):
     rows, dense = lazily(table(150, 600, 0.05), monkeypatch)
 
@@ -230,11 +278,43 @@ def test_the_detector_of_a_large_table_finds_what_stands_out(bounded):
         np.testing.assert_allclose(cells.sum(axis=1), -scores[:6], rtol=1e-6)
 
 
-def test_score_of_a_large_sparse_table_is_that_of_the_dense_one(monkeypatch):
+@pytest.mark.parametrize("novelty", [False, True])
+def test_the_detector_takes_large_tables_with_missing_cells(novelty, bounded):
+    X = sparse.lil_array(table())
+    X[5, ::3] = 8.0
+    X = sparse.csr_array(X)
+    X.data[X.indptr[:-1:2]] = np.nan  # a cell in every other row
+    detector = ReconstructionOutlierDetector(
+        novelty=novelty, n_steps=20, random_state=0
+    ).fit(X)
+    assert detector.training_scores_.argmin() == 5
+    holed = np.isnan(X[:40].sum(axis=1))
+    assert 0 < holed.sum() < 40
+    scores = detector.score_samples(X[:40])
+    np.testing.assert_array_equal(scores, detector.training_scores_[:40])
+    for rows in (holed, ~holed):
+        np.testing.assert_array_equal(detector.score_samples(X[:40][rows]), scores[rows])
+    cells = detector.explain(X[:40])
+    assert (cells[np.isnan(X[:40].toarray())] == 0).all()
+    np.testing.assert_allclose(cells.sum(axis=1), -scores, rtol=1e-6)
+
+
+def test_the_imputer_is_fitted_to_a_large_sparse_table(bounded):
+    X = table()
+    X.data[::9] = np.nan
+    model = MaskedAutoencoder(2, max_iter=1, batch_size=64, random_state=0)
+    imputer = AutoencoderImputer(model, add_indicator=True).fit(X)
+    holed = np.flatnonzero(np.isnan(X.sum(axis=0)))
+    np.testing.assert_array_equal(imputer.indicator_features_, holed)
+    assert imputer.transform(X[:20]).shape == (20, D + len(holed))
+
+
+@pytest.mark.parametrize("weights", [None, np.arange(120) % 4.0], ids=["none", "some"])
+def test_score_of_a_large_sparse_table_is_that_of_the_dense_one(weights, monkeypatch):
     X = table(120, 30, 0.2)
     X.data[::9] = np.nan
     model = fast(MaskedAutoencoder(2)).fit(X)
-    expected = model.score(X)
+    expected = model.score(X, sample_weight=weights)
     monkeypatch.setattr("sklearn_repr.estimators._reconstructor.CELLS_AT_ONCE", 100)
     monkeypatch.setattr("sklearn_repr.utils.scores.CELLS_AT_A_TIME", 1000)
-    assert model.score(X) == pytest.approx(expected, rel=1e-10)
+    assert model.score(X, sample_weight=weights) == pytest.approx(expected, rel=1e-10)

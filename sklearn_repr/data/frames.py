@@ -19,6 +19,7 @@ __all__ = [
     "factorized",
     "filled_pandas",
     "filled_polars",
+    "holed_columns",
     "is_frame",
     "kind_of",
     "missing_cells",
@@ -38,6 +39,14 @@ def missing_cells(X: Table) -> NDArray[np.bool_]:
     """Return where cells of any table are missing, (n_samples, n_features)."""
     missing: NDArray[np.bool_] = as_pandas(X).isna().to_numpy()
     return missing
+
+
+def holed_columns(X: Table) -> NDArray[np.intp]:
+    """Return the numbers of the columns in which a cell of any table is missing."""
+    if sparse.issparse(X):
+        cells = sparse.coo_array(X)
+        return np.unique(cells.coords[1][np.isnan(cells.data)])
+    return np.flatnonzero(missing_cells(X).any(axis=0))
 
 
 def with_indicators(X: Table, missing: NDArray[np.bool_], names: Sequence[str]) -> Table:

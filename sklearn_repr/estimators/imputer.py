@@ -17,7 +17,7 @@ from sklearn_repr._contracts import (
     RandomState,
     Table,
 )
-from sklearn_repr.data.frames import missing_cells, with_indicators
+from sklearn_repr.data.frames import holed_columns, missing_cells, with_indicators
 from sklearn_repr.estimators.masked import MaskedAutoencoder
 from sklearn_repr.utils.randomness import Seeds, seeded_clone
 from sklearn_repr.utils.state import restored_on_failure
@@ -131,7 +131,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
                     setattr(self, name, getattr(self.estimator_, name))
                 elif hasattr(self, name):
                     delattr(self, name)
-            self.indicator_features_ = np.flatnonzero(missing_cells(X).any(axis=0))
+            self.indicator_features_ = holed_columns(X)
             self._seed = seeds["imputation"]
         return self
 
