@@ -46,6 +46,19 @@ def test_rows_that_are_rebuilt_worst_are_nobodys_neighbours():
     assert len(scorer.neighbours.rows_) == 400
 
 
+def joined(found, training, weight):
+    """The formula of TailJoin."""
+    z, heights = [], []
+    for scores, part in zip(found, training, strict=True):
+        low, quartile, high = np.quantile(np.log(part), [0.5, 0.75, 0.98])
+        z.append((np.log(scores) - low) / (quartile - low))
+        heights.append((high - low) / (quartile - low))
+    ratio = np.clip((heights[0] / heights[1]) ** 3 / weight, 1 / 12, 12)
+    u = np.array([ratio, 1.0]) / max(ratio, 1.0)
+    p = np.log1p(np.exp(u[:, None] * z))
+    return (p**4).sum(axis=0) ** 0.25
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.75, 4.0])
 @pytest.mark.parametrize("novelty", [False, True])
 def test_the_joined_score_is_its_definition(weight, novelty):
@@ -60,15 +73,14 @@ def test_the_joined_score_is_its_definition(weight, novelty):
     kept = rows if novelty else rows[errors <= np.quantile(errors, 0.9)]
     kind = LocalNeighbours if novelty else SetNeighbours
     near = kind().fit(kept, np.random.default_rng(3))
-    middle = np.median if novelty else np.std
-    units = [middle(errors), middle(near.distances(rows).sum(axis=1))]
+    parts = [errors, near.distances(rows).sum(axis=1)]
 
     def score(rows):
-        e = np.abs(rows).sum(axis=1) / units[0]
-        t = near.distances(rows).sum(axis=1) / units[1]
+        found = [np.abs(rows).sum(axis=1), near.distances(rows).sum(axis=1)]
         if novelty:
+            e, t = (s / np.median(part) for s, part in zip(found, parts, strict=True))
             return (e * t**weight) ** (1 / (1 + weight))
-        return (e + weight * t) / (1 + weight)
+        return joined(found, parts, weight)
 
     np.testing.assert_allclose(sum(sums.values()), score(rows))
     np.testing.assert_allclose(sum(scorer.sums(fresh).values()), score(fresh))

@@ -17,26 +17,26 @@ from sklearn_repr import ReconstructionOutlierDetector
 from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.corruptions.members import KnownNoise, PartialNoise
 from sklearn_repr.data.members import MemberBatches
-from sklearn_repr.engine import train
+from sklearn_repr.engine import ensembles, train
+from sklearn_repr.engine.ensembles import RECIPES, Denoisers
 from sklearn_repr.engine.schedule import one_cycle
 from sklearn_repr.engine.step import is_recordable
 from sklearn_repr.estimators import outlier_detector
-from sklearn_repr.estimators.outlier_detector import RECIPES, _Ensemble
 from sklearn_repr.modules.ensemble import EnsembleDenoiser, EnsembleMLP
 from sklearn_repr.objectives import Reconstruction
 from sklearn_repr.objectives.trimmed import TrimmedReconstruction
 from sklearn_repr.utils.randomness import Seeds, make_generator
 
-NOVELTY = pytest.mark.parametrize("novelty", [False, True])
+KINDS = pytest.mark.parametrize("kind", ["contaminated", "clean"])
 
 
 def generators(count):
     return [make_generator(seed) for seed in range(count)]
 
 
-def trained(novelty, n_steps, rows, **changes):
-    recipe = dataclasses.replace(RECIPES[novelty], **changes)
-    return _Ensemble(recipe, n_steps, Seeds(0), 0, None).fit(rows)
+def trained(kind, n_steps, rows, **changes):
+    recipe = dataclasses.replace(RECIPES[kind], **changes)
+    return Denoisers(recipe, n_steps, Seeds(0), 0, None, "").fit(rows)
 
 
 # -- the module ------------------------------------------------------------------------
@@ -223,12 +223,12 @@ def test_a_share_that_cannot_be_trimmed_is_refused(value):
 # -- the whole -------------------------------------------------------------------------
 
 
-@NOVELTY
-def test_a_member_is_the_same_whichever_are_trained_with_it(novelty):
+@KINDS
+def test_a_member_is_the_same_whichever_are_trained_with_it(kind):
     rows = correlated(100)
-    together = trained(novelty, 30, rows, n_members=6).module_
+    together = trained(kind, 30, rows, n_members=6).module_
     for count in (1, 4):
-        alone = trained(novelty, 30, rows, n_members=count).module_
+        alone = trained(kind, 30, rows, n_members=count).module_
         for name, weight in alone.named_parameters():
             found = together.get_parameter(name)[:count]
             torch.testing.assert_close(found, weight, rtol=1e-3, atol=1e-5)
@@ -247,13 +247,13 @@ def test_the_learning_rate_is_torchs_one_cycle(n_steps):
     assert np.isfinite(one_cycle(0, 1) + one_cycle(1, 2))
 
 
-@NOVELTY
-def test_networks_learn_what_columns_say_of_each_other(novelty):
+@KINDS
+def test_networks_learn_what_columns_say_of_each_other(kind):
     train, test = correlated(400), correlated(200, seed=1)
     scrambled = np.random.default_rng(0).permuted(test, axis=0)
 
     def auc(n_steps):
-        networks = trained(novelty, n_steps, train, n_members=2)
+        networks = trained(kind, n_steps, train, n_members=2)
         scores = [networks.errors(rows).sum(axis=(1, 2)) for rows in (test, scrambled)]
         return roc_auc_score(np.repeat([0, 1], 200), np.concatenate(scores))
 
@@ -271,28 +271,24 @@ class Seen(TrimmedReconstruction):
         return super().terms(outputs, target)
 
 
-def steps_of_a_fit(monkeypatch, novelty, n_steps, rows):
+def steps_of_a_fit(monkeypatch, kind, n_steps, rows):
     monkeypatch.setattr(Seen, "steps", [], raising=False)
-    objective = RECIPES[novelty].objective
+    objective = RECIPES[kind].objective
     arguments = objective.args if isinstance(objective, partial) else ()
-    recipe = dataclasses.replace(RECIPES[novelty], objective=partial(Seen, *arguments))
-    monkeypatch.setitem(outlier_detector.RECIPES, novelty, recipe)
-    ReconstructionOutlierDetector(
-        novelty=novelty, n_steps=n_steps, neighbor_weight=0.0, random_state=0
-    ).fit(rows)
+    trained(kind, n_steps, rows, objective=partial(Seen, *arguments))
     return Seen.steps
 
 
 @pytest.mark.parametrize("n_steps", [1, 7, 20, 33])
 def test_nothing_is_trimmed_in_the_first_tenth_of_the_steps(monkeypatch, n_steps):
-    steps = steps_of_a_fit(monkeypatch, False, n_steps, correlated(40))
+    steps = steps_of_a_fit(monkeypatch, "contaminated", n_steps, correlated(40))
     phases = [phase for phase, *_ in steps]
     n_full = int(np.ceil(n_steps / 10))
     assert phases == ["full"] * n_full + ["trimmed"] * (n_steps - n_full)
 
 
 def test_networks_of_contaminated_rows_see_rows_of_their_own_and_known_noise(monkeypatch):
-    steps = steps_of_a_fit(monkeypatch, False, 30, correlated(700))
+    steps = steps_of_a_fit(monkeypatch, "contaminated", 30, correlated(700))
     seen = torch.cat([inputs for _, inputs, _ in steps], dim=1)
     clean = torch.cat([values for *_, values in steps], dim=1)
     assert seen.shape == (8, 30 * 64, 7)
@@ -306,7 +302,7 @@ def test_networks_of_contaminated_rows_see_rows_of_their_own_and_known_noise(mon
 
 
 def test_networks_of_clean_rows_see_all_rows_and_partial_noise(monkeypatch):
-    steps = steps_of_a_fit(monkeypatch, True, 30, correlated(200))
+    steps = steps_of_a_fit(monkeypatch, "clean", 30, correlated(200))
     assert {phase for phase, *_ in steps} == {"full"}
     seen = torch.cat([inputs for _, inputs, _ in steps], dim=1)
     clean = torch.cat([values for *_, values in steps], dim=1)
@@ -322,8 +318,8 @@ def test_training_is_one_cycle_with_weight_decay(monkeypatch):
         nets.append(train(*args, **kwargs))
         return nets[-1]
 
-    monkeypatch.setattr(outlier_detector, "train", watched)
-    trained(False, 40, correlated(60))
+    monkeypatch.setattr(ensembles, "train", watched)
+    trained("contaminated", 40, correlated(60))
     (net,) = nets
     assert net.steps_ == (40, 40)
     group = net.optimizer_.param_groups[0]
@@ -332,7 +328,8 @@ def test_training_is_one_cycle_with_weight_decay(monkeypatch):
     assert group["lr"] == pytest.approx(1e-2 * one_cycle(39, 40))
 
 
-def test_rows_are_scored_under_noise_and_in_units_of_training():
+def test_wide_rows_are_scored_under_noise_and_in_units_of_training(monkeypatch):
+    monkeypatch.setattr(outlier_detector, "MOST_COLUMNS", 5)
     X = correlated(300)
     detector = ReconstructionOutlierDetector(
         neighbor_weight=0.0, n_steps=30, random_state=0
@@ -349,11 +346,11 @@ def test_rows_are_scored_under_noise_and_in_units_of_training():
 
 def test_a_robust_loss_reaches_the_ensemble():
     class Robust(ReconstructionOutlierDetector):
-        __doc__ = "With Huber's loss."
+        __doc__ = "With Cauchy's loss."
 
-        def _recipe(self):
-            huber = partial(TrimmedReconstruction, 0.1, loss="huber", scale=1.345)
-            return dataclasses.replace(super()._recipe(), objective=huber)
+        def _recipe(self, name):
+            robust = partial(TrimmedReconstruction, 0.1, loss="cauchy", scale=0.1)
+            return dataclasses.replace(super()._recipe(name), objective=robust)
 
     X = correlated(60)
     plain, robust = (

@@ -17,16 +17,19 @@ def test_set_neighbours_are_their_definition():
     def soft(x):
         return 3 * np.sign(x) * np.log1p(np.abs(x) / 3)
 
+    # the first member of every set, then the second
+    members = near.rows_.reshape(9, 7, 3)
     expected = np.zeros(fresh.shape)
-    for members in near.sets_:
+    for a_set in members.swapaxes(0, 1):
+        assert len(np.unique(a_set, axis=0)) == 9
         for i, row in enumerate(soft(fresh)):
-            apart = np.abs(near.rows_[members] - row)
-            others = apart[apart.sum(axis=1) > 1e-3 * (1 + np.abs(row).sum())]
-            expected[i] += others[others.sum(axis=1).argmin()] / 7
+            apart = np.linalg.norm(a_set - row, axis=1)
+            others = a_set[apart > 1e-3 * (1 + np.linalg.norm(row))]
+            nearest = others[np.linalg.norm(others - row, axis=1).argmin()]
+            expected[i] += np.square(nearest - row) / np.linalg.norm(nearest - row) / 7
     np.testing.assert_allclose(near.distances(fresh), expected)
-    assert near.sets_.shape == (7, 9)
-    assert SetNeighbours().fit(rows, rng).sets_.shape == (64, 10)
-    assert all(len(set(members)) == 9 for members in near.sets_)
+    np.testing.assert_allclose(near.sums(fresh), expected.sum(axis=1))
+    assert len(SetNeighbours().fit(rows, rng).rows_) == 64 * 10
 
 
 @pytest.mark.parametrize("d", [3, 17])
@@ -56,9 +59,12 @@ def test_neighbours_of_a_row_are_its_own_also_among_ties(kind, d):
     rows = np.random.default_rng(0).integers(0, 3, size=(900, d)).astype(float)
     near = kind().fit(rows, np.random.default_rng(0))
     together = near.distances(rows)
+    sums = near.sums(rows)
     for i in (0, 1, 255, 256, 700, 899):
         np.testing.assert_array_equal(near.distances(rows[i : i + 1])[0], together[i])
+        np.testing.assert_array_equal(near.sums(rows[i : i + 1])[0], sums[i])
     np.testing.assert_array_equal(near.distances(rows[::-1]), together[::-1])
+    np.testing.assert_array_equal(near.sums(rows[::-1]), sums[::-1])
 
 
 @pytest.mark.parametrize("kind", [SetNeighbours, LocalNeighbours])

@@ -13,6 +13,7 @@ from sklearn_repr.detection.cells import (
     Networks,
     TableScorer,
 )
+from sklearn_repr.detection.conditional import ConditionalErrors, ConditionalNetworks
 from sklearn_repr.detection.conformal import conformal_p_values, cross_conformal_p_values
 from sklearn_repr.detection.false_discovery import benjamini_hochberg
 from sklearn_repr.detection.generalized_pareto import gpd_threshold
@@ -22,7 +23,7 @@ from sklearn_repr.detection.probability import (
     outlier_probability,
 )
 from sklearn_repr.detection.rules import RULES, threshold_by_rule
-from sklearn_repr.detection.sparse_tables import narrowed_recipe
+from sklearn_repr.detection.sparse_tables import is_large, narrowed_recipe
 from sklearn_repr.detection.thresholds import (
     conformal_threshold,
     mad_threshold,
@@ -37,6 +38,8 @@ __all__ = [
     "CellErrors",
     "CellScorer",
     "ColumnUnits",
+    "ConditionalErrors",
+    "ConditionalNetworks",
     "ErrorUnits",
     "EstimatorErrors",
     "NetworkErrors",
@@ -51,6 +54,7 @@ __all__ = [
     "cross_conformal_p_values",
     "fit_probability_map",
     "gpd_threshold",
+    "is_large",
     "mad_threshold",
     "narrowed_recipe",
     "outlier_probability",

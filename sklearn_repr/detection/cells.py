@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_repr.detection.holes import TableCells
+from sklearn_repr.detection.joining import TailJoin
 from sklearn_repr.detection.neighbours import LocalNeighbours, SetNeighbours
 from sklearn_repr.detection.sparse_tables import (
     CELLS_AT_A_TIME,
@@ -227,15 +228,14 @@ class NetworkErrors:
 class CellScorer:
     r"""Errors and neighbour distances joined to one score, cell by cell.
 
-    With the row sums E of errors and T of neighbour distances and the weight w,
+    Where outliers may be among the training rows, the row sums E of errors and T of
+    neighbour distances are joined by :class:`TailJoin` with the weight w. Where these are
+    clean,
 
-    .. math:: a = \frac{E / s_E + w \, T / s_T}{1 + w}
-              \quad\text{or}\quad
-              a = \Big( \frac{E}{m_E} \Big( \frac{T}{m_T} \Big)^w \Big)^{1 / (1 + w)}
+    .. math:: a = \Big( \frac{E}{m_E} \Big( \frac{T}{m_T} \Big)^w \Big)^{1 / (1 + w)}
 
-    where outliers may be among the training rows and where these are clean, with their
-    standard deviations s and medians m over the training rows; cells share a in
-    proportion to their share of each part. With w = 0 the score is E itself.
+    with medians m over the training rows. Cells share a in proportion to their share of
+    each part. With w = 0 the score is E itself.
 
     Parameters
     ----------
@@ -264,8 +264,6 @@ class CellScorer:
         if neighbor_weight:
             self.neighbours = LocalNeighbours() if novelty else SetNeighbours()
         self.seed = seed
-        # whether the table is sparse and large: rows are then summed without their cells
-        self.large = False
 
     def fit_sums(
         self, rows: Rows, constant: NDArray[np.bool_], table: TableCells = ONE_EACH
@@ -290,24 +288,28 @@ class CellScorer:
         errors = self.reconstructor.fit_errors(rows, constant, table).sum(axis=1)
         if self.neighbours is None:
             return self._join(errors, None)
-        units, observed = table.fill(self.reconstructor.neighbour_units(rows))
+        units = self._filled_units(rows)
         rng = np.random.default_rng(self.seed)
         if self.novelty:
             self.neighbours.fit(units, rng)
         else:
             normal = errors <= np.quantile(errors, NORMAL_SHARE)
             self.neighbours.fit(units[normal], rng)
-        near = table.join(self.neighbours.distances(units), observed).sum(axis=1)
-        middle = np.median if self.novelty else np.std
-        # parts without spread say nothing, whatever they are divided by
-        self.usual_ = float(middle(errors)) or 1.0, float(middle(near)) or 1.0
+        return self._fit_join(errors, self._near(rows))
+
+    def _fit_join(self, errors: Rows, near: Rows) -> dict[str, Rows]:
+        if self.novelty:
+            # parts without spread say nothing, whatever they are divided by
+            self.usual_ = float(np.median(errors)) or 1.0, float(np.median(near)) or 1.0
+        else:
+            self.join_ = TailJoin(self.neighbor_weight).fit([errors, near])
         return self._join(errors, near)
 
     def fit_sums_of_table(
         self, rows: ScaledRows, constant: NDArray[np.bool_]
     ) -> dict[str, Rows]:
         """Fit both parts to a large sparse table, as :meth:`fit_sums` to others."""
-        self.table, self.large, reconstructor = ONE_EACH, True, self.reconstructor
+        self.table, reconstructor = ONE_EACH, self.reconstructor
         reconstructor.fit_table(rows, constant)
         found = [reconstructor.errors(part).sum(axis=1) for part in rows.chunks()]
         errors = np.concatenate(found)
@@ -325,9 +327,7 @@ class CellScorer:
             normal_units = ScaledRows(rows.codec, rows.X[normal], units.units)
             self.neighbours = SparseSetNeighbours(background).fit(normal_units, rng)
         near = np.concatenate([self._near(part) for part in rows.chunks()])
-        middle = np.median if self.novelty else np.std
-        self.usual_ = float(middle(errors)) or 1.0, float(middle(near)) or 1.0
-        return self._join(errors, near)
+        return self._fit_join(errors, near)
 
     def _cells(self, rows: Rows) -> list[Rows]:
         found = [self.reconstructor.errors(rows)]
@@ -357,27 +357,25 @@ class CellScorer:
         """Turn row sums into what each part adds to the score."""
         if near is None:
             return {"reconstruction": errors}
-        errors, near = errors / self.usual_[0], near / self.usual_[1]
+        if not self.novelty:
+            errors, near = self.join_([errors, near])
+            return {"reconstruction": errors, "neighbors": near}
         share = 1.0 / (1.0 + self.neighbor_weight)
-        if self.novelty:
-            # roots first: powers of a heavy weight would be beyond all floats
-            errors = near = errors**share * near ** (1.0 - share)
-        return {"reconstruction": share * errors, "neighbors": (1.0 - share) * near}
+        # roots first: powers of a heavy weight would be beyond all floats
+        joined = (errors / self.usual_[0]) ** share
+        joined *= (near / self.usual_[1]) ** (1.0 - share)
+        return {"reconstruction": share * joined, "neighbors": (1.0 - share) * joined}
 
     def sums(self, rows: Rows) -> dict[str, Rows]:
         """Return what each part adds to the scores of scaled rows, each (n,)."""
-        if self.large:
-            errors = self.reconstructor.errors(rows).sum(axis=1)
-            alone = self.neighbours is None
-            return self._join(errors, None if alone else self._near(rows))
-        errors, *near = (cells.sum(axis=1) for cells in self._cells(rows))
-        return self._join(errors, near[0] if near else None)
+        errors = self.reconstructor.errors(rows).sum(axis=1)
+        return self._join(errors, None if self.neighbours is None else self._near(rows))
 
     def contributions(self, rows: Rows) -> Rows:
         """Return contributions of shape (n, d); their sum over a row is its score."""
         found = self._cells(rows)
-        errors, *near = totals = [cells.sum(axis=1) for cells in found]
-        joined = self._join(errors, near[0] if near else None).values()
+        totals = [cells.sum(axis=1) for cells in found]
+        joined = self.sums(rows).values()
         shares = (
             cells * (part / np.where(total > 0, total, 1.0))[:, None]
             for cells, total, part in zip(found, totals, joined, strict=True)
@@ -425,7 +423,7 @@ class TableScorer:
         else:
             self.chunk_ = ROWS_PER_CHUNK
             rows = self.codec.scale(X)
-            table = TableCells(getattr(self.codec, "columns_", None))
+            table = TableCells(getattr(self.codec, "columns_", None), self.codec.blocks_)
             self.size_ = float(np.square(table.fill(rows)[0]).sum(axis=1).mean())
             sums = self.cells.fit_sums(rows, self.codec.constant_, table)
         # what `score` says of the training rows

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+
+from sklearn_repr._contracts import Block
 
 __all__ = ["TableCells"]
 
@@ -18,6 +22,8 @@ class TableCells:
     ----------
     columns : int ndarray of shape (n_encoded,) or None, default=None
         Number of the table's column of each encoded column; None is one each.
+    blocks : sequence of Block, default=()
+        What the encoded columns hold, of tables with categories.
 
     Examples
     --------
@@ -29,8 +35,11 @@ class TableCells:
     array([[0., 6.]])
     """
 
-    def __init__(self, columns: NDArray[np.int64] | None = None):
+    def __init__(
+        self, columns: NDArray[np.int64] | None = None, blocks: Sequence[Block] = ()
+    ):
         self.columns = columns
+        self.blocks = tuple(blocks)
         if columns is not None:
             self.members = (columns[:, None] == np.arange(columns.max() + 1)).astype(
                 float

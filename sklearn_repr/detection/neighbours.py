@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 __all__ = ["SAME_SHARE", "LocalNeighbours", "SetNeighbours", "soft"]
 
@@ -49,7 +48,7 @@ class SetNeighbours:
     ----------
     n_sets : int, default=64
         Number of sets.
-    set_size : int, default=32
+    set_size : int, default=16
         Rows in each, drawn without replacement; at most an eighth of the training rows.
 
     References
@@ -67,11 +66,11 @@ class SetNeighbours:
     array([[0., 3.]])
     """
 
-    def __init__(self, n_sets: int = 64, set_size: int = 32):
+    def __init__(self, n_sets: int = 64, set_size: int = 16):
         self.n_sets = n_sets
         self.set_size = set_size
 
-    def fit(self, rows: NDArray[np.float64], rng: np.random.Generator) -> SetNeighbours:
+    def fit(self, rows: Any, rng: np.random.Generator) -> SetNeighbours:
         """Draw the sets.
 
         Parameters
@@ -86,24 +85,31 @@ class SetNeighbours:
         self : SetNeighbours
             Ready to measure.
         """
-        self.sets_, kept = self.draw(len(rows), rng)
-        self.rows_ = soft(rows[kept])
-        return self
-
-    def draw(
-        self, n_rows: int, rng: np.random.Generator
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the sets (n_sets, set_size), and the rows that they are numbers of."""
-        size = min(self.set_size, max(1, int(SET_SHARE * n_rows)))
+        size = min(self.set_size, max(1, int(SET_SHARE * len(rows))))
         drawn = [
-            rng.choice(n_rows, size, replace=False, shuffle=False)
+            rng.choice(len(rows), size, replace=False, shuffle=False)
             for _ in range(self.n_sets)
         ]
-        kept, where = np.unique(drawn, return_inverse=True)
-        return where.reshape(self.n_sets, size), kept
+        # the first member of every set, then the second: minima run along memory
+        self.shape_ = size, self.n_sets
+        self._keep(rows, np.transpose(drawn).ravel())
+        return self
+
+    def _keep(self, rows: Any, drawn: NDArray[np.intp]) -> None:
+        self.rows_: Any = soft(rows[drawn])
+        self.sizes_ = np.square(self.rows_).sum(axis=1)
+
+    def sums(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the distances, (n,)."""
+        found = np.empty(len(rows))
+        for i in range(0, len(rows), ROWS_PER_CHUNK):
+            squares = self._squares(soft(rows[i : i + ROWS_PER_CHUNK]))
+            near = squares.min(axis=1)
+            found[i : i + len(near)] = _mean_root(near)
+        return found
 
     def distances(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the absolute difference to the nearest rows, averaged over sets.
+        """Return the shares of each column in the distance, averaged over sets.
 
         Parameters
         ----------
@@ -113,35 +119,62 @@ class SetNeighbours:
         Returns
         -------
         distances : ndarray of shape (n_samples, n_features)
-            By column; their sum is the mean L1 distance.
+            In proportion to squared differences; their sum is the distance.
         """
-        softened = soft(rows)
-        parts = [
-            self._chunk(softened[i : i + ROWS_PER_CHUNK])
-            for i in range(0, len(softened), ROWS_PER_CHUNK)
-        ]
-        return np.concatenate(parts)
+        total = np.zeros(rows.shape)
+        for i in range(0, len(rows), ROWS_PER_CHUNK):
+            softened = soft(rows[i : i + ROWS_PER_CHUNK])
+            squares = self._squares(softened)
+            known = np.isfinite(squares.min(axis=1))
+            best = squares.argmin(axis=1) * self.n_sets + np.arange(self.n_sets)
+            part = total[i : i + len(softened)]
+            for members, there in zip(best.T, known.T, strict=True):
+                apart = np.square(softened - self._kept(members))
+                part += np.where(there[:, None], _shares(apart), 0.0)
+            part /= np.maximum(known.sum(axis=1, keepdims=True), 1)
+        return total
 
-    def sums(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the distances, (n,)."""
-        return np.asarray(self.distances(rows).sum(axis=1))
+    def _kept(self, members: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return rows of sets, softened."""
+        return np.asarray(self.rows_[members])
 
-    def _chunk(self, soft: NDArray[np.float64]) -> NDArray[np.float64]:
-        apart = cdist(soft, self.rows_, "cityblock")
-        same = apart <= SAME_SHARE * (1.0 + np.abs(soft).sum(axis=1, keepdims=True))
-        total = np.zeros(soft.shape)
-        count = np.zeros((len(soft), 1))
-        for members in self.sets_:
-            near = apart[:, members]
-            twin = same[:, members]
-            first = twin.argmax(axis=1)
-            found = twin.any(axis=1)
-            near[found, first[found]] = np.inf
-            best = near.argmin(axis=1)
-            known = np.isfinite(near[np.arange(len(near)), best])[:, None]
-            total += np.where(known, np.abs(soft - self.rows_[members[best]]), 0.0)
-            count += known
-        return total / np.maximum(count, 1.0)
+    def _squares(self, softened: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return squared distances to members of sets, (n, size, n_sets).
+
+        Infinite for the first member that is a twin of the row.
+        """
+        size, products = self._products(softened)
+        whole = np.square(softened).sum(axis=1)
+        products *= -2.0
+        products += self.sizes_
+        products += size[:, None]
+        np.maximum(products, 0.0, out=products)
+        squares = products.reshape(len(softened), *self.shape_)
+        limit = (SAME_SHARE * (1.0 + np.sqrt(whole))) ** 2
+        row, where = np.nonzero(squares.min(axis=1) <= limit[:, None])
+        if len(row):
+            twin = (squares[row, :, where] <= limit[row, None]).argmax(axis=1)
+            squares[row, twin, where] = np.inf
+        return squares
+
+    def _products(
+        self, softened: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return squared sizes (n,), and inner products with all that is kept."""
+        # always as many rows, so that a product does not depend on how many there are
+        padded = np.zeros((ROWS_PER_CHUNK, softened.shape[1]))
+        padded[: len(softened)] = softened
+        products = (padded @ self.rows_.T)[: len(softened)]
+        return np.square(softened).sum(axis=1), products
+
+
+def _mean_root(near: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean distance over the sets that have a member, 0 if none has."""
+    known = np.isfinite(near)
+    if known.all():
+        return np.asarray(np.sqrt(near).mean(axis=1))
+    total = np.sqrt(np.where(known, near, 0.0)).sum(axis=1)
+    return np.asarray(total / np.maximum(known.sum(axis=1), 1))
 
 
 class LocalNeighbours:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sklearn_repr.detection.neighbours import SAME_SHARE, SetNeighbours, soft
+from sklearn_repr.detection.neighbours import SetNeighbours, soft
 
 __all__ = [
     "LARGE",
@@ -27,8 +27,6 @@ FEWEST_ROWS = 16
 # the table, and the columns beyond which there are fewer networks
 CELLS_PER_STEP, CELLS_PER_PASS = 2**20, 2**19
 WEIGHTS_PER_LAYER, WIDE = 2**17, 1024
-# Rows whose distances to all others are held at a time
-ROWS_PER_CHUNK = 128
 
 
 def is_large(X: Any) -> bool:
@@ -131,10 +129,10 @@ def rows_at_a_time(width: int) -> int:
 
 
 class SparseSetNeighbours(SetNeighbours):
-    r"""The same distances where nearly all cells of a column are alike.
+    """The same distances where nearly all cells of a column are alike.
 
-    With the common value b of a column, :math:`|x - y|` is :math:`|x - b| + |y - b|`
-    unless both differ from it, and only there anything is left to compute.
+    Differences from the common value of every column are sparse, and so are the inner
+    products that distances are made of.
 
     Parameters
     ----------
@@ -146,72 +144,23 @@ class SparseSetNeighbours(SetNeighbours):
         super().__init__()
         self.background = soft(background)
 
-    def fit(self, rows: Any, rng: np.random.Generator) -> SparseSetNeighbours:
-        """Draw the sets from :class:`ScaledRows`; see :class:`SetNeighbours`."""
-        self.sets_, kept = self.draw(len(rows), rng)
+    def _keep(self, rows: Any, drawn: NDArray[np.intp]) -> None:
         step = rows_at_a_time(rows.shape[1])
         parts = [
-            self._apart(soft(rows[kept[i : i + step]])) for i in range(0, len(kept), step)
+            self._apart(soft(rows[drawn[i : i + step]]))
+            for i in range(0, len(drawn), step)
         ]
-        self.apart_ = sparse.vstack(parts, format="csc")
-        self.sizes_ = np.asarray(np.abs(self.apart_).sum(axis=1))
-        return self
+        self.rows_ = sparse.vstack(parts, format="csr")
+        self.sizes_ = np.asarray(self.rows_.power(2).sum(axis=1))
 
     def _apart(self, softened: NDArray[np.float64]) -> Any:
         return sparse.csr_array(softened - self.background)
 
-    def sums(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the distances, (n,)."""
-        parts = [
-            self._nearest(self._apart(soft(rows[i : i + ROWS_PER_CHUNK])))[1]
-            for i in range(0, len(rows), ROWS_PER_CHUNK)
-        ]
-        means = [
-            np.where(np.isfinite(p), p, 0.0).sum(axis=1)
-            / np.maximum(np.isfinite(p).sum(axis=1), 1)
-            for p in parts
-        ]
-        return np.concatenate(means)
+    def _kept(self, members: NDArray[np.intp]) -> NDArray[np.float64]:
+        return np.asarray(self.rows_[members].toarray() + self.background)
 
-    def distances(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the shares of each column; see :class:`SetNeighbours`."""
-        total = np.zeros(rows.shape)
-        kept = self.apart_.tocsr()
-        for i in range(0, len(rows), ROWS_PER_CHUNK):
-            apart = self._apart(soft(rows[i : i + ROWS_PER_CHUNK]))
-            best, near = self._nearest(apart)
-            known = np.isfinite(near)
-            for members, there in zip(best.T, known.T, strict=True):
-                part = np.abs((apart - kept[members]).toarray())
-                total[i : i + ROWS_PER_CHUNK] += np.where(there[:, None], part, 0.0)
-            count = np.maximum(known.sum(axis=1, keepdims=True), 1)
-            total[i : i + ROWS_PER_CHUNK] /= count
-        return total
-
-    def _nearest(self, apart: Any) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """Return the nearest row of every set, and how far it is, each (n, n_sets)."""
-        n, m = apart.shape[0], len(self.sizes_)
-        size = np.asarray(np.abs(apart).sum(axis=1))
-        row = np.repeat(np.arange(n), np.diff(apart.indptr))
-        # every cell with all kept cells of its column
-        first = self.apart_.indptr[apart.indices]
-        count = self.apart_.indptr[apart.indices + 1] - first
-        mine = np.repeat(np.arange(apart.nnz), count)
-        place = np.arange(len(mine)) + np.repeat(first - np.cumsum(count) + count, count)
-        x, y = apart.data[mine], self.apart_.data[place]
-        less = np.abs(x - y) - np.abs(x) - np.abs(y)
-        flat = row[mine] * m + self.apart_.indices[place]
-        shared = np.bincount(flat, less, minlength=n * m).reshape(n, m)
-        distance = np.maximum(size[:, None] + self.sizes_ + shared, 0.0)
-        whole = size + np.abs(self.background).sum()
-        same = distance <= SAME_SHARE * (1.0 + whole[:, None])
-        # (n, sets, members): a twin of the row is left out once
-        near, twin = distance[:, self.sets_], same[:, self.sets_]
-        found = twin.any(axis=2)
-        i, j = np.nonzero(found)
-        near[i, j, twin.argmax(axis=2)[found]] = np.inf
-        best = near.argmin(axis=2)
-        closest = np.take_along_axis(near, best[:, :, None], axis=2)[:, :, 0]
-        return np.take_along_axis(self.sets_[None], best[:, :, None], axis=2)[
-            :, :, 0
-        ], closest
+    def _products(
+        self, softened: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        apart = self._apart(softened)
+        return np.asarray(apart.power(2).sum(axis=1)), (apart @ self.rows_.T).toarray()

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
@@ -19,22 +14,15 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from sklearn_repr import detection
-from sklearn_repr._contracts import Constraints, Labels, Names, RandomState, Table
-from sklearn_repr.corruptions import Corruption
-from sklearn_repr.corruptions.members import KnownNoise, PartialNoise
+from sklearn_repr._contracts import Constraints, Labels, RandomState, Table
 from sklearn_repr.data import Columns, NumericCodec, choose_codec
-from sklearn_repr.data.batches import Split
 from sklearn_repr.data.columns import read_table
-from sklearn_repr.data.members import MemberBatches, indexed
 from sklearn_repr.data.repeats import arrange
-from sklearn_repr.engine import TrainingSettings, infer, train
-from sklearn_repr.modules.ensemble import EnsembleDenoiser
-from sklearn_repr.objectives import Objective
-from sklearn_repr.objectives.trimmed import TrimmedReconstruction
+from sklearn_repr.engine.ensembles import RECIPES, Conditionals, Denoisers, Recipe
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import cells_as_frame
 from sklearn_repr.utils.draws import row_uniforms
-from sklearn_repr.utils.randomness import Seeds, make_generator, seeded_clone
+from sklearn_repr.utils.randomness import Seeds, seeded_clone
 from sklearn_repr.utils.state import restored_on_failure
 
 __all__ = ["ReconstructionOutlierDetector"]
@@ -43,120 +31,8 @@ __all__ = ["ReconstructionOutlierDetector"]
 FOLDS = 5
 # Share of a row's squared size that single precision may get wrong
 ROUNDING_SHARE = 1e-12
-# Few rows are learned in few steps
-FEWEST_STEPS, STEPS_PER_ROW = 100, 2
-# The training loss is looked at so many times, and nothing is trimmed before the first
-N_EPOCHS = 10
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    """How the default ensemble is trained: corruption -> module -> objective.
-
-    `corruption` takes the members' generators; `objective` takes `full_epochs`, the
-    number of epochs at the start in which nothing is trimmed. `levels` are the noise
-    levels at which rows are scored, `rows_per_pass` of them at a time, see
-    :class:`EnsembleDenoiser`; `rows_per_member` are
-    the training rows that each member sees, see :class:`MemberBatches`.
-    """
-
-    n_members: int
-    most_steps: int
-    batch_size: int
-    corruption: Callable[[Sequence[torch.Generator]], Corruption]
-    objective: Callable[..., Objective]
-    rows_per_member: int | None = None
-    levels: tuple[float, ...] = ()
-    hidden_layer_sizes: tuple[int, ...] = (128, 128)
-    rows_per_pass: int = 256
-
-
-# By `novelty`. Where outliers may be among the training rows, every member sees rows of
-# its own: few enough that a group of outliers is small among most members' rows, and that
-# members disagree on rows that have few like them.
-RECIPES = {
-    False: _Recipe(
-        n_members=8,
-        most_steps=200,
-        batch_size=64,
-        rows_per_member=256,
-        levels=(0.1, 0.3, 1.0, 3.0),
-        corruption=partial(KnownNoise, 0.1, 3.0),
-        objective=partial(TrimmedReconstruction, 0.1),
-    ),
-    True: _Recipe(
-        n_members=2,
-        most_steps=600,
-        batch_size=128,
-        corruption=partial(PartialNoise, 0.03, 1.0),
-        objective=TrimmedReconstruction,
-    ),
-}
-
-
-@dataclass
-class _Ensemble:
-    """Denoising networks behind NumPy arrays; see :class:`detection.Networks`."""
-
-    recipe: _Recipe
-    n_steps: int | str
-    seeds: Seeds
-    verbose: int
-    column_names: Names
-
-    def fit(self, rows: Any) -> _Ensemble:
-        """Train on rows (n, d) of comparable columns, all members in one pass."""
-        self.recipe = recipe = detection.narrowed_recipe(self.recipe, rows)
-        n_steps = self.n_steps
-        if isinstance(n_steps, str):
-            enough = max(FEWEST_STEPS, STEPS_PER_ROW * len(rows))
-            n_steps = min(recipe.most_steps, enough)
-        # the first epochs are a tenth of all steps, and all epochs are equally long
-        n_first = math.ceil(n_steps / N_EPOCHS)
-        n_batches = math.gcd(n_steps, n_first)
-        sequence = np.random.SeedSequence(self.seeds["networks"])
-        generators = [
-            make_generator(int(s)) for s in sequence.generate_state(recipe.n_members)
-        ]
-        shape = rows.shape[1], recipe.hidden_layer_sizes
-        self.module_ = EnsembleDenoiser(*shape, generators, recipe.levels)
-        sizes = recipe.batch_size, n_batches, recipe.rows_per_member
-        batches = MemberBatches(indexed(rows), generators, *sizes)
-        train(
-            self.module_,
-            recipe.objective(full_epochs=n_first // n_batches),
-            Split(batches, batches, None),
-            corruption=recipe.corruption(generators),
-            settings=TrainingSettings(
-                optimizer="adamw",
-                learning_rate_init=1e-2,
-                learning_rate="one_cycle",
-                batch_size=recipe.n_members,
-                max_iter=n_steps // n_batches,
-                early_stopping=False,
-                alpha=0.01,
-                device=torch.device("cpu"),
-                verbose=self.verbose,
-                label=ReconstructionOutlierDetector.__name__,
-            ),
-            seeds=self.seeds,
-            column_names=self.column_names,
-        )
-        self.module_.draw_noise(generators)
-        return self
-
-    def errors(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return absolute errors of rows, (n, L, d)."""
-        return self._infer(self.module_.errors, rows)
-
-    def expected(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what rows are rebuilt to, (n, d)."""
-        return self._infer(self.module_.expected, rows)
-
-    def _infer(self, method: Any, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        single, size = rows.astype(np.float32), self.recipe.rows_per_pass
-        found = infer(method, torch.from_numpy, single, "cpu", chunk=size)
-        return found.astype(np.float64)
+# Columns of a table whose cells are each expected from all others, at most
+MOST_COLUMNS = 256
 
 
 class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
@@ -382,25 +258,31 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         rng = np.random.default_rng(seeds["calibration"])
         return detection.calibration_folds(calibration, n_rows, rng)
 
-    def _recipe(self) -> _Recipe:
-        """Return how the ensemble is trained; its parts may be exchanged here."""
-        return RECIPES[bool(self.novelty)]
+    def _recipe(self, name: str) -> Recipe:
+        """Return how the networks are trained; its parts may be exchanged here."""
+        return RECIPES[name]
 
     def _fit_scorer(self, X: Table, seeds: Seeds) -> detection.TableScorer:
         names, novelty = getattr(self, "feature_names_in_", None), bool(self.novelty)
         weight: Any = self.neighbor_weight
         if weight == "auto":
-            weight = 0.0 if self.estimator is not None else 4.0 if novelty else 0.75
+            weight = 0.0 if self.estimator is not None else 4.0 if novelty else 1.6
         errors: detection.CellErrors
-        if self.estimator is None:
-            recipe = self._recipe()
+        settings = self.n_steps, seeds, int(self.verbose), names, type(self).__name__
+        units = detection.ColumnUnits(self.scaling, novelty=novelty)
+        wide = X.shape[1] > MOST_COLUMNS or detection.is_large(X)
+        if self.estimator is not None:
+            errors = detection.EstimatorErrors(seeded_clone(self.estimator, seeds))
+        elif novelty or wide:
+            recipe = self._recipe("clean" if novelty else "contaminated")
             errors = detection.NetworkErrors(
-                _Ensemble(recipe, self.n_steps, seeds, int(self.verbose), names),
-                detection.ColumnUnits(self.scaling, novelty=novelty),
+                Denoisers(recipe, *settings),
+                units,
                 detection.ErrorUnits() if recipe.levels else None,
             )
         else:
-            errors = detection.EstimatorErrors(seeded_clone(self.estimator, seeds))
+            networks = Conditionals(self._recipe("conditional"), *settings)
+            errors = detection.ConditionalErrors(networks, units)
         weight, seed = float(weight), seeds["neighbors"]
         cells = detection.CellScorer(
             errors, neighbor_weight=weight, novelty=novelty, seed=seed

@@ -13,7 +13,7 @@ from torch.nn import functional
 from sklearn_repr._contracts import Outputs
 from sklearn_repr.utils.draws import draw_each, with_known_noise
 
-__all__ = ["EnsembleDenoiser", "EnsembleMLP"]
+__all__ = ["EnsembleDenoiser", "EnsembleMLP", "aligned_product"]
 
 # Matrix kernels give a row the same bits wherever it stands if widths are multiples
 ALIGNMENT = 8
@@ -55,18 +55,19 @@ class EnsembleMLP(nn.Module):
         """Map (M, n, d_in) to (M, n, d_out)."""
         last = len(self.weights) - 1
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            if torch.is_grad_enabled():
-                x = torch.baddbmm(bias, x, weight)
-            else:
-                x = _aligned_product(bias, x, weight)
+            x = aligned_product(bias, x, weight)
             if i < last:
                 x = torch.relu(x)
         return x
 
 
-def _aligned_product(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+def aligned_product(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """Return bias + x · weight of M members.
+
+    Outside training a row's result has the same bits wherever the row stands.
+    """
     inner, outer = (-size % ALIGNMENT for size in weight.shape[1:])
-    if not inner and not outer:
+    if torch.is_grad_enabled() or (not inner and not outer):
         return torch.baddbmm(bias, x, weight)
     x = functional.pad(x, (0, inner))
     weight = functional.pad(weight, (0, outer, 0, inner))

@@ -1,0 +1,94 @@
+"""Two kinds of abnormal joined to one score: abnormal to either is abnormal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["TailJoin"]
+
+Scores = NDArray[np.float64]
+
+# Quantile of training rows that is one unit above their median, and the one whose height
+# in these units says how far a part tells some rows from the others
+UNIT_QUANTILE, TAIL_QUANTILE = 0.75, 0.98
+# Power of the ratio of these heights, and the largest weight that it makes
+TAIL_POWER, MOST_WEIGHT = 3.0, 12.0
+# Tail heights below this are no sign of anything
+LEAST_HEIGHT = 0.3
+# The larger of the parts decides, softly: a sum of powers
+POWER = 4.0
+
+
+class TailJoin:
+    r"""The larger of two parts, in units of what is usual, softly.
+
+    With the logarithm of part k in units of its training rows and the weights u,
+
+    .. math:: z_k = \frac{\log s_k - \mathrm{median}}{\text{quartile} - \mathrm{median}},
+              \qquad p_k = \log(1 + e^{u_k z_k}), \qquad
+              a = \Big(\sum_k p_k^4\Big)^{1/4}
+
+    A sum would let one part's ordinary noise hide what the other part finds; the larger
+    one does not. The weights follow the upper tails: :math:`h_k`, the 0.98 quantile of
+    :math:`z_k` in training, is high where a part sets some training rows apart, and the
+    part that does so is likely the one that sees the outliers of this table:
+
+    .. math:: \frac{u_1}{u_2} = \frac1w \Big(\frac{h_1}{h_2}\Big)^3, \qquad
+              \max(u_1, u_2) = 1
+
+    Parameters
+    ----------
+    weight : float
+        w, of the second part.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_repr.detection.joining import TailJoin
+    >>> parts = [np.array([1.0, 2.0, 4.0, 8.0]), np.array([1.0, 1.0, 2.0, 2.0])]
+    >>> join = TailJoin(1.0).fit(parts)
+    >>> sum(join(parts)).round(2)
+    array([0.38, 0.6 , 1.12, 1.64])
+    """
+
+    def __init__(self, weight: float):
+        self.weight = weight
+
+    def fit(self, parts: Sequence[Scores]) -> TailJoin:
+        """Learn from two parts of the training rows, each (n,)."""
+        logs = [_logarithm(part) for part in parts]
+        self.medians_ = [float(np.median(log)) for log in logs]
+        self.units_ = [
+            # parts without spread say nothing, whatever they are divided by
+            float(np.quantile(log, UNIT_QUANTILE) - m) or float(log.std()) or 1.0
+            for log, m in zip(logs, self.medians_, strict=True)
+        ]
+        heights = [
+            max(float(np.quantile(log, TAIL_QUANTILE) - m) / unit, LEAST_HEIGHT)
+            for log, m, unit in zip(logs, self.medians_, self.units_, strict=True)
+        ]
+        ratio = (heights[0] / heights[1]) ** TAIL_POWER / self.weight
+        ratio = min(max(ratio, 1 / MOST_WEIGHT), MOST_WEIGHT)
+        self.weights_ = min(1.0, ratio), min(1.0, 1 / ratio)
+        return self
+
+    def __call__(self, parts: Sequence[Scores]) -> list[Scores]:
+        """Return what each part adds to the joined score, each (n,)."""
+        fitted = zip(parts, self.medians_, self.units_, self.weights_, strict=True)
+        z = [u * (_logarithm(part) - m) / unit for part, m, unit, u in fitted]
+        positive = [np.logaddexp(0.0, part) for part in z]
+        largest = np.maximum(*positive)
+        # relative to the larger one, so that no power is beyond all floats
+        powers = [(part / largest) ** POWER for part in positive]
+        total = powers[0] + powers[1]
+        joined = largest * total ** (1 / POWER)
+        return [joined * power / total for power in powers]
+
+
+def _logarithm(part: Scores) -> Scores:
+    # rows that are rebuilt exactly are as normal as can be
+    return np.log(np.maximum(part, math.exp(-60.0)))
