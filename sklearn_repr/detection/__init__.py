@@ -22,6 +22,7 @@ from sklearn_repr.detection.probability import (
     outlier_probability,
 )
 from sklearn_repr.detection.rules import RULES, threshold_by_rule
+from sklearn_repr.detection.search import no_score
 from sklearn_repr.detection.thresholds import (
     conformal_threshold,
     mad_threshold,
@@ -51,6 +52,7 @@ __all__ = [
     "fit_probability_map",
     "gpd_threshold",
     "mad_threshold",
+    "no_score",
     "outlier_probability",
     "quantile_threshold",
     "threshold_by_rule",

@@ -243,6 +243,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     See Also
     --------
     sklearn.ensemble.IsolationForest : Outliers are rows that are easy to isolate.
+    sklearn_repr.inspection.excess_mass_score : Scorer for a search without labels.
+    sklearn_repr.inspection.detection_score : Scorer for a search with labels.
 
     Notes
     -----
@@ -292,6 +294,9 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     # how a frame with categories is read; None where all columns are numbers
     _columns: Columns | None
     _odds: detection.ProbabilityMap
+
+    # absent, as in scikit-learn's detectors, with a message that names scorers
+    score = property(detection.no_score)
 
     def __init__(
         self,
@@ -371,8 +376,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return self
 
     def _validate(self, X: Table, *, reset: bool) -> Table:
-        largest = float(np.finfo(np.float32).max)
-        return read_table(self, X, reset=reset, largest=largest)
+        return read_table(self, X, reset=reset, largest=torch.finfo(torch.float32).max)
 
     def _calibration_folds(self, n_rows: int, seeds: Seeds) -> Any:
         calibration: Any = self.calibration
