@@ -294,7 +294,7 @@ def _numbers(X: Any) -> Values:
     if n_missing:
         raise ValueError(
             f"Missing cells have no volume: X has some in {n_missing} of"
-            f" {values.shape[1]} columns. Leave out these columns or the rows with missing"
+            f" {values.shape[1]} columns. Leave out these columns or the rows with such"
             " cells, or use detection_score with labels."
         )
     return values
