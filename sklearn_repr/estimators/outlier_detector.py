@@ -202,17 +202,19 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         contamination is given and "mad" if it is not. Rules that look at training scores
         flag more of fresh rows: over the inliers of 21 tables, half of them fitted, "mad"
         flagged 5.7% of these and 7.2% of the fresh half (6.2% and 9.1% with `novelty`),
-        and more where few rows were fitted. Where a rate matters, take "conformal", which
-        needs 1 / `false_alarm_rate` - 1 rows.
+        and more where few rows were fitted. With `calibration` "mad" looks at scores
+        of rows that were not fitted, and flags as many of fresh rows. Where a rate
+        matters, take "conformal", which needs 1 / `false_alarm_rate` - 1 rows.
     contamination : "auto" or float, default="auto"
         Share of the training rows to flag, in (0, 0.5].
     false_alarm_rate : float, default=0.05
         Share of inliers that may be flagged, for "conformal" and "gpd".
     calibration : int, float, None or "auto", default="auto"
-        Where scores of rows that were not fitted come from, which p-values and
-        "conformal" compare with: a number of folds, each scored by a detector fitted on
-        the others; or a share of rows to hold out from the fit. None does without. "auto"
-        is 5 folds, but no more than rows, for threshold="conformal" and None otherwise.
+        Where scores of rows that were not fitted come from, which p-values and the rules
+        "conformal" and "mad" look at: a number of folds, each scored by a detector fitted
+        on the others; or a share of rows to hold out from the fit. None does without.
+        "auto" is 5 folds, but no more than rows, for threshold="conformal" and None
+        otherwise.
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable before reconstruction and in the score, through
         scikit-learn's scaler of that name. None leaves them as they are: columns with a
@@ -614,7 +616,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             self._fitted_scores,
             contamination=share,
             false_alarm_rate=rate,
-            held_out=self._calibration.scores,
+            calibration=self._calibration,
             rounding=rounding if self.estimator is not None else 0.0,
         )
 
