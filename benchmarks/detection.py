@@ -1,12 +1,16 @@
 """Detectors of outliers on a folder of labelled tables, beside those of others.
 
-usage: python benchmarks/detection.py DIR [--seeds 0 1 2] [--peers NAME ...] [--sweep]
+usage: python benchmarks/detection.py DIR [--seeds 0 1 2] [--peers NAME ...]
+                                      [--synthetic [KIND ...] | --sweep | --alarms]
 
 DIR holds ``*.npz`` with X and y (1 = outlier). Protocols: "unsup" fits 70% of the rows,
 outliers among them, and scores the other 30%; "oneclass" fits half of the inliers and
 scores the rest. Columns are standardised on the fitted rows. Ours runs with
-``novelty=False`` in the first and True in the second. ``--sweep`` trains on half of the
-inliers with growing shares of outliers among them instead.
+``novelty=False`` in the first and True in the second. ``--synthetic`` exchanges the
+outliers for those of benchmarks/synthetic_outliers.py, as many as there were, in both
+protocols. ``--sweep`` trains on half of the inliers with growing shares of outliers among
+them instead. ``--alarms`` fits half of the inliers and counts the rows that ours flags by
+default, among these and among the other half.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.preprocessing import StandardScaler
+from synthetic_outliers import KINDS, synthetic_tables
 
 from sklearn_repr import ReconstructionOutlierDetector
 
@@ -99,31 +104,41 @@ def split(X, y, protocol, seed):
     return X[train], X[test], y[test]
 
 
-def measure(folder: Path, protocols, models, seeds) -> pd.DataFrame:
-    rows = []
+def tables(folder: Path, kinds, seed):
+    """Yield name, kind, rows and labels of each table, or of those made from it."""
     for path in sorted(folder.glob("*.npz")):
         file = np.load(path)
         X, y = file["X"].astype(float), file["y"]
-        for protocol in protocols:
-            for seed in seeds:
+        if not kinds:
+            yield path.stem, "real", X, y
+            continue
+        made = synthetic_tables(X[y == 0], int(y.sum()), seed)
+        for kind in kinds:
+            yield path.stem, kind, *made[kind]
+
+
+def measure(folder: Path, protocols, models, seeds, kinds=()) -> pd.DataFrame:
+    rows = []
+    for seed in seeds:
+        for name, kind, X, y in tables(folder, kinds, seed):
+            for protocol in protocols:
                 train, test, labels = split(X, y, protocol, seed)
                 scaler = StandardScaler().fit(train)
                 train, test = scaler.transform(train), scaler.transform(test)
-                for name, model in models(protocol).items():
+                for model, fit_score in models(protocol).items():
                     start = time.perf_counter()
-                    score = np.nan_to_num(model(train, test, seed), posinf=1e30)
+                    score = np.nan_to_num(fit_score(train, test, seed), posinf=1e30)
                     seconds = time.perf_counter() - start
                     auroc = 100 * roc_auc_score(labels, score)
                     precision = 100 * average_precision_score(labels, score)
-                    rows.append(
-                        (path.stem, protocol, seed, name, auroc, precision, seconds)
-                    )
-    columns = ["table", "protocol", "seed", "model", "AUROC", "AP", "seconds"]
+                    found = auroc, precision, seconds
+                    rows.append((name, kind, protocol, seed, model, *found))
+    columns = ["table", "kind", "protocol", "seed", "model", "AUROC", "AP", "seconds"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def report(found: pd.DataFrame) -> None:
-    for protocol, cells in found.groupby("protocol"):
+    for (protocol, kind), cells in found.groupby(["protocol", "kind"], sort=False):
         means = cells.groupby(["table", "model"])[["AUROC", "AP"]].mean()
         auroc, precision = means["AUROC"].unstack(), means["AP"].unstack()
         spread = cells.groupby(["table", "model"])["AUROC"].std().groupby("model").mean()
@@ -139,13 +154,35 @@ def report(found: pd.DataFrame) -> None:
                 np.nan if model == "ours" else wilcoxon(values["ours"], values[model])[1]
                 for model in values
             ]
-        print(f"\n{protocol}: {len(auroc)} tables (p: Wilcoxon test of ours against it)")
+        title = f"{protocol}, {kind} outliers: {len(auroc)} tables"
+        print(f"\n{title} (p: Wilcoxon test of ours against it)")
         print(table.sort_values("AUROC", ascending=False).round(4).to_string())
         if REFERENCE in auroc:
             gap = (auroc["ours"] - auroc[REFERENCE]).sort_values()
             print(
                 f"lowest AUROC of ours minus {REFERENCE}:", gap.head(3).round(1).to_dict()
             )
+    if found["kind"].nunique() > 1:
+        print("\nMean over kinds of outliers")
+        means = found.groupby(["model", "protocol"])[["AUROC", "AP"]].mean().unstack()
+        print(means.round(1).to_string())
+
+
+def alarms(folder: Path, seeds) -> pd.DataFrame:
+    """Return the shares of rows that ours flags by default, by table and `novelty`."""
+    rows = []
+    for seed in seeds:
+        for name, _, X, y in tables(folder, (), seed):
+            train, test, labels = split(X, y, "oneclass", seed)
+            for novelty in (False, True):
+                detector = ReconstructionOutlierDetector(
+                    novelty=novelty, random_state=seed
+                ).fit(train)
+                fitted = detector.training_scores_ < detector.offset_
+                fresh = detector.predict(test[labels == 0]) == -1
+                rows.append((name, novelty, 100 * fitted.mean(), 100 * fresh.mean()))
+    found = pd.DataFrame(rows, columns=["table", "novelty", "fitted", "fresh"])
+    return found.groupby(["table", "novelty"]).mean().unstack()
 
 
 def main() -> None:
@@ -153,10 +190,18 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
-    parser.add_argument("--sweep", action="store_true")
+    asked = parser.add_mutually_exclusive_group()
+    asked.add_argument("--synthetic", nargs="*", choices=KINDS)
+    asked.add_argument("--sweep", action="store_true")
+    asked.add_argument("--alarms", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    if options.alarms:
+        print("Inliers flagged, in per cent")
+        found = alarms(options.folder, options.seeds)
+        print(found.round(1).to_string(), "\nmean", found.mean().round(1).to_dict())
+        return
     peers = {name: PEERS[name] for name in options.peers}
 
     def models(protocol):
@@ -165,7 +210,9 @@ def main() -> None:
         return {"ours": ours(novelty), "ours, network alone": alone, **peers}
 
     protocols = SWEEP if options.sweep else ("unsup", "oneclass")
-    found = measure(options.folder, protocols, models, options.seeds)
+    # without names, all kinds
+    kinds = KINDS if options.synthetic == [] else options.synthetic or ()
+    found = measure(options.folder, protocols, models, options.seeds, kinds)
     if options.sweep:
         print("Mean AUROC by share of outliers among the rows fitted")
         means = found.groupby(["model", "protocol"])["AUROC"].mean().unstack()

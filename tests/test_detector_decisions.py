@@ -80,7 +80,9 @@ def test_tuned_thresholds():
 def test_fewer_rows_than_folds_are_a_fold_each(n):
     detector = ReconstructionOutlierDetector(n_steps=2, threshold="conformal")
     X = correlated(n)
-    assert (detector.fit(X).predict(X) == 1).all()
+    with pytest.warns(UserWarning, match=f"at least 19 rows to calibrate by, got {n}"):
+        detector.fit(X)
+    assert (detector.predict(X) == 1).all()
     assert detector.offset_ == -np.inf
     assert (detector.p_values(X, smoothed=False) >= 1 / (n + 1)).all()
 
@@ -156,6 +158,32 @@ def test_rows_that_calibrate_are_not_in_the_fit(calibration):
     lowest = 0.1 if calibration == 0.5 else 0.03
     assert lowest - error <= np.mean(rates) <= 0.1 + error
     assert error < 0.04
+
+
+@pytest.mark.parametrize("calibration", [5, 0.5])
+def test_mad_looks_at_rows_that_were_not_fitted_where_there_are(calibration):
+    """Half as many components as columns and few rows: a fit knows its own rows."""
+    rates = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X, fresh = rng.normal(size=(80, 20)), rng.normal(size=(400, 20))
+        for given in (None, calibration):
+            detector = ReconstructionOutlierDetector(
+                PCA(10), calibration=given, scaling=None, random_state=seed
+            ).fit(X)
+            unseen = np.concatenate(detector._calibration.held_out or [[0.0]])
+            said = (unseen < detector.offset_).mean()
+            rates.append(((detector.predict(fresh) == -1).mean(), said))
+    plain, calibrated = np.mean(rates[::2], axis=0)[0], np.mean(rates[1::2], axis=0)
+    assert calibrated[0] < 0.5 * plain
+    assert calibrated[0] < calibrated[1] + 0.02
+
+
+def test_too_few_held_out_rows_set_no_threshold():
+    X = correlated(100)
+    detector = ReconstructionOutlierDetector(PCA(2), calibration=0.01).fit(X)
+    rate = (detector.predict(correlated(500, seed=1)) == -1).mean()
+    assert rate < 0.1
 
 
 def test_smoothed_p_values_are_spread_between_two_ranks():

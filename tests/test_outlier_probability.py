@@ -61,6 +61,7 @@ def test_probabilities_are_calibrated_on_planted_data(inliers, clustered, share)
     assert np.square(probability - outlier).mean() < 1.02 * hard
 
 
+@pytest.mark.filterwarnings("ignore:No row is flagged")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("size", SIZES)
 def test_probability_says_what_the_threshold_says(shape, size):

@@ -123,6 +123,7 @@ def test_pareto_threshold_follows_location_and_scale():
 # Conformal thresholds and p-values
 
 
+@pytest.mark.filterwarnings("ignore:No row is flagged")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("size", [1, 2, 3, 9, 19, 60, 99])
 def test_conformal_threshold_is_the_order_statistic(shape, size):
@@ -134,6 +135,20 @@ def test_conformal_threshold_is_the_order_statistic(shape, size):
         assert -conformal_threshold(-anomaly, alpha) == expected
 
 
+@pytest.mark.parametrize("alpha", [0.5, 0.3, 0.1, 0.05, 1 / 49, 1 / 103, 0.001])
+def test_how_many_rows_a_conformal_threshold_needs_is_said(alpha):
+    scores = np.arange(1000.0)
+    needed = next(n for n in range(1, 1000) if 1 / (n + 1) <= alpha)
+    if needed > 1:
+        message = rf"needs at least {needed} rows to calibrate by, got {needed - 1}\."
+        with pytest.warns(UserWarning, match=message):
+            assert conformal_threshold(scores[: needed - 1], alpha) == -np.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert conformal_threshold(scores[:needed], alpha) == 0.0
+
+
+@pytest.mark.filterwarnings("ignore:No row is flagged")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_rows_below_the_conformal_threshold_are_those_with_small_p(shape):
     for size in range(1, 130):

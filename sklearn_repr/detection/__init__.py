@@ -23,6 +23,7 @@ from sklearn_repr.detection.probability import (
     outlier_probability,
 )
 from sklearn_repr.detection.rules import RULES, threshold_by_rule
+from sklearn_repr.detection.search import no_score
 from sklearn_repr.detection.sparse_tables import is_large, narrowed_recipe
 from sklearn_repr.detection.thresholds import (
     conformal_threshold,
@@ -57,6 +58,7 @@ __all__ = [
     "is_large",
     "mad_threshold",
     "narrowed_recipe",
+    "no_score",
     "outlier_probability",
     "quantile_threshold",
     "threshold_by_rule",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -135,6 +138,11 @@ def conformal_threshold(
         Rows strictly below are outliers. With fewer than 1/α - 1 calibration rows no
         finite threshold keeps the rate: it is then -inf, and no row at all is flagged.
 
+    Warns
+    -----
+    UserWarning
+        If there are fewer calibration rows than that, with the number needed.
+
     References
     ----------
     Vovk, Gammerman and Shafer, "Algorithmic learning in a random world" (2005),
@@ -148,8 +156,8 @@ def conformal_threshold(
     >>> calibration = -np.arange(1.0, 20.0)
     >>> conformal_threshold(calibration, false_alarm_rate=0.1)
     -18.0
-    >>> conformal_threshold(calibration, false_alarm_rate=0.01)
-    -inf
+    >>> conformal_threshold(calibration, false_alarm_rate=0.05)
+    -19.0
     """
     calibration = check_scores(calibration, "calibration")
     alpha = check_share(false_alarm_rate, "false_alarm_rate")
@@ -161,5 +169,16 @@ def conformal_threshold(
     while (k + 1) / ranks <= alpha:
         k += 1
     if k == 0:
+        needed = math.ceil(1.0 / alpha) - 2
+        # 1 / alpha is rounded too
+        while 1.0 / (needed + 1) > alpha:
+            needed += 1
+        warnings.warn(
+            f"No row is flagged: false_alarm_rate={false_alarm_rate:g} needs at least"
+            f" {needed} rows to calibrate by, got {len(calibration)}. Fit more rows, let"
+            " more of them calibrate (calibration), or allow more false alarms.",
+            UserWarning,
+            stacklevel=2,
+        )
         return -np.inf
     return float(np.partition(calibration, k - 1)[k - 1])

@@ -75,16 +75,22 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         rows beyond the quantile 1 - `false_alarm_rate` of a generalised Pareto
         distribution fitted to the upper tail of the training scores; "conformal" keeps
         the rate of false alarms by calibration scores. "auto" is "quantile" if
-        contamination is given and "mad" if it is not.
+        contamination is given and "mad" if it is not. Rules that look at training scores
+        flag more of fresh rows: over the inliers of 21 tables, half of them fitted, "mad"
+        flagged 5.7% of these and 7.2% of the fresh half (6.2% and 9.1% with `novelty`),
+        and more where few rows were fitted. With `calibration` "mad" looks at scores
+        of rows that were not fitted, and flags as many of fresh rows. Where a rate
+        matters, take "conformal", which needs 1 / `false_alarm_rate` - 1 rows.
     contamination : "auto" or float, default="auto"
         Share of the training rows to flag, in (0, 0.5].
     false_alarm_rate : float, default=0.05
         Share of inliers that may be flagged, for "conformal" and "gpd".
     calibration : int, float, None or "auto", default="auto"
-        Where scores of rows that were not fitted come from, which p-values and
-        "conformal" compare with: a number of folds, each scored by a detector fitted on
-        the others; or a share of rows to hold out from the fit. None does without. "auto"
-        is 5 folds, but no more than rows, for threshold="conformal" and None otherwise.
+        Where scores of rows that were not fitted come from, which p-values and the rules
+        "conformal" and "mad" look at: a number of folds, each scored by a detector fitted
+        on the others; or a share of rows to hold out from the fit. None does without.
+        "auto" is 5 folds, but no more than rows, for threshold="conformal" and None
+        otherwise.
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable before reconstruction and in the score, through
         scikit-learn's scaler of that name. None leaves them as they are: columns with a
@@ -119,6 +125,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     See Also
     --------
     sklearn.ensemble.IsolationForest : Outliers are rows that are easy to isolate.
+    sklearn_repr.inspection.excess_mass_score : Scorer for a search without labels.
+    sklearn_repr.inspection.detection_score : Scorer for a search with labels.
 
     Notes
     -----
@@ -168,6 +176,9 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     # how a frame with categories is read; None where all columns are numbers
     _columns: Columns | None
     _odds: detection.ProbabilityMap
+
+    # absent, as in scikit-learn's detectors, with a message that names scorers
+    score = property(detection.no_score)
 
     def __init__(
         self,
@@ -247,8 +258,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return self
 
     def _validate(self, X: Table, *, reset: bool) -> Table:
-        largest = float(np.finfo(np.float32).max)
-        return read_table(self, X, reset=reset, largest=largest)
+        return read_table(self, X, reset=reset, largest=torch.finfo(torch.float32).max)
 
     def _calibration_folds(self, n_rows: int, seeds: Seeds) -> Any:
         calibration: Any = self.calibration
@@ -386,6 +396,24 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             per cell, by row and decreasing contribution, and columns "row" (the index of
             a DataFrame, else the position), "column", "observed" and "expected" (in
             original units) and "contribution".
+
+        Examples
+        --------
+        As the last step of a pipeline, on what the other steps make of the table; with
+        ``set_output`` names and categories get there:
+
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.decomposition import PCA
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import PowerTransformer
+        >>> from sklearn_repr import ReconstructionOutlierDetector
+        >>> X = load_iris(as_frame=True).data
+        >>> detector = ReconstructionOutlierDetector(PCA(2))
+        >>> pipeline = make_pipeline(PowerTransformer(), detector)
+        >>> pipeline = pipeline.set_output(transform="pandas").fit(X)
+        >>> cells = pipeline[-1].explain(pipeline[:-1].transform(X), as_frame=True)
+        >>> cells.loc[cells["row"] == 60, "column"].tolist()[0]
+        'sepal length (cm)'
         """
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
@@ -470,7 +498,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             self._fitted_scores,
             contamination=share,
             false_alarm_rate=rate,
-            held_out=self._calibration.scores,
+            calibration=self._calibration,
             rounding=rounding if self.estimator is not None else 0.0,
         )
 

@@ -8,15 +8,20 @@ from sklearn_repr.inspection.embedding import (
     linear_probe_score,
     uniformity,
 )
+from sklearn_repr.inspection.level_sets import excess_mass_score, mass_volume_score
+from sklearn_repr.inspection.ranking import detection_score
 from sklearn_repr.inspection.reconstruction import reconstruction_r2
 from sklearn_repr.inspection.retrieval import retrieval_accuracy
 
 __all__ = [
     "alignment",
+    "detection_score",
     "effective_rank",
+    "excess_mass_score",
     "infonce_bound",
     "knn_probe_score",
     "linear_probe_score",
+    "mass_volume_score",
     "reconstruction_r2",
     "retrieval_accuracy",
     "uniformity",
