@@ -33,19 +33,6 @@ def fitted(rows, weight, novelty, factor=1.0):
     return scorer, scorer.fit_sums(rows, np.zeros(rows.shape[1], bool))
 
 
-def test_rows_that_are_rebuilt_worst_are_nobodys_neighbours():
-    rows = np.random.default_rng(0).normal(size=(400, 3))
-    rows[:30] += 9.0
-    errors = np.abs(rows).sum(axis=1)
-    normal = errors <= np.quantile(errors, 0.9)
-    scorer, _ = fitted(rows, 1.0, novelty=False)
-    expected = SetNeighbours().fit(rows[normal], np.random.default_rng(3))
-    np.testing.assert_array_equal(scorer.neighbours.rows_, expected.rows_)
-    # where the rows are clean, all of them are kept
-    scorer, _ = fitted(rows, 1.0, novelty=True)
-    assert len(scorer.neighbours.rows_) == 400
-
-
 def joined(found, training, weight):
     """The formula of TailJoin."""
     z, heights = [], []
@@ -53,7 +40,7 @@ def joined(found, training, weight):
         low, quartile, high = np.quantile(np.log(part), [0.5, 0.75, 0.98])
         z.append((np.log(scores) - low) / (quartile - low))
         heights.append((high - low) / (quartile - low))
-    ratio = np.clip((heights[0] / heights[1]) ** 3 / weight, 1 / 12, 12)
+    ratio = np.clip((heights[0] / heights[1]) ** 2 / weight, 1 / 12, 12)
     u = np.array([ratio, 1.0]) / max(ratio, 1.0)
     p = np.log1p(np.exp(u[:, None] * z))
     return (p**4).sum(axis=0) ** 0.25
@@ -70,9 +57,8 @@ def test_the_joined_score_is_its_definition(weight, novelty):
         assert list(sums) == ["reconstruction"]
         np.testing.assert_allclose(sums["reconstruction"], errors)
         return
-    kept = rows if novelty else rows[errors <= np.quantile(errors, 0.9)]
     kind = LocalNeighbours if novelty else SetNeighbours
-    near = kind().fit(kept, np.random.default_rng(3))
+    near = kind().fit(rows, np.random.default_rng(3))
     parts = [errors, near.distances(rows).sum(axis=1)]
 
     def score(rows):

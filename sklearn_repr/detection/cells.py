@@ -12,7 +12,7 @@ from typing import (
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_repr.detection.holes import TableCells
+from sklearn_repr.detection.holes import ONE_EACH, TableCells
 from sklearn_repr.detection.joining import TailJoin
 from sklearn_repr.detection.neighbours import LocalNeighbours, SetNeighbours
 from sklearn_repr.detection.sparse_tables import (
@@ -42,9 +42,6 @@ __all__ = [
 
 Rows = NDArray[np.float64]
 
-# a table of numbers: every encoded column is a cell
-ONE_EACH = TableCells()
-
 # Rows handed to a reconstructor at a time; always as many, so that a row's error does not
 # depend on how many came with it (unless the reconstructor itself iterates over all rows
 # together, as NMF does)
@@ -54,9 +51,6 @@ ROWS_PER_CHUNK = 1024
 ROWS_TO_NORMALISE_BY = 20_000
 # The same for large sparse tables
 LARGE_ROWS_TO_NORMALISE_BY = 4_000
-# Share of the training rows, those rebuilt best, that neighbours are drawn from where
-# there may be outliers among them
-NORMAL_SHARE = 0.9
 
 
 class CellErrors(Protocol):
@@ -289,12 +283,7 @@ class CellScorer:
         if self.neighbours is None:
             return self._join(errors, None)
         units = self._filled_units(rows)
-        rng = np.random.default_rng(self.seed)
-        if self.novelty:
-            self.neighbours.fit(units, rng)
-        else:
-            normal = errors <= np.quantile(errors, NORMAL_SHARE)
-            self.neighbours.fit(units[normal], rng)
+        self.neighbours.fit(units, np.random.default_rng(self.seed))
         return self._fit_join(errors, self._near(rows))
 
     def _fit_join(self, errors: Rows, near: Rows) -> dict[str, Rows]:
@@ -323,9 +312,7 @@ class CellScorer:
         else:
             zero = rows.codec.scale(np.zeros((1, width)))
             background = self._filled_units(zero)[0]
-            normal = np.flatnonzero(errors <= np.quantile(errors, NORMAL_SHARE))
-            normal_units = ScaledRows(rows.codec, rows.X[normal], units.units)
-            self.neighbours = SparseSetNeighbours(background).fit(normal_units, rng)
+            self.neighbours = SparseSetNeighbours(background).fit(units, rng)
         near = np.concatenate([self._near(part) for part in rows.chunks()])
         return self._fit_join(errors, near)
 

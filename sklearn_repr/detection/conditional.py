@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from sklearn_repr._contracts import Block
-from sklearn_repr.detection.holes import TableCells
+from sklearn_repr.detection.holes import ONE_EACH, TableCells
 from sklearn_repr.detection.neighbours import soft
 from sklearn_repr.detection.units import ERROR_FLOOR, ColumnUnits
 
@@ -149,7 +149,7 @@ class ConditionalErrors:
         self.units = units
 
     def fit_errors(
-        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells
+        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells = ONE_EACH
     ) -> Rows:
         """Fit to encoded rows, and return the errors; see :class:`CellErrors`."""
         self.table = table
@@ -186,7 +186,7 @@ class ConditionalErrors:
         """Return R, with the linear residuals x · R, and their deviations."""
         covariance = ledoit_wolf(filled)
         covariance.flat[:: len(covariance) + 1] += RIDGE
-        precision = np.linalg.inv(covariance)
+        precision = np.asarray(np.linalg.inv(covariance), np.float64)
         residual = precision.copy()
         deviation = np.empty(len(precision))
         for cell in range(self.cells_.max() + 1):

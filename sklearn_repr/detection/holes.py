@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sklearn_repr._contracts import Block
 
-__all__ = ["TableCells"]
+__all__ = ["ONE_EACH", "TableCells"]
 
 Rows = NDArray[np.float64]
 Observed = NDArray[np.bool_] | None
@@ -84,3 +84,7 @@ class TableCells:
             counts = known.sum(axis=-1, keepdims=True)
             errors = errors * (known.shape[-1] / np.maximum(counts, 1))
         return errors
+
+
+# a table of numbers: every encoded column is a cell
+ONE_EACH = TableCells()

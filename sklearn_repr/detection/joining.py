@@ -16,7 +16,7 @@ Scores = NDArray[np.float64]
 # in these units says how far a part tells some rows from the others
 UNIT_QUANTILE, TAIL_QUANTILE = 0.75, 0.98
 # Power of the ratio of these heights, and the largest weight that it makes
-TAIL_POWER, MOST_WEIGHT = 3.0, 12.0
+TAIL_POWER, MOST_WEIGHT = 2.0, 12.0
 # Tail heights below this are no sign of anything
 LEAST_HEIGHT = 0.3
 # The larger of the parts decides, softly: a sum of powers
@@ -37,7 +37,7 @@ class TailJoin:
     :math:`z_k` in training, is high where a part sets some training rows apart, and the
     part that does so is likely the one that sees the outliers of this table:
 
-    .. math:: \frac{u_1}{u_2} = \frac1w \Big(\frac{h_1}{h_2}\Big)^3, \qquad
+    .. math:: \frac{u_1}{u_2} = \frac1w \Big(\frac{h_1}{h_2}\Big)^2, \qquad
               \max(u_1, u_2) = 1
 
     Parameters
@@ -52,7 +52,7 @@ class TailJoin:
     >>> parts = [np.array([1.0, 2.0, 4.0, 8.0]), np.array([1.0, 1.0, 2.0, 2.0])]
     >>> join = TailJoin(1.0).fit(parts)
     >>> sum(join(parts)).round(2)
-    array([0.38, 0.6 , 1.12, 1.64])
+    array([0.57, 0.6 , 1.17, 2.14])
     """
 
     def __init__(self, weight: float):

@@ -43,30 +43,33 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
 
     .. math:: a(x) = \|x - \psi(\phi(x))\|^2
 
-    over scaled columns. By default it is the error of an ensemble of denoising networks
-    without bottleneck, joined with a distance to training rows, each in units of what is
-    usual in training.
+    over scaled columns. By default every cell is rebuilt from all other cells of its row,
+    by a linear expectation and a network beside it, and the errors, for categories
+    :math:`-\log p`, are added up in units of what is usual for the cell. So records whose
+    cells are each ordinary but do not go together are found. Rows of a rare kind are
+    found by a distance to training rows, and the larger of the two decides; see
+    :class:`sklearn_repr.detection.joining.TailJoin`.
 
     Parameters
     ----------
     estimator : object with fit, transform and inverse_transform, or None, default=None
         The reconstructor: PCA, KernelPCA with ``fit_inverse_transform=True``, an
         autoencoder, a pipeline of them; cloned before it is fitted, on scaled rows. None
-        is the ensemble.
+        rebuilds every cell from the others. Tables of more than 256 columns, which are
+        too wide for that, have an ensemble of denoising networks.
     novelty : bool, default=False
-        Whether the training rows are clean: no outlier is among them. It chooses how the
-        ensemble is trained and which distance is joined: if False, the mean distance to
-        the nearest row of small random sets of training rows that the networks find
-        normal; if True, the distance to the ten nearest training rows. If in doubt,
-        False.
+        Whether the training rows are clean: no outlier is among them. It chooses what is
+        joined: if False, cells given all others and the mean distance to the nearest row
+        of small random sets of training rows; if True, an ensemble of denoising networks
+        and the distance to the ten nearest training rows. If in doubt, False.
     neighbor_weight : float or "auto", default="auto"
-        Weight w of the distance to training rows T beside the error E: the score is the
-        weighted mean (E / s + w T / s') / (1 + w), with their standard deviations in
-        training, or with `novelty` the weighted geometric mean of E and T over their
-        medians. 0 is the error alone. "auto" is 0 with an `estimator`, else 0.75, and 4
-        with `novelty`.
+        Weight w of the distance to training rows beside the error of reconstruction. More
+        of it is better where outliers are rows of another kind, less of it where they are
+        records whose cells do not go together. The parts are joined by the larger, each
+        in units of its training rows, or with `novelty` by a weighted geometric mean. 0
+        is the error alone. "auto" is 0 with an `estimator`, else 2, and 4 with `novelty`.
     n_steps : int or "auto", default="auto"
-        Training steps of the ensemble; "auto" is two a row, at least 100 and at most 200,
+        Training steps of the networks; "auto" is two a row, at least 100 and at most 400,
         or 600 with `novelty`. Without effect on an `estimator`.
     threshold : float or {"auto", "quantile", "mad", "gpd", "conformal"}, default="auto"
         Where outliers begin: an anomaly score, or a rule. "quantile" flags the share
@@ -94,7 +97,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     scaling : {"standard", "robust", "quantile"} or None, default="standard"
         How columns are made comparable before reconstruction and in the score, through
         scikit-learn's scaler of that name. None leaves them as they are: columns with a
-        large spread decide, and the ensemble sees all of them in one common unit.
+        large spread decide: all of them have one common unit.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Which columns are categories: a mask, names or positions. "from_dtype" takes the
         columns of a frame that hold categories, text or booleans; None takes none.
@@ -104,15 +107,15 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     min_frequency : int, float or None, default=None
         Levels in fewer rows, or in a smaller share of the rows, share one.
     random_state : int, RandomState instance or None, default=None
-        Seed of the ensemble and of all else that is drawn; sets every `random_state`
+        Seed of the networks and of all else that is drawn; sets every `random_state`
         within `estimator` that is None. None differs from call to call.
     verbose : int, default=0
-        1 draws the progress bar of the ensemble on stderr.
+        1 draws the progress bar of the networks on stderr.
 
     Attributes
     ----------
     estimator_ : object
-        The fitted reconstructor, which takes scaled rows; None for the ensemble.
+        The fitted reconstructor, which takes scaled rows; None for the default.
     training_scores_ : ndarray of shape (n_samples,)
         `score_samples` of the training rows.
     offset_ : float
@@ -258,7 +261,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         return self
 
     def _validate(self, X: Table, *, reset: bool) -> Table:
-        return read_table(self, X, reset=reset, largest=torch.finfo(torch.float32).max)
+        return read_table(self, X, reset=reset, largest=float(np.finfo(np.float32).max))
 
     def _calibration_folds(self, n_rows: int, seeds: Seeds) -> Any:
         calibration: Any = self.calibration
@@ -276,7 +279,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         names, novelty = getattr(self, "feature_names_in_", None), bool(self.novelty)
         weight: Any = self.neighbor_weight
         if weight == "auto":
-            weight = 0.0 if self.estimator is not None else 4.0 if novelty else 1.6
+            weight = 0.0 if self.estimator is not None else 4.0 if novelty else 2.0
         errors: detection.CellErrors
         settings = self.n_steps, seeds, int(self.verbose), names, type(self).__name__
         units = detection.ColumnUnits(self.scaling, novelty=novelty)

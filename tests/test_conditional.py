@@ -1,0 +1,270 @@
+"""Every cell given all others: the linear part, the networks, categories, the join."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import correlated
+from scipy.stats import norm, rankdata
+from sklearn.covariance import ledoit_wolf as sklearns_ledoit_wolf
+from sklearn.metrics import roc_auc_score
+
+from sklearn_repr import ReconstructionOutlierDetector
+from sklearn_repr._contracts import Block
+from sklearn_repr.detection import ColumnUnits, ConditionalErrors
+from sklearn_repr.detection.conditional import MildColumns, ledoit_wolf
+from sklearn_repr.detection.holes import TableCells
+from sklearn_repr.detection.joining import TailJoin
+from sklearn_repr.engine.ensembles import RECIPES, Conditionals
+from sklearn_repr.modules.conditional import ConditionalEnsemble
+from sklearn_repr.utils.randomness import Seeds, make_generator
+
+CELLS = [np.arange(5), np.array([0, 1, 1, 1, 2])]
+
+
+def networks(cells, n_members=2, seed=0):
+    width = len(cells)
+    generators = [make_generator(seed + i) for i in range(n_members)]
+    rng = np.random.default_rng(seed)
+    residual = torch.from_numpy(rng.normal(size=(width, width)).astype(np.float32))
+    unit = torch.from_numpy(rng.uniform(0.5, 2, width).astype(np.float32))
+    return ConditionalEnsemble(residual, torch.from_numpy(cells), unit, 8, generators)
+
+
+class Silent:
+    """Networks that add nothing to the linear expectation."""
+
+    def fit(self, rows, residual, cells, unit):
+        self.residual = residual
+
+    def residuals(self, rows):
+        return rows @ self.residual
+
+
+# -- networks --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cells", CELLS, ids=["numbers", "a category"])
+def test_networks_expect_a_cell_from_the_others_alone(cells):
+    module = networks(cells)
+    x = torch.randn(2, 6, 5)
+    said = module.corrections(x)
+    for j, cell in enumerate(cells):
+        other = x.clone()
+        other[..., cells == cell] = 9.0 * torch.randn(2, 6, int((cells == cell).sum()))
+        torch.testing.assert_close(module.corrections(other)[..., j], said[..., j])
+    # and they do look at the others
+    other = x.clone()
+    other[..., 0] += 1.0
+    assert not torch.isclose(module.corrections(other), said)[..., 1:].any(dim=1).all()
+
+
+@pytest.mark.parametrize("cells", CELLS, ids=["numbers", "a category"])
+def test_corrections_are_their_formula(cells):
+    module = networks(cells)
+    x = torch.randn(2, 6, 5)
+    expected = torch.zeros(2, 6, 5)
+    for m in range(2):
+        for j, cell in enumerate(cells):
+            others = torch.from_numpy(cells != cell)
+            seen = (x[m] * module.unit)[:, others]
+            hidden = torch.relu(seen @ module.weight[m][others] + module.bias[m])
+            expected[m, :, j] = hidden @ module.readout[m, j] + module.shift[m, 0, j]
+    torch.testing.assert_close(module.corrections(x), expected)
+    module.trust = torch.linspace(0, 1, 5)
+    same = x[0].expand(2, 6, 5)
+    missed = x[0] @ module.residual - module.trust * module.corrections(same).mean(dim=0)
+    torch.testing.assert_close(module.residuals(x[0]), missed)
+
+
+def test_trust_is_the_least_squares_factor_of_rows_that_were_not_seen():
+    module = networks(np.arange(5))
+    x = torch.randn(40, 5)
+    unseen = torch.rand(2, 40) < 0.5
+    with torch.no_grad():
+        module.learn_trust(x, unseen)
+    said = module.corrections(x.expand(2, 40, 5))[unseen].detach()
+    missed = (x @ module.residual).clamp(-3, 3).expand(2, 40, 5)[unseen]
+    for j in range(5):
+        best = (said[:, j] @ missed[:, j] / said[:, j].square().sum()).item()
+        assert module.trust[j].item() == pytest.approx(np.clip(best, 0, 1), abs=1e-4)
+
+
+def fitted(rows, seed=0):
+    recipe = RECIPES["conditional"]
+    units = ColumnUnits("standard", novelty=False)
+    trained = Conditionals(recipe, "auto", Seeds(seed), 0, None, "")
+    errors = ConditionalErrors(trained, units)
+    found = errors.fit_errors(rows, rows.std(axis=0) == 0)
+    return errors, found
+
+
+def test_networks_are_trusted_where_they_know_something():
+    rng = np.random.default_rng(0)
+    noise, _ = fitted(rng.normal(size=(400, 4)))
+    assert noise.networks.module_.trust.max() < 0.3
+    x = rng.normal(size=1000)
+    curve = np.c_[x, np.cos(3 * x) + 0.1 * rng.normal(size=1000), rng.normal(size=1000)]
+    errors, _ = fitted(curve)
+    assert errors.networks.module_.trust[1] > 0.7
+    # rows off the curve are found, which no linear expectation could
+    fresh = rng.normal(size=(300, 3))
+    fresh[:, 1] = rng.permutation(curve[:, 1])[:300]
+    on = np.c_[fresh[:, 0], np.cos(3 * fresh[:, 0]), fresh[:, 2]]
+    scores = errors.errors(np.r_[on, fresh]).sum(axis=1)
+    alone = ConditionalErrors(Silent(), ColumnUnits("standard", novelty=False))
+    alone.fit_errors(curve, np.zeros(3, bool))
+    linear = alone.errors(np.r_[on, fresh]).sum(axis=1)
+    labels = np.repeat([0, 1], 300)
+    assert roc_auc_score(labels, scores) > 0.8
+    assert roc_auc_score(labels, linear) < 0.7
+
+
+# -- the linear part -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [3, 20, 500])
+def test_the_shrunk_covariance_is_scikit_learns(n):
+    rows = correlated(n)
+    rows -= rows.mean(axis=0)
+    expected, _ = sklearns_ledoit_wolf(rows, assume_centered=True)
+    np.testing.assert_allclose(ledoit_wolf(rows), expected)
+    assert not ledoit_wolf(np.zeros((n, 2))).any()
+
+
+def test_linear_errors_are_distances_to_the_conditional_mean():
+    rows = correlated(300)
+    errors = ConditionalErrors(Silent(), ColumnUnits("standard", novelty=False))
+    found = errors.fit_errors(rows, np.zeros(6, bool))
+    seen = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    mild = errors.mild_(seen)
+    mild -= mild.mean(axis=0)
+    covariance = ledoit_wolf(mild) + 1e-3 * np.eye(6)
+    expected = np.empty(rows.shape)
+    for j in range(6):
+        others = np.arange(6) != j
+        slope = np.linalg.solve(covariance[np.ix_(others, others)], covariance[others, j])
+        variance = covariance[j, j] - covariance[j, others] @ slope
+        expected[:, j] = np.abs(mild[:, j] - mild[:, others] @ slope) / np.sqrt(variance)
+    expected /= expected.mean(axis=0) + 0.05
+    np.testing.assert_allclose(found, expected)
+    np.testing.assert_array_equal(errors.errors(rows), found)
+
+
+def test_columns_are_halfway_between_values_and_ranks():
+    rng = np.random.default_rng(0)
+    rows = np.c_[rng.exponential(size=200), rng.integers(0, 4, 200), rng.normal(size=200)]
+    mild = MildColumns(np.array([True, True, False])).fit(rows)
+    found = mild(rows)
+    for j in (0, 1):
+        x = rows[:, j]
+        normal = norm.ppf(rankdata(x) / 201)
+        soft = 3 * np.sign(x) * np.log1p(np.abs(x) / 3)
+        np.testing.assert_allclose(found[:, j], (normal + soft) / 2)
+    np.testing.assert_array_equal(found[:, 2], rows[:, 2])
+    np.testing.assert_allclose(mild.inverse(found), rows, atol=1e-9)
+    # what is far out stays far out
+    far = mild(np.array([[50.0, 3.0, 0.0], [100.0, 3.0, 0.0]]))
+    assert far[1, 0] > far[0, 0] > found[:, 0].max()
+    holed = mild(np.array([[np.nan, 1.0, np.nan]]))
+    assert np.isnan(holed).tolist() == [[True, False, True]]
+
+
+# -- categories and holes --------------------------------------------------------------
+
+
+def test_the_error_of_a_category_is_the_surprise_of_its_level():
+    rng = np.random.default_rng(0)
+    level = rng.integers(0, 3, 400)
+    x = np.where(rng.random(400) < 0.9, level, rng.integers(0, 3, 400)) - 1.0
+    shares = np.bincount(level) / 400
+    scale = np.sqrt(1 - np.square(shares).sum())
+    block = Block("categorical", 1, 4, tuple(shares), scale, unseen=-6.0)
+    encoded = (np.eye(4, 3) - shares) / scale
+    table = TableCells(np.array([0, 1, 1, 1]), [Block("numeric", 0, 1), block])
+    rows = np.c_[x, encoded[level]]
+    errors = ConditionalErrors(Silent(), ColumnUnits("standard", novelty=False))
+    errors.fit_errors(rows, np.zeros(4, bool), table)
+    raw, known = errors._raw(rows)
+    assert known.all()
+    missed = errors._residuals(errors.units.networks(rows))[:, 1:]
+    chances = np.maximum((encoded[level] - missed) * scale + shares, 0.02 * shares + 1e-3)
+    chances /= chances.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(raw[:, 1], -np.log(chances[np.arange(400), level]))
+    # probabilities know what the number says
+    assert raw[(x + 1) == level, 1].mean() < 0.5 * raw[(x + 1) != level, 1].mean()
+    unknown = np.r_[0.0, encoded[3]][None]
+    np.testing.assert_allclose(errors._raw(unknown)[0][0, 1], 6.0)
+
+
+def test_holes_neither_help_nor_hurt():
+    rows = correlated(300)
+    rows[::5, 2] = np.nan
+    errors, found = fitted(rows)
+    assert not found[::5, 2].any()
+    holed = rows[1:2].copy()
+    holed[0, [0, 3]] = np.nan
+    cells = errors.errors(holed)[0]
+    assert not cells[[0, 3]].any()
+    raw, known = errors._raw(holed)
+    np.testing.assert_allclose(cells, (raw / errors.usual_)[0] * 6 / known.sum())
+    empty = np.full((1, 6), np.nan)
+    assert not errors.errors(empty).any()
+    assert np.isfinite(errors.expected(empty)).all()
+
+
+def test_records_whose_cells_do_not_go_together_are_found():
+    rng = np.random.default_rng(0)
+
+    def frame(n):
+        columns = {}
+        for i in range(4):
+            size = rng.normal(size=n)
+            columns[f"size{i}"] = size
+            columns[f"price{i}"] = 2 * size + 0.3 * rng.normal(size=n)
+            over = size + 0.3 * rng.normal(size=n) > 0
+            columns[f"kind{i}"] = np.where(over, "house", "flat")
+        return pd.DataFrame(columns)
+
+    train, good, other = frame(600), frame(200), frame(200)
+    wrong = good.assign(kind0=other["kind0"], price1=other["price1"])
+    test, labels = pd.concat([good, wrong]), np.repeat([0, 1], 200)
+    detector = ReconstructionOutlierDetector(random_state=0).fit(train)
+    ours = roc_auc_score(labels, detector.anomaly_score(test))
+    assert ours > 0.8
+    # distances to other rows see less of it
+    far = ReconstructionOutlierDetector(neighbor_weight=1e9, random_state=0).fit(train)
+    assert ours > roc_auc_score(labels, far.anomaly_score(test)) + 0.05
+    cells = detector.explain(wrong.iloc[:100], as_frame=True)
+    first = cells.groupby("row", sort=False).head(1)["column"]
+    assert first.isin(["kind0", "size0", "price1", "size1"]).mean() > 0.8
+
+
+# -- the join --------------------------------------------------------------------------
+
+
+def test_a_row_that_is_abnormal_to_either_part_is_abnormal():
+    rng = np.random.default_rng(0)
+    parts = list(rng.gamma(5.0, size=(2, 1000)))
+    join = TailJoin(1.0).fit(parts)
+    usual = np.quantile(sum(join(parts)), 0.99)
+    for far in ([60.0, 5.0], [5.0, 60.0]):
+        (first, second) = join([np.array([value]) for value in far])
+        assert first + second > 2 * usual
+        assert (first > 10 * second) == (far[0] > far[1])
+
+
+def test_the_part_that_sets_some_training_rows_apart_weighs_more():
+    rng = np.random.default_rng(0)
+    parts = rng.gamma(5.0, size=(2, 1000))
+    even = TailJoin(1.0).fit(parts).weights_
+    assert min(even) > 0.6
+    parts[1, :50] *= 8
+    assert TailJoin(1.0).fit(parts).weights_[0] < 0.5
+    assert TailJoin(3.0).fit(parts).weights_[0] < TailJoin(1.0).fit(parts).weights_[0]
+    parts[1] = 7.0
+    assert np.isfinite(sum(TailJoin(1.0).fit(parts)(parts))).all()
+    parts[0] = 0.0
+    assert np.isfinite(sum(TailJoin(1.0).fit(parts)(parts))).all()
