@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -379,3 +381,111 @@ def test_draws_of_missing_cells_scatter_and_means_do_not(estimator):
         fit(AutoencoderTransformer(2, max_iter=2), frame).impute(
             frame, sample_posterior=True
         )
+
+
+# -- columns of objects --------------------------------------------------------------------
+
+OBJECTS = {
+    "tuples": ([(1, 2), (3, 4)], r"objects of type tuple\. .*name the column"),
+    "bytes": ([b"a", b"b"], r"objects of type bytes\. .*name the column"),
+    "lists": ([[1], [2]], r"objects of type list\. Take them apart"),
+    "complex": ([1j, 2.0 + 1j], r"complex numbers\. Turn them into real numbers"),
+    "several": ([1, "a"], r"numbers and text\. .*name the column"),
+    "nothing": ([None, None], r"no observed value\. Drop the column"),
+}
+
+
+@pytest.mark.parametrize("dtype", [object, None])
+@pytest.mark.parametrize(("values", "message"), OBJECTS.values(), ids=OBJECTS)
+def test_what_is_neither_number_nor_category_is_said(values, message, dtype):
+    frame = pd.DataFrame({"x": range(20), "odd": pd.Series(values * 10, dtype=dtype)})
+    with pytest.raises(ValueError, match=f"'odd'.* {message}"):
+        AutoencoderTransformer(1, max_iter=2).fit(frame.assign(word="w"))
+
+
+def test_tuples_may_be_declared_to_be_levels():
+    frame = pd.DataFrame({"x": range(20), "pair": [(1, 2), (3, 4)] * 10})
+    for table in (frame, frame.to_numpy(dtype=object)):
+        model = AutoencoderTransformer(1, categorical_features=[1], max_iter=2)
+        rebuilt = np.asarray(fit(model, table).reconstruct(table), dtype=object)
+        assert rebuilt.shape == (20, 2)
+        assert set(rebuilt[:, 1]) <= {(1, 2), (3, 4)}
+
+
+def test_numbers_of_several_types_are_numbers():
+    odd = [Fraction(1, 2), 3, True, None] * 5
+    plain = pd.DataFrame({"x": np.arange(20.0), "odd": [0.5, 3.0, 1.0, np.nan] * 5})
+    frame = plain.assign(odd=pd.Series(odd, dtype=object), word="w")
+    one = fit(AutoencoderTransformer(1, max_iter=2, random_state=0), frame)
+    other = clone(one).fit(plain.assign(word="w"))
+    np.testing.assert_array_equal(results(one, frame), results(other, frame))
+
+
+def test_levels_of_another_kind_are_an_error():
+    fitted = fit(AutoencoderTransformer(1, max_iter=2), mixed())
+    for value, kind in ((b"red", "bytes"), (pd.Timestamp(0), "Timestamp")):
+        other = mixed().assign(colour=pd.Series([value] * 60, mixed().index))
+        with pytest.raises(ValueError, match=f"'colour' held text in fit.* {kind} now"):
+            fitted.transform(other)
+
+
+@each(TWO_KINDS)
+def test_lists_of_rows_keep_numbers_as_numbers(estimator):
+    table = mixed(holes=False).to_numpy(dtype=object)
+    model = brief(estimator).set_params(categorical_features=[2, 3, 4])
+    reference = fit(model, table)
+    of_lists = fit(clone(model), table.tolist())
+    np.testing.assert_array_equal(
+        reference.transform(table), of_lists.transform(table.tolist())
+    )
+    holed = [*table[:-1].tolist(), [1.5, None, "red", True, "s"]]
+    filled = of_lists.impute(holed)
+    assert filled[-1][0] == 1.5
+    assert isinstance(filled[-1][1], float)
+    assert filled[0].tolist() == table[0].tolist()
+
+
+def test_names_and_positions_may_be_mixed():
+    model = AutoencoderTransformer(1, max_iter=2, random_state=0)
+    one = clone(model).set_params(categorical_features=["colour", 3, np.int64(4)])
+    np.testing.assert_array_equal(
+        results(fit(one, mixed()), mixed()), results(fit(model, mixed()), mixed())
+    )
+
+
+@pytest.mark.parametrize("other", [lambda f: f, lambda f: f.to_numpy()])
+def test_a_frame_of_polars_is_filled_from_any_table(other):
+    frame = mixed()
+    fitted = fit(AutoencoderTransformer(1, max_iter=2), of_polars(frame))
+    filled = fitted.impute(other(frame))
+    assert isinstance(filled, pl.DataFrame)
+    expected = fitted.impute(of_polars(frame))
+    assert filled.to_dicts() == expected.to_dicts()
+
+
+def test_tables_without_rows_and_those_to_be_computed_are_said_to_be_so():
+    model = AutoencoderTransformer(1, max_iter=2)
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        model.fit(mixed().iloc[:0])
+    with pytest.raises(TypeError, match=r"LazyFrame.* pass X\.collect\(\)"):
+        model.fit(of_polars(mixed()).lazy())
+    fitted = fit(model, of_polars(mixed()))
+    with pytest.raises(TypeError, match=r"LazyFrame.* pass X\.collect\(\)"):
+        fitted.transform(of_polars(mixed()).lazy())
+
+
+@pytest.mark.parametrize("names", [[5, 6, 7, 8, 9], [("a", i) for i in range(5)]])
+def test_explanations_name_columns_as_the_frame_does(names):
+    frame = mixed().set_axis(pd.Index(names), axis=1)
+    detector = fit(ReconstructionOutlierDetector(PCA(1)), frame)
+    assert set(detector.explain(frame, as_frame=True)["column"]) == set(names)
+
+
+@each([e for e in OF_CATEGORIES if "warm_start" in e.get_params()])
+def test_what_is_a_category_must_stay_so_under_a_warm_start(estimator):
+    fitted = fit(brief(estimator).set_params(warm_start=True), mixed())
+    fit(fitted, mixed())
+    for changed in ({"max_categories": 2}, {"categorical_features": [1, 2, 3, 4]}):
+        other = copy.deepcopy(fitted).set_params(**changed)
+        with pytest.raises(ValueError, match=f"{next(iter(changed))} was"):
+            other.fit(mixed())

@@ -64,7 +64,8 @@ class BaseRepresentation(
     ============================= ========================== ===========================
     hook                          when `fit` calls it        returns
     ============================= ========================== ===========================
-    `_validate_training(X, y)`    first                      the table to encode
+    `_validate_training(X, y,     first                      the table to encode
+    sample_weight)`
     `_arrange(X, sample_weight)`  before scaling             rows as often as they count,
                                                              and weights or None
     `_after_encoding(rows, y)`    rows are encoded           None; refuses rows, warns,
@@ -129,6 +130,7 @@ class BaseRepresentation(
     _shaping: ClassVar[tuple[str, ...]] = (
         *("n_components", "scaling", "architecture", "input_shape", "kernel_size"),
         *("stride", "hidden_layer_sizes", "activation", "layer_norm", "dtype"),
+        *constraints.CATEGORIES,
     )
     # fewer rows than this cannot make up a batch that the objective learns from
     _min_rows = 1
@@ -143,8 +145,10 @@ class BaseRepresentation(
 
     # -- hooks -----------------------------------------------------------------------
 
-    def _validate_training(self, X: Table, y: Labels, *, reset: bool) -> Table:
-        return self._validate(X, reset=reset)
+    def _validate_training(
+        self, X: Table, y: Labels, sample_weight: Weights, *, reset: bool
+    ) -> Table:
+        return self._validate(X, reset=reset, weights=sample_weight)
 
     def _arrange(self, X: Table, sample_weight: Weights) -> tuple[Table, Array | None]:
         """Return the rows as often as they count, and weights that say the rest."""
@@ -218,7 +222,7 @@ class BaseRepresentation(
             continuing = self._continues()
             if continuing:
                 self._check_unchanged()
-            X = self._validate_training(X, y, reset=not continuing)
+            X = self._validate_training(X, y, sample_weight, reset=not continuing)
             X, weights = self._arrange(X, sample_weight)
             seeds = Seeds(self.random_state)
             codec = self._codec if continuing else self._fit_codec(X, seeds, weights)
@@ -314,10 +318,12 @@ class BaseRepresentation(
         """Tell modules that only read rows: a user's might write to them."""
         return bool(self._option("architecture", "mlp") == "mlp")
 
-    def _validate(self, X: Table, *, reset: bool, infers: bool = False) -> Table:
+    def _validate(
+        self, X: Table, *, reset: bool, infers: bool = False, weights: Weights = None
+    ) -> Table:
         """Return the table; one that `infers` may be looked at by :meth:`_infer`."""
         few = self._min_rows if reset else 1
-        X = read_table(self, X, reset=reset, ensure_min_samples=few)
+        X = read_table(self, X, reset=reset, ensure_min_samples=few, weights=weights)
         if not (infers and self._codec.keeps_bad_cells(X)):
             self._check_cells(X, self._weight_dtype() if reset else self._codec.dtype)
         return X

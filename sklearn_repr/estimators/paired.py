@@ -326,7 +326,9 @@ class PairedEmbedder(BaseRepresentation):
 
     # -- hooks -----------------------------------------------------------------------
 
-    def _validate_training(self, X: Table, y: Table, *, reset: bool) -> Pair:
+    def _validate_training(
+        self, X: Table, y: Table, sample_weight: Weights, *, reset: bool
+    ) -> Pair:
         return self._validate_pair(X, y, reset=reset)
 
     def _training_settings(self, n_rows: int) -> TrainingSettings:
