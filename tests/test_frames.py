@@ -383,7 +383,7 @@ def test_draws_of_missing_cells_scatter_and_means_do_not(estimator):
         )
 
 
-# -- columns of objects --------------------------------------------------------------------
+# -- columns of objects ------------------------------------------------------------------
 
 OBJECTS = {
     "tuples": ([(1, 2), (3, 4)], r"objects of type tuple\. .*name the column"),

@@ -88,8 +88,8 @@ def read_table(
     """
     refuse_lazy(X)
     if reset:
-        given = (getattr(estimator, name, None) for name in CATEGORIES)
-        estimator._columns = find_categories(X, *given, weights=weights)
+        given = [getattr(estimator, name, None) for name in CATEGORIES]
+        estimator._columns = find_categories(X, *given, weights)
     columns = estimator._columns
     return validate_table(
         estimator,
@@ -234,7 +234,7 @@ class Columns:
                         " not have."
                     )
                 mask[places] = True
-            elif isinstance(entry, Integral) and 0 <= entry < d:
+            elif isinstance(entry, Integral) and 0 <= int(entry) < d:
                 mask[int(entry)] = True
             else:
                 raise ValueError(
@@ -280,7 +280,8 @@ class Columns:
         """Return levels by decreasing frequency, the number of each, and how many."""
         codes, values = factorized(column, self.label(j))
         seen = (codes >= 0) & (weights > 0)
-        counts = np.bincount(codes[seen], weights[seen], minlength=len(values))
+        counts = np.zeros(len(values))
+        np.add.at(counts, codes[seen], weights[seen])
         first = np.full(len(values), len(codes))
         np.minimum.at(first, codes[seen], np.flatnonzero(seen))
         order = np.lexsort([first, -counts])
@@ -497,4 +498,4 @@ def _counts(weights: Weights, n_rows: int) -> NDArray[np.float64]:
     counts = check_sample_weight(weights, n_rows)
     if (counts == np.floor(counts)).all():
         return counts
-    return counts / counts[counts > 0].mean()
+    return np.asarray(counts / counts[counts > 0].mean())

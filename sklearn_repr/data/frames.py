@@ -186,7 +186,7 @@ def kind_of(column: pd.Series[Any]) -> str:
 
 
 def _are_numbers(column: pd.Series[Any], inferred: str) -> bool:
-    """Tell numbers of several types, such as fractions, or truth values among integers."""
+    """Tell numbers of several types: fractions, or truth values among integers."""
     mixed = inferred.startswith("mixed") and column.dtype == object
     return mixed and all(isinstance(value, Real) for value in column.dropna())
 
