@@ -7,8 +7,14 @@ import pandas as pd
 import pytest
 import torch
 from scipy.special import log_softmax
+from sklearn.base import clone
 
-from sklearn_repr import MaskedAutoencoder
+from sklearn_repr import (
+    AutoencoderTransformer,
+    DenoisingAutoencoder,
+    MaskedAutoencoder,
+    VariationalAutoencoder,
+)
 from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.corruptions import make_corruption
 from sklearn_repr.data import Columns, NumericCodec, TableCodec
@@ -168,3 +174,25 @@ def test_a_category_that_follows_from_numbers_is_filled():
     holed.loc[hidden, "sign"] = None
     filled = MaskedAutoencoder(random_state=0).fit(holed).impute(holed)
     assert (filled["sign"] == frame["sign"])[hidden].mean() > 0.9
+
+
+UNIT_INTERVAL = [
+    AutoencoderTransformer(1, loss="binary_cross_entropy", scaling=None, max_iter=3),
+    DenoisingAutoencoder(1, loss="binary_cross_entropy", scaling=None, max_iter=3),
+    VariationalAutoencoder(1, likelihood="bernoulli", scaling=None, max_iter=3),
+]
+
+
+@pytest.mark.parametrize("estimator", UNIT_INTERVAL, ids=lambda e: type(e).__name__)
+def test_probabilities_of_cells_are_of_numbers(estimator):
+    frame = pd.DataFrame({"x": np.linspace(0, 1, 40), "c": ["a", "b"] * 20})
+    with pytest.raises(ValueError, match=r"'c' is a category\. Leave l\w+ at its default"):
+        clone(estimator).fit(frame)
+    holed = np.column_stack([frame["x"], frame["x"][::-1]])
+    holed[::5, 1] = np.nan
+    fitted = clone(estimator).set_params(random_state=0).fit(holed)
+    filled = fitted.impute(holed)
+    assert ((filled >= 0) & (filled <= 1)).all()
+    assert np.isfinite(fitted.reconstruction_error(holed)).all()
+    with pytest.raises(ValueError, match="column number 1 goes from"):
+        clone(estimator).fit(holed * [1, 2])

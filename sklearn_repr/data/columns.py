@@ -88,8 +88,10 @@ def read_table(
     """
     refuse_lazy(X)
     if reset:
-        given = [getattr(estimator, name, None) for name in CATEGORIES]
-        estimator._columns = find_categories(X, *given, weights)
+        given: dict[str, Any] = {
+            name: getattr(estimator, name, None) for name in CATEGORIES
+        }
+        estimator._columns = find_categories(X, **given, weights=weights)
     columns = estimator._columns
     return validate_table(
         estimator,
@@ -242,6 +244,10 @@ class Columns:
                     f" to {d - 1}; got {entry!r}."
                 )
         return mask
+
+    def first(self) -> int:
+        """Return the position of the first category."""
+        return int(np.flatnonzero(self.categorical_)[0])
 
     def label(self, column: int) -> str:
         """Name a column in a message."""

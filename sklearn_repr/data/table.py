@@ -282,10 +282,9 @@ def choose_codec(
         tells = numbers.fill and not shaped and not sparse.issparse(X) and has_holes(X)
         return TableCodec(numbers, [0] * X.shape[1]) if tells else numbers
     if shaped:
-        first = int(np.flatnonzero(columns.n_codes_)[0])
         raise ValueError(
             "input_shape says that a row is an image or a sequence, but column"
-            f" {columns.label(first)} is a category."
+            f" {columns.label(columns.first())} is a category."
         )
     return TableCodec(numbers, columns.n_codes_, indicators=numbers.fill)
 

@@ -130,9 +130,19 @@ class BaseReconstructor(BaseRepresentation):
 
     def _after_encoding(self, rows: Batch, y: Labels) -> None:
         setting = self._wants_unit_interval()
-        if setting is not None:
-            names = getattr(self, "feature_names_in_", None)
-            refuse_outside_unit_interval(rows, names, setting)
+        if setting is None:
+            return
+        if self._columns is not None:
+            parameter = setting.partition("=")[0]
+            raise ValueError(
+                f"{setting} is of numbers in [0, 1], but column"
+                f" {self._columns.label(self._columns.first())} is a category. Leave"
+                f" {parameter} at its default, beside which categories have a"
+                " cross-entropy of their own, or turn them into zeros and ones first, for"
+                " example by scikit-learn's OneHotEncoder."
+            )
+        names, width = getattr(self, "feature_names_in_", None), self._codec.n_numbers_
+        refuse_outside_unit_interval(rows, names, setting, width)
 
     def _training_settings(self, n_rows: int) -> TrainingSettings:
         linear = self._is_linear()
@@ -370,11 +380,13 @@ class BaseReconstructor(BaseRepresentation):
         return wrap_table(X, self, original, getattr(self, "feature_names_in_", None))
 
 
-def refuse_outside_unit_interval(rows: Batch, names: Table, setting: str) -> None:
-    """Raise unless all encoded values lie in [0, 1]."""
+def refuse_outside_unit_interval(
+    rows: Batch, names: Table, setting: str, n_numbers: int
+) -> None:
+    """Raise unless all numbers, the first of the encoded columns, lie in [0, 1]."""
     ends = [torch.stack(pool.values.aminmax(dim=0)) for pool in rows.pools(None)]
-    lowest = torch.stack(ends).amin(dim=0)[0]
-    highest = torch.stack(ends).amax(dim=0)[1]
+    lowest = torch.stack(ends).amin(dim=0)[0, :n_numbers]
+    highest = torch.stack(ends).amax(dim=0)[1, :n_numbers]
     bad = ((lowest < 0) | (highest > 1)).nonzero()
     if len(bad):
         column = int(bad[0])
