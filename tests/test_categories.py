@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import clone
 
 from sklearn_repr import (
@@ -186,7 +186,9 @@ UNIT_INTERVAL = [
 @pytest.mark.parametrize("estimator", UNIT_INTERVAL, ids=lambda e: type(e).__name__)
 def test_probabilities_of_cells_are_of_numbers(estimator):
     frame = pd.DataFrame({"x": np.linspace(0, 1, 40), "c": ["a", "b"] * 20})
-    with pytest.raises(ValueError, match=r"'c' is a category\. Leave l\w+ at its default"):
+    with pytest.raises(
+        ValueError, match=r"'c' is a category\. Leave l\w+ at its default"
+    ):
         clone(estimator).fit(frame)
     holed = np.column_stack([frame["x"], frame["x"][::-1]])
     holed[::5, 1] = np.nan
@@ -196,3 +198,42 @@ def test_probabilities_of_cells_are_of_numbers(estimator):
     assert np.isfinite(fitted.reconstruction_error(holed)).all()
     with pytest.raises(ValueError, match="column number 1 goes from"):
         clone(estimator).fit(holed * [1, 2])
+
+
+def test_the_score_is_the_mean_r2_of_numbers_and_of_the_indicators_of_levels():
+    frame = table()
+    frame.loc[::7, "c4"] = None
+    frame.loc[::9, "x"] = np.nan
+    other = frame.iloc[::2].copy()
+    other.iloc[:20, 2] = "never seen"
+    fitted = MaskedAutoencoder(2, max_iter=3, random_state=0).fit(frame)
+    rows = fitted._columns.read(other)
+    with torch.inference_mode():
+        module = fitted.net_.module_
+        said = module.decode(module.encode(fitted._codec.encode(rows).values)).numpy()
+    shares = []
+    known = ~np.isnan(rows[:, 0])
+    x, rebuilt = rows[known, 0], fitted.reconstruct(other)["x"].to_numpy()[known]
+    shares.append(1 - np.square(x - rebuilt).sum() / np.square(x - x.mean()).sum())
+    for j, block in zip((1, 2, 3), fitted._codec.blocks_[1:], strict=True):
+        part = said[:, block.start : block.stop].astype(np.float64)
+        logits = np.asarray(block.offset) + np.asarray(block.gain) * part
+        unseen = np.full((len(part), 1), block.unseen)
+        q = softmax(np.hstack([logits, unseen]), axis=1)
+        known = ~np.isnan(rows[:, j])
+        e = np.eye(q.shape[1])[rows[known, j].astype(int)]
+        mean = e.mean(axis=0)
+        shares.append(1 - np.square(e - q[known]).sum() / np.square(e - mean).sum())
+    assert min(shares) < 0 < max(shares)  # the first of these counts as 0
+    assert fitted.score(other) == pytest.approx(np.mean(np.maximum(shares, 0)), abs=1e-6)
+
+
+def test_units_of_numbers_do_not_matter_beside_categories():
+    frame = table()
+    frame["sign"] = np.where(frame["x"] > 0, "plus", "minus")
+    large = frame.assign(x=1e6 * frame["x"])
+    model = AutoencoderTransformer(2, max_iter=3, random_state=0)
+    score = clone(model).fit(frame).score(frame)
+    assert clone(model).fit(large).score(large) == pytest.approx(score, abs=1e-3)
+    unscaled = clone(model).set_params(scaling=None).fit(large)
+    assert unscaled.score(large) < score - 0.1

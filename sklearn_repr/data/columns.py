@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sklearn_repr._contracts import Table, Weights
+from sklearn_repr.data.choice import chosen_columns
 from sklearn_repr.data.frames import (
     as_pandas,
     container_of,
@@ -182,7 +183,8 @@ class Columns:
         self.names_ = list(frame.columns)
         self.has_names_ = self.container_ != "array"
         kinds = [kind_of(frame.iloc[:, j]) for j in range(frame.shape[1])]
-        self.categorical_ = self._declared(frame, kinds)
+        names = self.names_ if self.has_names_ else None
+        self.categorical_ = chosen_columns(self.categorical_features, names, kinds)
         self.dtypes_ = list(original_dtypes(X, frame))
         self.levels_: list[list[Any]] = []
         self.n_codes_: list[int] = []
@@ -199,51 +201,6 @@ class Columns:
             self.numbers_.append(numbers)
             self.n_codes_.append(n_codes)
         return self
-
-    def _declared(self, frame: pd.DataFrame, kinds: list[str]) -> NDArray[np.bool_]:
-        given, d = self.categorical_features, frame.shape[1]
-        if given is None:
-            return np.zeros(d, dtype=bool)
-        if isinstance(given, str):
-            if given != "from_dtype":
-                raise ValueError(
-                    "categorical_features must be 'from_dtype', None, a mask, names or"
-                    f" positions of columns; got {given!r}."
-                )
-            return np.array([kind == "category" for kind in kinds], dtype=bool)
-        chosen = np.asarray(given, dtype=object)
-        if chosen.size == 0:
-            return np.zeros(d, dtype=bool)
-        if chosen.ndim != 1:
-            raise ValueError(
-                "categorical_features must be one-dimensional; got an array of shape"
-                f" {chosen.shape}."
-            )
-        if all(isinstance(entry, bool | np.bool_) for entry in chosen):
-            if len(chosen) != d:
-                raise ValueError(
-                    f"categorical_features is a mask of {len(chosen)} columns, but X has"
-                    f" {d}."
-                )
-            return chosen.astype(bool)
-        mask = np.zeros(d, dtype=bool)
-        for entry in chosen:
-            if isinstance(entry, str):
-                places = [j for j, name in enumerate(self.names_) if name == entry]
-                if not self.has_names_ or not places:
-                    raise ValueError(
-                        f"categorical_features names the column {entry!r}, which X does"
-                        " not have."
-                    )
-                mask[places] = True
-            elif isinstance(entry, Integral) and 0 <= int(entry) < d:
-                mask[int(entry)] = True
-            else:
-                raise ValueError(
-                    "categorical_features must hold names of columns or positions from 0"
-                    f" to {d - 1}; got {entry!r}."
-                )
-        return mask
 
     def first(self) -> int:
         """Return the position of the first category."""
@@ -475,18 +432,20 @@ class Columns:
             return pd.Series(cells).astype(dtype).array
         return cells
 
-    def spoken(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return an array of objects with labels where `rows` has numbers of levels."""
+    def in_words(
+        self, X: Table, rows: NDArray[Any]
+    ) -> tuple[list[Any], NDArray[Any], NDArray[Any]]:
+        """Return names of columns, and two arrays of objects with labels for levels.
+
+        The first has the cells of a table, unknown labels too, None where one is missing;
+        the second those of an array of floats.
+        """
+        given = as_pandas(X).astype(object)
+        observed = given.where(given.notna(), None).to_numpy()
         found = np.array(rows, dtype=object)
         for j in np.flatnonzero(self.categorical_):
-            found[:, j] = self.labels(rows[:, j], int(j))
-        return found
-
-    def observed(self, X: Table) -> NDArray[Any]:
-        """Return the cells of a table as objects, unknown labels too; None is missing."""
-        given = as_pandas(X).astype(object)
-        cells: NDArray[Any] = given.where(given.notna(), None).to_numpy()
-        return cells
+            found[:, j] = pd.Series(self.labels(rows[:, j], int(j)), dtype=object)
+        return self.names_, observed, found
 
     def labels(self, cells: NDArray[Any], j: int) -> list[Any]:
         """Return the labels of numbers of levels, None where there is none."""

@@ -156,6 +156,20 @@ class TableCodec:
         names = self.names_
         return [str(j) if names is None else str(names[int(j)]) for j in self.columns_]
 
+    def patches(self, shape: Sequence[int] | None, size: int) -> NDArray[np.int64]:
+        """Return the column of the table that every encoded column belongs to.
+
+        Rows that are images or sequences, which have a `shape`, are not encoded here.
+        """
+        return self.columns_
+
+    def log_scales(self) -> NDArray[np.float64]:
+        """Return the logarithm of what every number was divided by, 0 for categories."""
+        scales = np.zeros(self.n_features_)
+        if len(self.numeric_):
+            scales[self.numeric_] = self.numbers.log_scales()
+        return scales
+
     def scale(self, X: Array, out: Array | None = None) -> Array:
         """Encode rows as a NumPy array; see :meth:`NumericCodec.scale`."""
         encoded = (
@@ -234,6 +248,42 @@ class TableCodec:
                 drawn = (chances[:, [j]] * upto[:, -1:] >= upto).sum(axis=1)
                 X[:, j] = drawn.clip(max=logits.shape[1] - 1)
         return X
+
+    def squared_errors(self, X: Array, encoded: Array) -> NDArray[np.float64]:
+        """Compare rows with what a network says of them.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Rows.
+        encoded : ndarray of shape (n_samples, n_encoded_)
+            What a network says of them.
+
+        Returns
+        -------
+        errors : ndarray of shape (n_samples, n_features)
+            Squared errors of numbers in original units, and those of the probabilities
+            of levels, added up, against the indicator of the level that is there; NaN
+            where a cell is missing.
+        """
+        errors = np.empty(X.shape)
+        width = len(self.numeric_)
+        if width:
+            rebuilt = self.numbers.decode(encoded[:, :width])
+            errors[:, self.numeric_] = np.square(X[:, self.numeric_] - rebuilt)
+        blocks = [block for block in self.blocks_ if block.kind == "categorical"]
+        for j, block, logits in zip(
+            self.categories_, blocks, self.logits(encoded), strict=True
+        ):
+            # one more probability, that of a level which `fit` did not see
+            unseen = np.full((len(logits), 1), block.unseen)
+            chances = softmax(np.hstack([logits, unseen]), axis=1)
+            known = ~np.isnan(X[:, j])
+            level = np.where(known, X[:, j], 0).astype(np.intp)
+            own = np.take_along_axis(chances, level[:, None], axis=1)[:, 0]
+            errors[:, j] = np.square(chances).sum(axis=1) + 1 - 2 * own
+            errors[~known, j] = np.nan
+        return errors
 
     def logits(self, encoded: Array) -> list[NDArray[np.float64]]:
         """Return log-probabilities, but for a constant, of every category's levels."""

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table, Weights
 from sklearn_repr.corruptions import Corruption, Pairs
-from sklearn_repr.data import Codec, Columns, NumericCodec, TableCodec, choose_codec
+from sklearn_repr.data import Codec, Columns, NumericCodec, choose_codec
 from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.data.chunks import chunk_encoder
 from sklearn_repr.data.columns import read_table
@@ -86,8 +86,8 @@ class BaseRepresentation(
     It may also answer otherwise: `_auto_batch_size`, what ``batch_size="auto"`` is;
     `_draws_globally`, whether training needs torch's global generator;
     `_leaves_rows_unchanged`, whether the module only reads rows; `_shape_params`, what a
-    warm start must find as it was; `_fit_codec` and `_column_names`. A parameter that it
-    does not have is read by `_option` with a default.
+    warm start must find as it was; `_fit_codec`. A parameter that it does not have is
+    read by `_option` with a default.
     """
 
     _parameter_constraints: ClassVar[Constraints] = {
@@ -246,7 +246,7 @@ class BaseRepresentation(
                 corruption=self._grouped_corruption(),
                 settings=settings,
                 seeds=seeds,
-                column_names=self._column_names(),
+                column_names=codec.encoded_names(),
                 global_generator=self._draws_globally(),
                 pairs=pairs,
                 watch_embedding=self._watches_embedding,
@@ -291,16 +291,10 @@ class BaseRepresentation(
         """Resolve ``batch_size="auto"``: some 20 batches, each of 32 to 256 rows."""
         return int(min(256, max(32, 2 ** (n_rows // 20).bit_length())))
 
-    def _column_names(self) -> Any:
-        """Return the names of encoded columns, None if they have none."""
-        if isinstance(self._codec, TableCodec):
-            return self._codec.encoded_names()
-        return getattr(self, "feature_names_in_", None)
-
     def _grouped_corruption(self) -> Corruption | None:
         """Return a corruption that replaces together what makes up a cell."""
         corruption = self._build_corruption()
-        if corruption is not None and isinstance(self._codec, TableCodec):
+        if corruption is not None and self._codec.columns_ is not None:
             corruption.group(torch.from_numpy(self._codec.columns_))
         return corruption
 
@@ -434,8 +428,7 @@ class BaseRepresentation(
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = tags.input_tags.allow_nan = True
         tags.input_tags.categorical = hasattr(self, "categorical_features")
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

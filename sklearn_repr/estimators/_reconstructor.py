@@ -20,28 +20,24 @@ from sklearn_repr._contracts import (
     Batch,
     Constraints,
     Labels,
-    Outputs,
     RandomState,
     Table,
     Weights,
 )
-from sklearn_repr.data import TableCodec
 from sklearn_repr.data.repeats import arrange
 from sklearn_repr.engine import TrainingSettings, infer
 from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.modules.linear import PrincipalSubspace, principal_subspace
-from sklearn_repr.objectives import Reconstruction
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import wrap_table
 from sklearn_repr.utils.randomness import Seeds
-from sklearn_repr.utils.scores import explained_share
+from sklearn_repr.utils.scores import explained_share, parts_to_score
 from sklearn_repr.utils.validation import (
     check_latent,
     column_label,
     has_holes,
     parts_of,
 )
-from sklearn_repr.utils.weights import check_sample_weight
 
 __all__ = ["BaseReconstructor"]
 
@@ -266,34 +262,25 @@ class BaseReconstructor(BaseRepresentation):
         Returns
         -------
         score : float
-            Share of the total variance of `X`, in original units, that its
-            reconstruction explains. With categories among the columns, columns are
-            scaled and a category counts by its cross-entropy: 0 is to predict means and
-            shares of the training rows. :func:`sklearn_repr.inspection.reconstruction_r2`
-            gives the same number for PCA.
+            Share of the variance of a column that its reconstruction explains, in the
+            mean over the columns of `X` that vary; a category counts as one column, by
+            the probabilities of its levels. From 0 to 1: a column that is rebuilt worse
+            than by its mean, or by the shares of its levels, counts as 0. Units do not
+            matter, so that scores of different `scaling` can be compared;
+            :func:`sklearn_repr.inspection.reconstruction_r2` gives the same number for
+            PCA.
         """
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
-        if self._columns is None:
-            return explained_share(rows, self._rebuild(rows), sample_weight)
-        measure = Reconstruction(blocks=self._codec.blocks_)
+        errors = (self._squared_errors(part) for part in parts_to_score(rows))
+        return explained_share(
+            rows, errors, sample_weight, categories=self._codec.categories_
+        )
 
-        def losses(module: nn.Module, x: Tensor) -> Tensor:
-            """Return the loss of rows, and that of means and shares, (n, 2)."""
-            observed = ~x.isnan()
-            filled = x.where(observed, torch.zeros_like(x))
-            rebuilt = module.decode(module.encode(x if self._sees_holes else filled))  # type: ignore[operator]
-            known = Batch(filled, observed)
-            both = rebuilt, torch.zeros_like(rebuilt)
-            outputs = (Outputs(part, reconstruction=part) for part in both)
-            return torch.stack([measure.cells(o, known).sum(dim=1) for o in outputs], 1)
-
-        module = self.net_.module_
-        sums = self._infer(losses, rows, module=module, dtype=np.float64, fill=False)
-        if sample_weight is not None:
-            sums = sums * check_sample_weight(sample_weight, len(sums))[:, None]
-        lost, most = sums.sum(axis=0)
-        return float(1.0 - lost / most) if most > 0 else float(lost == 0)
+    def _squared_errors(self, rows: Table) -> NDArray[np.float64]:
+        """Return the squared errors of the cells of validated rows."""
+        encoded = self._infer(rebuild, rows, module=self.net_.module_, dtype=np.float64)
+        return self._codec.squared_errors(rows, encoded)
 
     def _check_scored(self, X: Table) -> None:
         """Refuse rows that the loss is not defined for, a part of them at a time."""
@@ -362,9 +349,7 @@ class BaseReconstructor(BaseRepresentation):
         n_numbers = self._codec.n_numbers_
         noise = rng.normal(size=(len(encoded), n_numbers))
         encoded[:, :n_numbers] += spread * noise
-        if isinstance(self._codec, TableCodec):
-            return self._codec.decode(encoded, rng.random(encoded.shape))
-        return self._codec.decode(encoded)
+        return self._codec.decode(encoded, rng.random(encoded.shape))
 
     def _cell_noise(self) -> NDArray[np.float64]:
         """Return the deviation of numbers from what they are rebuilt to, encoded."""

@@ -514,8 +514,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         names = getattr(self, "feature_names_in_", None)
         expected = self._scorer.expected(rows)
         if self._columns is not None:
-            names = self._columns.names_
-            observed, expected = self._columns.observed(X), self._columns.spoken(expected)
+            names, observed, expected = self._columns.in_words(X, expected)
         return cells_as_frame(contributions, observed, expected, X, names)
 
     def set_threshold(
