@@ -327,6 +327,41 @@ def test_outliers_are_explained_in_labels():
     np.testing.assert_allclose(sums, detector.anomaly_score(frame))
 
 
+DETECTORS = [{}, {"novelty": True}, {"estimator": PCA(2)}]
+
+
+@pytest.mark.parametrize("options", DETECTORS)
+@pytest.mark.parametrize("levels", [False, True])
+def test_holes_neither_help_nor_hurt_an_outlier_score(levels, options):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 8))  # nothing to learn: every cell costs the same
+    holed = np.where(rng.random(X.shape) < 0.4, np.nan, X)
+    if levels:
+        X, holed = (pd.DataFrame(table, columns=list("abcdefgh")) for table in (X, holed))
+        word = pd.Series(rng.choice(["u", "v"], 300))
+        X["i"], holed["i"] = word, word.where(rng.random(300) < 0.6)
+    detector = ReconstructionOutlierDetector(**options, n_steps=30, random_state=0)
+    whole = fit(detector, X).anomaly_score(X).mean()
+    found = detector.anomaly_score(holed)
+    assert found.mean() == pytest.approx(whole, rel=0.25)
+    np.testing.assert_allclose(detector.explain(holed).sum(axis=1), found)
+
+
+@pytest.mark.parametrize("options", DETECTORS)
+def test_outliers_of_unknown_levels(options):
+    frame = mixed(300, holes=False)
+    detector = ReconstructionOutlierDetector(**options, n_steps=60, random_state=0)
+    fit(detector, frame)
+    place = list(frame).index("size")
+    unknown = detector.explain(frame.assign(size="xxl"))
+    for level in ("s", "m", "l"):
+        known = detector.explain(frame.assign(size=level))
+        assert (unknown[:, place] > known[:, place]).mean() > 0.95
+    assert (detector.anomaly_score(frame.assign(size="xxl")) > 0).all()
+    missing = detector.explain(frame.assign(size=None))
+    assert (missing[:, place] == 0).all()
+
+
 def test_a_detector_takes_the_holes_that_its_estimator_takes():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(80, 4))

@@ -46,11 +46,16 @@ class TableCodec:
         Say in further columns where numbers are missing, for every numeric column of
         which cells are missing in `fit`. No loss looks at these. A missing category
         needs none: filled, it differs from all levels.
+    unseen : bool, default=False
+        Give levels that `fit` did not see a column of their own, one a category, for who
+        adds up squared errors: without it an unknown level, which is none of the others,
+        is closer to what is expected than any known one.
 
     Attributes
     ----------
     blocks_ : tuple of Block
-        The numeric columns, if there are any, one block a category, and the indicators.
+        The numeric columns, if there are any, one block a category, unseen levels, and
+        the indicators.
     columns_ : int ndarray of shape (n_encoded_,)
         Number of the column of the table that each encoded column belongs to.
     n_encoded_ : int
@@ -79,11 +84,13 @@ class TableCodec:
         n_codes: Sequence[int],
         *,
         indicators: bool = True,
+        unseen: bool = False,
     ):
         self.numbers = numbers
         self.n_codes = np.asarray(n_codes)
         self.fill = numbers.fill
         self.indicators = indicators
+        self.unseen = unseen
         self.scaling = numbers.scaling
         self.dtype = numbers.dtype
 
@@ -131,6 +138,11 @@ class TableCodec:
             columns.extend([int(j)] * len(counts))
             self.tables_.append(_encoded_levels(block, self.dtype))
             constant = np.append(constant, np.full(len(counts), (counts > 0).sum() < 2))
+        if self.unseen and len(self.categories_):
+            blocks.append(Block("unseen", stop, stop + len(self.categories_)))
+            stop = blocks[-1].stop
+            columns.extend(self.categories_.tolist())
+            constant = np.append(constant, np.ones(len(self.categories_), bool))
         missing = np.zeros(0)
         if len(self.numeric_):
             holes = np.isnan(X[:, self.numeric_])
@@ -191,10 +203,16 @@ class TableCodec:
             start = self.n_encoded_ - len(self.holed_)
             out[:, start:] = (missing - self.missing_share_) / self.missing_scale_
         categories = [block for block in self.blocks_ if block.kind == "categorical"]
-        for j, block, table in zip(
-            self.categories_, categories, self.tables_, strict=True
+        for i, (j, block, table) in enumerate(
+            zip(self.categories_, categories, self.tables_, strict=True)
         ):
             codes = X[:, j]
+            if self.unseen:
+                # as the indicator of a level whose share is 0
+                unknown = (codes == len(table) - 2) / block.scale
+                out[:, categories[-1].stop + i] = np.where(
+                    np.isnan(codes), codes, unknown
+                )
             # the last entry of the table is a missing cell
             index = np.where(np.isnan(codes), len(table) - 1, codes).astype(np.intp)
             out[:, block.start : block.stop] = table[index]
@@ -304,6 +322,7 @@ def choose_codec(
     X: Table,
     *,
     shaped: bool = False,
+    unseen: bool = False,
 ) -> Codec:
     """Return the codec of a table, not yet fitted.
 
@@ -317,6 +336,8 @@ def choose_codec(
         Validated rows.
     shaped : bool, default=False
         Whether rows are images or sequences, which have no further columns.
+    unseen : bool, default=False
+        See :class:`TableCodec`.
 
     Returns
     -------
@@ -336,7 +357,8 @@ def choose_codec(
             "input_shape says that a row is an image or a sequence, but column"
             f" {columns.label(columns.first())} is a category."
         )
-    return TableCodec(numbers, columns.n_codes_, indicators=numbers.fill)
+    codes = columns.n_codes_
+    return TableCodec(numbers, codes, indicators=numbers.fill, unseen=unseen)
 
 
 def _counts(codes: Array, n_levels: int, weights: Weights) -> NDArray[np.float64]:

@@ -83,7 +83,8 @@ class BaseReconstructor(BaseRepresentation):
             Ignored; here for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             How much each row counts, not negative. A row of weight 0 is left out. If all
-            weights are whole numbers, a row of weight 2 is two rows, in any order and to
+            weights are whole numbers, a row of weight 2 is two rows, in any order (but
+            that of equally frequent levels the first is the one that comes first) and to
             the last bit, as long as the repeated table has no more than 32 MiB of scaled
             cells. Other weights, divided by their mean, weigh each row's loss, in
             training and on held-out rows, and its part in scaling, in the start and in

@@ -406,7 +406,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             errors, neighbor_weight=weight, novelty=novelty, seed=seed
         )
         numbers = NumericCodec(self.scaling, "float64", seeds["scaling"])
-        codec = choose_codec(numbers, self._columns, X)
+        codec = choose_codec(numbers, self._columns, X, unseen=self.estimator is not None)
         return detection.TableScorer(codec, cells).fit(X, names)
 
     def score_samples(self, X: Table) -> NDArray[np.float64]:
