@@ -56,6 +56,12 @@ def test_what_is_encoded_is_decoded_rare_levels_too():
     assert columns.restore(rows)["c9"][0] == "once in three thousand rows"
 
 
+def test_a_level_in_ten_million_rows_is_read_as_itself():
+    rows, weights = np.array([[0.0], [1.0], [2.0]]), np.array([9e6, 1e6, 1.0])
+    codec = TableCodec(NumericCodec(dtype="float64"), [4]).fit(rows, None, weights)
+    np.testing.assert_array_equal(codec.decode(codec.scale(rows)), rows)
+
+
 def test_the_loss_is_the_cross_entropy_in_units_of_the_entropy():
     _, codec, rows = encoded(table())
     values = torch.from_numpy(codec.scale(rows))

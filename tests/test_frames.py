@@ -28,6 +28,7 @@ from sklearn_repr import (
     ReconstructionOutlierDetector,
     VariationalAutoencoder,
 )
+from sklearn_repr.data import Columns
 
 # sequences are of numbers
 OF_TABLES = [e for e in ESTIMATORS if "categorical_features" in e.get_params()]
@@ -277,6 +278,43 @@ def test_integers_come_back_as_integers_where_asked(estimator):
     fitted = fit(brief(estimator), frame)
     assert fitted.impute(frame)["count"].dtype == "Float64"
     assert fitted.impute(frame, round_integers=True)["count"].dtype == "Int64"
+
+
+@pytest.mark.parametrize(
+    "dtype", ["UInt8", "uint8[pyarrow]", "Int8", "Int64", pl.UInt8, pl.Int8, pl.Int64]
+)
+def test_integers_that_come_back_stay_in_the_range_of_their_type(dtype):
+    if isinstance(dtype, str):
+        z = pd.array([1, 2, None, None, None], dtype=dtype)
+        frame = pd.DataFrame({"z": z, "word": list("uvuvu")})
+    else:
+        z = pl.Series("z", [1, 2, None, None, None], dtype=dtype)
+        frame = pl.DataFrame([z, pl.Series("word", list("uvuvu"))])
+    columns = Columns().fit(frame)
+    rows = np.array([[9, 9, -1e30, 1e30, 2.6], [0, 1, 0, 1, 0]]).T
+    filled = columns.fill(frame, rows, round_integers=True)["z"]
+    assert filled.dtype == z.dtype
+    kind = np.iinfo(str(dtype).lower().removesuffix("[pyarrow]"))
+    # the largest integer that is a float, where not all are
+    high = min(kind.max, 2**63 - 2**10)
+    assert filled.to_list() == [1, 2, kind.min, high, 3]
+
+
+@pytest.mark.parametrize("container", [nullable, backed_by_pyarrow], ids=NAMES[2:4])
+def test_columns_come_back_in_their_types(container):
+    frame = container(mixed()).assign(single=np.arange(60, dtype=np.float32))
+    fitted = fit(AutoencoderTransformer(1, max_iter=2), frame)
+    others = [name for name in frame if name != "count"]  # integers become floats
+    for table in (fitted.reconstruct(frame), fitted.impute(frame)):
+        assert (table.dtypes[others] == frame.dtypes[others]).all()
+    assert fitted.reconstruct(frame)["count"].dtype == np.float64
+
+
+def test_floats_of_polars_keep_their_precision():
+    frame = of_polars(mixed()).with_columns(pl.col("age").cast(pl.Float32))
+    fitted = fit(AutoencoderTransformer(1, max_iter=2), frame)
+    assert fitted.impute(frame).dtypes == frame.dtypes
+    assert fitted.reconstruct(frame)["age"].dtype == pl.Float32
 
 
 @each([*OF_TABLES, ContrastivePredictiveCoder(2)])

@@ -21,9 +21,11 @@ from sklearn_repr.data.frames import (
     kind_of,
     of_another_kind,
     original_dtypes,
+    polars_numbers,
     refuse_lazy,
     spoken,
     what_to_do_with,
+    whole_numbers,
 )
 from sklearn_repr.utils.constraints import CATEGORIES
 from sklearn_repr.utils.validation import validate_table
@@ -356,11 +358,11 @@ class Columns:
             import polars
 
             series = [
-                polars.Series(
-                    name, c if isinstance(c, np.ndarray) else list(c), dtype=dtype
-                )
-                for name, c, dtype in zip(
-                    self.names_, columns, self._polars_types(), strict=True
+                polars.Series(name, list(c), dtype=dtype)
+                if is_category
+                else polars_numbers(name, c, dtype, round_integers)
+                for name, c, dtype, is_category in zip(
+                    self.names_, columns, self.dtypes_, self.categorical_, strict=True
                 )
             ]
             return polars.DataFrame(series)
@@ -399,12 +401,6 @@ class Columns:
             return filled_polars(X, made, missing)
         return filled_pandas(given, made, missing)
 
-    def _polars_types(self) -> list[Any]:
-        return [
-            dtype if is_category else None
-            for dtype, is_category in zip(self.dtypes_, self.categorical_, strict=True)
-        ]
-
     def _restored(self, cells: NDArray[Any], j: int, round_integers: bool) -> Any:
         dtype = self.dtypes_[j]
         if not self.categorical_[j]:
@@ -421,13 +417,11 @@ class Columns:
         self, cells: NDArray[Any], dtype: Any, round_integers: bool
     ) -> Any:
         if self.container_ != "pandas":
-            whole = round_integers and str(dtype).lower().startswith(("int", "uint"))
-            return cells.round() if whole else cells
+            return cells
         if pd.api.types.is_integer_dtype(dtype):
             if not round_integers or (np.isnan(cells).any() and dtype.kind in "iu"):
                 return cells
-            rounded = cells.round()
-            return pd.array(rounded, dtype="Float64").astype(dtype)
+            return pd.array(whole_numbers(cells, dtype), dtype="Float64").astype(dtype)
         if pd.api.types.is_float_dtype(dtype):
             return pd.Series(cells).astype(dtype).array
         return cells

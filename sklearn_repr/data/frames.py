@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Sequence
 from numbers import Number, Real
 from typing import Any
@@ -24,6 +25,7 @@ __all__ = [
     "missing_cells",
     "of_another_kind",
     "original_dtypes",
+    "polars_numbers",
     "refuse_lazy",
     "spoken",
     "what_to_do_with",
@@ -161,6 +163,30 @@ def _from_polars(series: Any) -> Any:
     if series.dtype.is_numeric():
         return series.to_numpy()
     return pd.Series(series.to_list(), dtype=object)
+
+
+def whole_numbers(cells: NDArray[np.float64], dtype: Any) -> NDArray[np.float64]:
+    """Round cells to what an integer type of any library can hold; others as they are."""
+    found = re.fullmatch(r"(u?)int(\d+)(\[pyarrow\])?", str(dtype).lower())
+    if found is None:
+        return cells
+    unsigned, bits = bool(found[1]), int(found[2])
+    end = 2.0 ** (bits - (not unsigned))
+    # beyond 2**53 not every integer is a float
+    top = min(end - 1, float(np.nextafter(end, 0)))
+    return cells.round().clip(0.0 if unsigned else -end, top)
+
+
+def polars_numbers(name: str, cells: NDArray[np.float64], dtype: Any, whole: bool) -> Any:
+    """Return a column of polars, of a type that was that of floats, or of integers."""
+    import polars
+
+    series = polars.Series(name, cells)
+    if dtype.is_float():
+        return series.cast(dtype)
+    if whole and dtype.is_integer():
+        return polars.Series(name, whole_numbers(cells, dtype)).fill_nan(None).cast(dtype)
+    return series
 
 
 def original_dtypes(X: Table, frame: pd.DataFrame) -> Sequence[Any]:
