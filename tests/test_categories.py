@@ -11,12 +11,13 @@ from sklearn.base import clone
 
 from sklearn_repr import (
     AutoencoderTransformer,
+    ContrastiveEmbedder,
     DenoisingAutoencoder,
     MaskedAutoencoder,
     VariationalAutoencoder,
 )
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.corruptions import make_corruption
+from sklearn_repr.corruptions import Corruption, make_corruption
 from sklearn_repr.data import Columns, NumericCodec, TableCodec
 from sklearn_repr.objectives import ELBO, Reconstruction
 from sklearn_repr.objectives.categories import CategoryLoss
@@ -168,6 +169,54 @@ def test_indicators_say_where_numbers_are_missing_and_no_loss_looks_at_them():
     )
     assert torch.equal(one, two)
     assert codec.decode(batch.values).shape == (200, 3)
+
+
+def test_indicators_are_small():
+    rows = np.random.default_rng(0).normal(size=(200, 3))
+    rows[::4, 1] = rows[::9, 2] = np.nan
+    codec = TableCodec(NumericCodec(dtype="float64", fill=True), [0, 0, 0]).fit(rows)
+    marks = codec.encode(rows).values[:, 3:]
+    np.testing.assert_allclose(marks.mean(dim=0), 0, atol=1e-12)
+    np.testing.assert_allclose(marks.var(dim=0, correction=0), 0.1)
+
+
+def test_levels_are_drawn_with_their_probabilities():
+    _, codec, rows = encoded(table(4000))
+    zero = np.zeros((4000, codec.n_encoded_))
+    drawn = codec.decode(zero, np.random.default_rng(0).random(zero.shape))
+    for j in (1, 2, 3):
+        shares, expected = (
+            np.bincount(part[:, j].astype(int), minlength=9) / 4000
+            for part in (drawn, rows)
+        )
+        np.testing.assert_allclose(shares, expected, atol=0.03)
+
+
+def test_a_column_of_nearly_one_level_is_not_blown_up():
+    rows, weights = np.array([[0.0], [1.0]]), np.array([9999.0, 1.0])
+    codec = TableCodec(NumericCodec(dtype="float64"), [3]).fit(rows, None, weights)
+    values = torch.from_numpy(codec.scale(rows))
+    cost = CategoryLoss(codec.blocks_)(torch.zeros_like(values), values).flatten()
+    np.testing.assert_allclose(cost, -np.log([0.9999, 0.0001]) / 0.1, atol=1e-3)
+    # an unknown level has the probability of half a row
+    assert codec.blocks_[0].unseen == pytest.approx(np.log(0.5 / 10_000))
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [DenoisingAutoencoder(1, max_iter=1), ContrastiveEmbedder(1, max_iter=1)],
+    ids=lambda e: type(e).__name__,
+)
+def test_training_replaces_whole_cells(estimator, monkeypatch):
+    grouped = []
+
+    def group(self, columns):
+        grouped.append(columns.tolist())
+        return self
+
+    monkeypatch.setattr(Corruption, "group", group)
+    fitted = estimator.fit(table(60))
+    assert fitted._codec.columns_.tolist() in grouped
 
 
 def test_a_category_that_follows_from_numbers_is_filled():

@@ -29,6 +29,7 @@ from sklearn_repr import (
     VariationalAutoencoder,
 )
 from sklearn_repr.data import Columns
+from sklearn_repr.estimators import _reconstructor
 
 # sequences are of numbers
 OF_TABLES = [e for e in ESTIMATORS if "categorical_features" in e.get_params()]
@@ -432,6 +433,41 @@ def test_an_imputer_beside_scikit_learns():
     ours = fit(clone(imputer), array).transform(array)
     assert ours.shape == theirs.shape
     np.testing.assert_array_equal(ours[:, 1:], theirs[:, 1:])
+
+
+def test_an_imputer_rounds_and_draws_where_asked():
+    frame = nullable(mixed(100))
+    frame.loc[frame.index[:9], "count"] = pd.NA
+    model = MaskedAutoencoder(2, max_iter=3, random_state=0)
+    imputer = AutoencoderImputer(model, random_state=0)
+    plain = fit(imputer, frame).transform(frame)
+    assert plain["count"].dtype == "Float64"
+    rounded = imputer.set_params(round_integers=True).transform(frame)
+    assert rounded["count"].dtype == "Int64"
+    np.testing.assert_array_equal(rounded["count"], plain["count"].round())
+    drawn = [
+        fit(
+            clone(imputer).set_params(sample_posterior=True, random_state=seed), frame
+        ).transform(frame)
+        for seed in (0, 0, 1)
+    ]
+    hidden = frame["age"].isna()
+    ages = [table["age"][hidden].to_numpy() for table in (plain, *drawn)]
+    assert (ages[0] != ages[1]).all()
+    assert (ages[1] == ages[2]).all()
+    assert (ages[1] != ages[3]).all()
+
+
+def test_a_network_that_does_not_look_for_holes_fills_again_what_it_filled(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 8))
+    hidden = rng.random(X.shape) < 0.2
+    holed = np.where(hidden, np.nan, X)
+    fitted = AutoencoderTransformer(2, hidden_layer_sizes=(), random_state=0).fit(holed)
+    error = np.square((fitted.impute(holed) - X)[hidden]).mean()
+    monkeypatch.setattr(_reconstructor, "IMPUTATION_STEPS", 0)
+    once = np.square((fitted.impute(holed) - X)[hidden]).mean()
+    assert error < 0.8 * once
 
 
 @each([MaskedAutoencoder(2, max_iter=5), VariationalAutoencoder(2, max_iter=5)])
