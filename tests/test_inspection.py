@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import RECONSTRUCTORS, each, fast
 from scipy import sparse
@@ -105,3 +106,11 @@ def test_sparse_round_trips(X):
 def test_what_cannot_invert_is_named(X):
     with pytest.raises(TypeError, match="inverse_transform; KMeans has none"):
         reconstruction_r2(KMeans(2, n_init=1).fit(X), X)
+
+
+def test_categories_are_sent_to_the_score_of_the_estimator():
+    frame = pd.DataFrame({"x": range(20), "word": ["u", "v"] * 10})
+    fitted = AutoencoderTransformer(1, max_iter=2).fit(frame)
+    with pytest.raises(ValueError, match=r"compares tables of numbers.* score method"):
+        reconstruction_r2(fitted, frame)
+    assert 0 <= fitted.score(frame) <= 1

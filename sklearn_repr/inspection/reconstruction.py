@@ -52,6 +52,8 @@ def reconstruction_r2(
     ------
     TypeError
         If `estimator` lacks one of the methods.
+    ValueError
+        If a cell is not a number.
 
     Examples
     --------
@@ -79,4 +81,10 @@ def reconstruction_r2(
 
 def _dense(X: Any) -> NDArray[np.float64]:
     cells = X.toarray() if sparse.issparse(X) else X
-    return np.ascontiguousarray(cells, dtype=np.float64)
+    try:
+        return np.ascontiguousarray(cells, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"reconstruction_r2 compares tables of numbers: {error}. The score method of"
+            " this package's autoencoders takes categories."
+        ) from error
