@@ -301,6 +301,16 @@ def test_integers_that_come_back_stay_in_the_range_of_their_type(dtype):
     assert filled.to_list() == [1, 2, kind.min, high, 3]
 
 
+def test_observed_integers_that_are_no_floats_are_kept():
+    large = pd.array([2**60 + 1, None, 3, 4] * 10, dtype="Int64")
+    frame = pd.DataFrame({"x": np.arange(40.0), "z": large, "word": ["u", "v"] * 20})
+    filled = fit(AutoencoderTransformer(1, max_iter=2), frame).impute(
+        frame, round_integers=True
+    )
+    assert filled["z"][0] == 2**60 + 1
+    assert filled["z"].notna().all()
+
+
 @pytest.mark.parametrize("container", [nullable, backed_by_pyarrow], ids=NAMES[2:4])
 def test_columns_come_back_in_their_types(container):
     frame = container(mixed()).assign(single=np.arange(60, dtype=np.float32))
