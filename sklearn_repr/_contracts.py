@@ -24,8 +24,8 @@ class Block(NamedTuple):
 
     Attributes
     ----------
-    kind : "numeric" or "categorical"
-        What the columns hold; it selects the loss.
+    kind : "numeric", "categorical", "unseen" or "indicator"
+        What the columns hold; it selects the loss, and the last two have none.
     start, stop : int
         First encoded column and one past the last.
     shares : tuple of float

@@ -6,11 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
+from sklearn.base import clone
 
-from sklearn_repr import MaskedAutoencoder
+from sklearn_repr import (
+    AutoencoderTransformer,
+    ContrastiveEmbedder,
+    DenoisingAutoencoder,
+    MaskedAutoencoder,
+    VariationalAutoencoder,
+)
 from sklearn_repr._contracts import Batch, Outputs
-from sklearn_repr.corruptions import make_corruption
+from sklearn_repr.corruptions import Corruption, make_corruption
 from sklearn_repr.data import Columns, NumericCodec, TableCodec
 from sklearn_repr.objectives import ELBO, Reconstruction
 from sklearn_repr.objectives.categories import CategoryLoss
@@ -48,6 +55,12 @@ def test_what_is_encoded_is_decoded_rare_levels_too():
     columns, codec, rows = encoded(frame)
     np.testing.assert_allclose(codec.decode(codec.scale(rows)), rows)
     assert columns.restore(rows)["c9"][0] == "once in three thousand rows"
+
+
+def test_a_level_in_ten_million_rows_is_read_as_itself():
+    rows, weights = np.array([[0.0], [1.0], [2.0]]), np.array([9e6, 1e6, 1.0])
+    codec = TableCodec(NumericCodec(dtype="float64"), [4]).fit(rows, None, weights)
+    np.testing.assert_array_equal(codec.decode(codec.scale(rows)), rows)
 
 
 def test_the_loss_is_the_cross_entropy_in_units_of_the_entropy():
@@ -158,6 +171,54 @@ def test_indicators_say_where_numbers_are_missing_and_no_loss_looks_at_them():
     assert codec.decode(batch.values).shape == (200, 3)
 
 
+def test_indicators_are_small():
+    rows = np.random.default_rng(0).normal(size=(200, 3))
+    rows[::4, 1] = rows[::9, 2] = np.nan
+    codec = TableCodec(NumericCodec(dtype="float64", fill=True), [0, 0, 0]).fit(rows)
+    marks = codec.encode(rows).values[:, 3:]
+    np.testing.assert_allclose(marks.mean(dim=0), 0, atol=1e-12)
+    np.testing.assert_allclose(marks.var(dim=0, correction=0), 0.1)
+
+
+def test_levels_are_drawn_with_their_probabilities():
+    _, codec, rows = encoded(table(4000))
+    zero = np.zeros((4000, codec.n_encoded_))
+    drawn = codec.decode(zero, np.random.default_rng(0).random(zero.shape))
+    for j in (1, 2, 3):
+        shares, expected = (
+            np.bincount(part[:, j].astype(int), minlength=9) / 4000
+            for part in (drawn, rows)
+        )
+        np.testing.assert_allclose(shares, expected, atol=0.03)
+
+
+def test_a_column_of_nearly_one_level_is_not_blown_up():
+    rows, weights = np.array([[0.0], [1.0]]), np.array([9999.0, 1.0])
+    codec = TableCodec(NumericCodec(dtype="float64"), [3]).fit(rows, None, weights)
+    values = torch.from_numpy(codec.scale(rows))
+    cost = CategoryLoss(codec.blocks_)(torch.zeros_like(values), values).flatten()
+    np.testing.assert_allclose(cost, -np.log([0.9999, 0.0001]) / 0.1, atol=1e-3)
+    # an unknown level has the probability of half a row
+    assert codec.blocks_[0].unseen == pytest.approx(np.log(0.5 / 10_000))
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [DenoisingAutoencoder(1, max_iter=1), ContrastiveEmbedder(1, max_iter=1)],
+    ids=lambda e: type(e).__name__,
+)
+def test_training_replaces_whole_cells(estimator, monkeypatch):
+    grouped = []
+
+    def group(self, columns):
+        grouped.append(columns.tolist())
+        return self
+
+    monkeypatch.setattr(Corruption, "group", group)
+    fitted = estimator.fit(table(60))
+    assert fitted._codec.columns_.tolist() in grouped
+
+
 def test_a_category_that_follows_from_numbers_is_filled():
     rng = np.random.default_rng(0)
     x = rng.normal(size=600)
@@ -168,3 +229,66 @@ def test_a_category_that_follows_from_numbers_is_filled():
     holed.loc[hidden, "sign"] = None
     filled = MaskedAutoencoder(random_state=0).fit(holed).impute(holed)
     assert (filled["sign"] == frame["sign"])[hidden].mean() > 0.9
+
+
+UNIT_INTERVAL = [
+    AutoencoderTransformer(1, loss="binary_cross_entropy", scaling=None, max_iter=3),
+    DenoisingAutoencoder(1, loss="binary_cross_entropy", scaling=None, max_iter=3),
+    VariationalAutoencoder(1, likelihood="bernoulli", scaling=None, max_iter=3),
+]
+
+
+@pytest.mark.parametrize("estimator", UNIT_INTERVAL, ids=lambda e: type(e).__name__)
+def test_probabilities_of_cells_are_of_numbers(estimator):
+    frame = pd.DataFrame({"x": np.linspace(0, 1, 40), "c": ["a", "b"] * 20})
+    with pytest.raises(
+        ValueError, match=r"'c' is a category\. Leave l\w+ at its default"
+    ):
+        clone(estimator).fit(frame)
+    holed = np.column_stack([frame["x"], frame["x"][::-1]])
+    holed[::5, 1] = np.nan
+    fitted = clone(estimator).set_params(random_state=0).fit(holed)
+    filled = fitted.impute(holed)
+    assert ((filled >= 0) & (filled <= 1)).all()
+    assert np.isfinite(fitted.reconstruction_error(holed)).all()
+    with pytest.raises(ValueError, match="column number 1 goes from"):
+        clone(estimator).fit(holed * [1, 2])
+
+
+def test_the_score_is_the_mean_r2_of_numbers_and_of_the_indicators_of_levels():
+    frame = table()
+    frame.loc[::7, "c4"] = None
+    frame.loc[::9, "x"] = np.nan
+    other = frame.iloc[::2].copy()
+    other.iloc[:20, 2] = "never seen"
+    fitted = MaskedAutoencoder(2, max_iter=3, random_state=0).fit(frame)
+    rows = fitted._columns.read(other)
+    with torch.inference_mode():
+        module = fitted.net_.module_
+        said = module.decode(module.encode(fitted._codec.encode(rows).values)).numpy()
+    shares = []
+    known = ~np.isnan(rows[:, 0])
+    x, rebuilt = rows[known, 0], fitted.reconstruct(other)["x"].to_numpy()[known]
+    shares.append(1 - np.square(x - rebuilt).sum() / np.square(x - x.mean()).sum())
+    for j, block in zip((1, 2, 3), fitted._codec.blocks_[1:], strict=True):
+        part = said[:, block.start : block.stop].astype(np.float64)
+        logits = np.asarray(block.offset) + np.asarray(block.gain) * part
+        unseen = np.full((len(part), 1), block.unseen)
+        q = softmax(np.hstack([logits, unseen]), axis=1)
+        known = ~np.isnan(rows[:, j])
+        e = np.eye(q.shape[1])[rows[known, j].astype(int)]
+        mean = e.mean(axis=0)
+        shares.append(1 - np.square(e - q[known]).sum() / np.square(e - mean).sum())
+    assert min(shares) < 0 < max(shares)  # the first of these counts as 0
+    assert fitted.score(other) == pytest.approx(np.mean(np.maximum(shares, 0)), abs=1e-6)
+
+
+def test_units_of_numbers_do_not_matter_beside_categories():
+    frame = table()
+    frame["sign"] = np.where(frame["x"] > 0, "plus", "minus")
+    large = frame.assign(x=1e6 * frame["x"])
+    model = AutoencoderTransformer(2, max_iter=3, random_state=0)
+    score = clone(model).fit(frame).score(frame)
+    assert clone(model).fit(large).score(large) == pytest.approx(score, abs=1e-3)
+    unscaled = clone(model).set_params(scaling=None).fit(large)
+    assert unscaled.score(large) < score - 0.1

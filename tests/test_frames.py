@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -27,6 +29,8 @@ from sklearn_repr import (
     ReconstructionOutlierDetector,
     VariationalAutoencoder,
 )
+from sklearn_repr.data import Columns
+from sklearn_repr.estimators import _reconstructor
 
 # sequences are of numbers
 OF_TABLES = [e for e in ESTIMATORS if "categorical_features" in e.get_params()]
@@ -278,6 +282,53 @@ def test_integers_come_back_as_integers_where_asked(estimator):
     assert fitted.impute(frame, round_integers=True)["count"].dtype == "Int64"
 
 
+@pytest.mark.parametrize(
+    "dtype", ["UInt8", "uint8[pyarrow]", "Int8", "Int64", pl.UInt8, pl.Int8, pl.Int64]
+)
+def test_integers_that_come_back_stay_in_the_range_of_their_type(dtype):
+    if isinstance(dtype, str):
+        z = pd.array([1, 2, None, None, None], dtype=dtype)
+        frame = pd.DataFrame({"z": z, "word": list("uvuvu")})
+    else:
+        z = pl.Series("z", [1, 2, None, None, None], dtype=dtype)
+        frame = pl.DataFrame([z, pl.Series("word", list("uvuvu"))])
+    columns = Columns().fit(frame)
+    rows = np.array([[9, 9, -1e30, 1e30, 2.6], [0, 1, 0, 1, 0]]).T
+    filled = columns.fill(frame, rows, round_integers=True)["z"]
+    assert filled.dtype == z.dtype
+    kind = np.iinfo(str(dtype).lower().removesuffix("[pyarrow]"))
+    # the largest integer that is a float, where not all are
+    high = min(kind.max, 2**63 - 2**10)
+    assert filled.to_list() == [1, 2, kind.min, high, 3]
+
+
+def test_observed_integers_that_are_no_floats_are_kept():
+    large = pd.array([2**60 + 1, None, 3, 4] * 10, dtype="Int64")
+    frame = pd.DataFrame({"x": np.arange(40.0), "z": large, "word": ["u", "v"] * 20})
+    filled = fit(AutoencoderTransformer(1, max_iter=2), frame).impute(
+        frame, round_integers=True
+    )
+    assert filled["z"][0] == 2**60 + 1
+    assert filled["z"].notna().all()
+
+
+@pytest.mark.parametrize("container", [nullable, backed_by_pyarrow], ids=NAMES[2:4])
+def test_columns_come_back_in_their_types(container):
+    frame = container(mixed()).assign(single=np.arange(60, dtype=np.float32))
+    fitted = fit(AutoencoderTransformer(1, max_iter=2), frame)
+    others = [name for name in frame if name != "count"]  # integers become floats
+    for table in (fitted.reconstruct(frame), fitted.impute(frame)):
+        assert (table.dtypes[others] == frame.dtypes[others]).all()
+    assert fitted.reconstruct(frame)["count"].dtype == np.float64
+
+
+def test_floats_of_polars_keep_their_precision():
+    frame = of_polars(mixed()).with_columns(pl.col("age").cast(pl.Float32))
+    fitted = fit(AutoencoderTransformer(1, max_iter=2), frame)
+    assert fitted.impute(frame).dtypes == frame.dtypes
+    assert fitted.reconstruct(frame)["age"].dtype == pl.Float32
+
+
 @each([*OF_TABLES, ContrastivePredictiveCoder(2)])
 def test_arrays_with_missing_cells(estimator):
     rng = np.random.default_rng(0)
@@ -327,6 +378,41 @@ def test_outliers_are_explained_in_labels():
     np.testing.assert_allclose(sums, detector.anomaly_score(frame))
 
 
+DETECTORS = [{}, {"novelty": True}, {"estimator": PCA(2)}]
+
+
+@pytest.mark.parametrize("options", DETECTORS)
+@pytest.mark.parametrize("levels", [False, True])
+def test_holes_neither_help_nor_hurt_an_outlier_score(levels, options):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 8))  # nothing to learn: every cell costs the same
+    holed = np.where(rng.random(X.shape) < 0.4, np.nan, X)
+    if levels:
+        X, holed = (pd.DataFrame(table, columns=list("abcdefgh")) for table in (X, holed))
+        word = pd.Series(rng.choice(["u", "v"], 300))
+        X["i"], holed["i"] = word, word.where(rng.random(300) < 0.6)
+    detector = ReconstructionOutlierDetector(**options, n_steps=30, random_state=0)
+    whole = fit(detector, X).anomaly_score(X).mean()
+    found = detector.anomaly_score(holed)
+    assert found.mean() == pytest.approx(whole, rel=0.25)
+    np.testing.assert_allclose(detector.explain(holed).sum(axis=1), found)
+
+
+@pytest.mark.parametrize("options", DETECTORS)
+def test_outliers_of_unknown_levels(options):
+    frame = mixed(300, holes=False)
+    detector = ReconstructionOutlierDetector(**options, n_steps=60, random_state=0)
+    fit(detector, frame)
+    place = list(frame).index("size")
+    unknown = detector.explain(frame.assign(size="xxl"))
+    for level in ("s", "m", "l"):
+        known = detector.explain(frame.assign(size=level))
+        assert (unknown[:, place] > known[:, place]).mean() > 0.95
+    assert (detector.anomaly_score(frame.assign(size="xxl")) > 0).all()
+    missing = detector.explain(frame.assign(size=None))
+    assert (missing[:, place] == 0).all()
+
+
 def test_a_detector_takes_the_holes_that_its_estimator_takes():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(80, 4))
@@ -361,6 +447,41 @@ def test_an_imputer_beside_scikit_learns():
     np.testing.assert_array_equal(ours[:, 1:], theirs[:, 1:])
 
 
+def test_an_imputer_rounds_and_draws_where_asked():
+    frame = nullable(mixed(100))
+    frame.loc[frame.index[:9], "count"] = pd.NA
+    model = MaskedAutoencoder(2, max_iter=3, random_state=0)
+    imputer = AutoencoderImputer(model, random_state=0)
+    plain = fit(imputer, frame).transform(frame)
+    assert plain["count"].dtype == "Float64"
+    rounded = imputer.set_params(round_integers=True).transform(frame)
+    assert rounded["count"].dtype == "Int64"
+    np.testing.assert_array_equal(rounded["count"], plain["count"].round())
+    drawn = [
+        fit(
+            clone(imputer).set_params(sample_posterior=True, random_state=seed), frame
+        ).transform(frame)
+        for seed in (0, 0, 1)
+    ]
+    hidden = frame["age"].isna()
+    ages = [table["age"][hidden].to_numpy() for table in (plain, *drawn)]
+    assert (ages[0] != ages[1]).all()
+    assert (ages[1] == ages[2]).all()
+    assert (ages[1] != ages[3]).all()
+
+
+def test_a_network_that_does_not_look_for_holes_fills_again_what_it_filled(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 8))
+    hidden = rng.random(X.shape) < 0.2
+    holed = np.where(hidden, np.nan, X)
+    fitted = AutoencoderTransformer(2, hidden_layer_sizes=(), random_state=0).fit(holed)
+    error = np.square((fitted.impute(holed) - X)[hidden]).mean()
+    monkeypatch.setattr(_reconstructor, "IMPUTATION_STEPS", 0)
+    once = np.square((fitted.impute(holed) - X)[hidden]).mean()
+    assert error < 0.8 * once
+
+
 @each([MaskedAutoencoder(2, max_iter=5), VariationalAutoencoder(2, max_iter=5)])
 def test_draws_of_missing_cells_scatter_and_means_do_not(estimator):
     frame = mixed(100)
@@ -381,3 +502,111 @@ def test_draws_of_missing_cells_scatter_and_means_do_not(estimator):
         fit(AutoencoderTransformer(2, max_iter=2), frame).impute(
             frame, sample_posterior=True
         )
+
+
+# -- columns of objects ------------------------------------------------------------------
+
+OBJECTS = {
+    "tuples": ([(1, 2), (3, 4)], r"objects of type tuple\. .*name the column"),
+    "bytes": ([b"a", b"b"], r"objects of type bytes\. .*name the column"),
+    "lists": ([[1], [2]], r"objects of type list\. Take them apart"),
+    "complex": ([1j, 2.0 + 1j], r"complex numbers\. Turn them into real numbers"),
+    "several": ([1, "a"], r"numbers and text\. .*name the column"),
+    "nothing": ([None, None], r"no observed value\. Drop the column"),
+}
+
+
+@pytest.mark.parametrize("dtype", [object, None])
+@pytest.mark.parametrize(("values", "message"), OBJECTS.values(), ids=OBJECTS)
+def test_what_is_neither_number_nor_category_is_said(values, message, dtype):
+    frame = pd.DataFrame({"x": range(20), "odd": pd.Series(values * 10, dtype=dtype)})
+    with pytest.raises(ValueError, match=f"'odd'.* {message}"):
+        AutoencoderTransformer(1, max_iter=2).fit(frame.assign(word="w"))
+
+
+def test_tuples_may_be_declared_to_be_levels():
+    frame = pd.DataFrame({"x": range(20), "pair": [(1, 2), (3, 4)] * 10})
+    for table in (frame, frame.to_numpy(dtype=object)):
+        model = AutoencoderTransformer(1, categorical_features=[1], max_iter=2)
+        rebuilt = np.asarray(fit(model, table).reconstruct(table), dtype=object)
+        assert rebuilt.shape == (20, 2)
+        assert set(rebuilt[:, 1]) <= {(1, 2), (3, 4)}
+
+
+def test_numbers_of_several_types_are_numbers():
+    odd = [Fraction(1, 2), 3, True, None] * 5
+    plain = pd.DataFrame({"x": np.arange(20.0), "odd": [0.5, 3.0, 1.0, np.nan] * 5})
+    frame = plain.assign(odd=pd.Series(odd, dtype=object), word="w")
+    one = fit(AutoencoderTransformer(1, max_iter=2, random_state=0), frame)
+    other = clone(one).fit(plain.assign(word="w"))
+    np.testing.assert_array_equal(results(one, frame), results(other, frame))
+
+
+def test_levels_of_another_kind_are_an_error():
+    fitted = fit(AutoencoderTransformer(1, max_iter=2), mixed())
+    for value, kind in ((b"red", "bytes"), (pd.Timestamp(0), "Timestamp")):
+        other = mixed().assign(colour=pd.Series([value] * 60, mixed().index))
+        with pytest.raises(ValueError, match=f"'colour' held text in fit.* {kind} now"):
+            fitted.transform(other)
+
+
+@each(TWO_KINDS)
+def test_lists_of_rows_keep_numbers_as_numbers(estimator):
+    table = mixed(holes=False).to_numpy(dtype=object)
+    model = brief(estimator).set_params(categorical_features=[2, 3, 4])
+    reference = fit(model, table)
+    of_lists = fit(clone(model), table.tolist())
+    np.testing.assert_array_equal(
+        reference.transform(table), of_lists.transform(table.tolist())
+    )
+    holed = [*table[:-1].tolist(), [1.5, None, "red", True, "s"]]
+    filled = of_lists.impute(holed)
+    assert filled[-1][0] == 1.5
+    assert isinstance(filled[-1][1], float)
+    assert filled[0].tolist() == table[0].tolist()
+
+
+def test_names_and_positions_may_be_mixed():
+    model = AutoencoderTransformer(1, max_iter=2, random_state=0)
+    one = clone(model).set_params(categorical_features=["colour", 3, np.int64(4)])
+    np.testing.assert_array_equal(
+        results(fit(one, mixed()), mixed()), results(fit(model, mixed()), mixed())
+    )
+
+
+@pytest.mark.parametrize("other", [lambda f: f, lambda f: f.to_numpy()])
+def test_a_frame_of_polars_is_filled_from_any_table(other):
+    frame = mixed()
+    fitted = fit(AutoencoderTransformer(1, max_iter=2), of_polars(frame))
+    filled = fitted.impute(other(frame))
+    assert isinstance(filled, pl.DataFrame)
+    expected = fitted.impute(of_polars(frame))
+    assert filled.to_dicts() == expected.to_dicts()
+
+
+def test_tables_without_rows_and_those_to_be_computed_are_said_to_be_so():
+    model = AutoencoderTransformer(1, max_iter=2)
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        model.fit(mixed().iloc[:0])
+    with pytest.raises(TypeError, match=r"LazyFrame.* pass X\.collect\(\)"):
+        model.fit(of_polars(mixed()).lazy())
+    fitted = fit(model, of_polars(mixed()))
+    with pytest.raises(TypeError, match=r"LazyFrame.* pass X\.collect\(\)"):
+        fitted.transform(of_polars(mixed()).lazy())
+
+
+@pytest.mark.parametrize("names", [[5, 6, 7, 8, 9], [("a", i) for i in range(5)]])
+def test_explanations_name_columns_as_the_frame_does(names):
+    frame = mixed().set_axis(pd.Index(names), axis=1)
+    detector = fit(ReconstructionOutlierDetector(PCA(1)), frame)
+    assert set(detector.explain(frame, as_frame=True)["column"]) == set(names)
+
+
+@each([e for e in OF_CATEGORIES if "warm_start" in e.get_params()])
+def test_what_is_a_category_must_stay_so_under_a_warm_start(estimator):
+    fitted = fit(brief(estimator).set_params(warm_start=True), mixed())
+    fit(fitted, mixed())
+    for changed in ({"max_categories": 2}, {"categorical_features": [1, 2, 3, 4]}):
+        other = copy.deepcopy(fitted).set_params(**changed)
+        with pytest.raises(ValueError, match=f"{next(iter(changed))} was"):
+            other.fit(mixed())

@@ -153,7 +153,7 @@ def test_bad_tables_are_refused_and_the_fit_survives(estimator, X):
     cases = {
         r"contains infinity: column 'c' \(row 3\)": broken(np.inf),
         r"too large.*float32.*1e\+39 in column 'c' \(row 3\)": broken(1e39),
-        r"'a' (holds objects of several|held numbers|cannot be read as num)": worded,
+        r"'a' (holds numbers and text|held numbers|cannot be read as num)": worded,
         r"minimum of \d is required": frame.iloc[:0],
     }
     for message, bad in cases.items():

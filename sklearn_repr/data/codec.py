@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from sklearn_repr._contracts import Array, Batch, Block, Names, Table, in_proportion
 from sklearn_repr.data.ranks import RankBlend
 from sklearn_repr.utils.mapped import forget
+from sklearn_repr.utils.patches import patch_numbers
 from sklearn_repr.utils.validation import column_label, parts_of
 
 __all__ = ["NumericCodec", "as_batch", "dense"]
@@ -58,6 +59,10 @@ class NumericCodec:
         how an objective learns of categories; a numeric table is a single block.
     n_encoded_, n_numbers_ : int
         Number of encoded columns, all of which are numbers.
+    columns_ : None
+        Number of the table's column of each encoded column, where these differ.
+    categories_ : tuple
+        Columns that are categories: none.
 
     Notes
     -----
@@ -127,6 +132,7 @@ class NumericCodec:
             If a column has no observed cell.
         """
         self.names_ = names
+        self.columns_, self.categories_ = None, ()
         self.n_encoded_ = self.n_numbers_ = X.shape[1]
         self.blocks_ = (Block("numeric", 0, self.n_encoded_),)
         self.curve_: QuantileTransformer | RankBlend | None = None
@@ -347,13 +353,40 @@ class NumericCodec:
         """
         return as_batch(torch.from_numpy(self.scale(X)), fill=self.fill)
 
-    def decode(self, encoded: Table) -> NDArray[np.float64]:
+    def encoded_names(self) -> Names:
+        """Return the name of the column that each encoded column belongs to, if any."""
+        return self.names_
+
+    def patches(self, shape: Sequence[int] | None, size: int) -> NDArray[np.int64]:
+        """Return the number of the patch that every encoded column belongs to.
+
+        Parameters
+        ----------
+        shape : sequence of int or None
+            What a row is, if it is an image or a sequence.
+        size : int
+            Side of a patch; see :func:`~sklearn_repr.utils.patches.patch_numbers`.
+
+        Returns
+        -------
+        patches : int ndarray of shape (n_encoded_,)
+            A number for each.
+        """
+        return patch_numbers(self.n_encoded_, shape, size)
+
+    def log_scales(self) -> NDArray[np.float64]:
+        """Return the logarithm of what every column of the table was divided by."""
+        return np.asarray(np.log(self.scale_))
+
+    def decode(self, encoded: Table, chances: Array | None = None) -> NDArray[np.float64]:
         """Turn encoded rows back into original units.
 
         Parameters
         ----------
         encoded : array-like or Tensor of shape (n_samples, n_encoded_)
             Encoded rows.
+        chances : ndarray of shape (n_samples, n_encoded_) or None, default=None
+            By which levels of categories are drawn; ignored.
 
         Returns
         -------
@@ -366,6 +399,23 @@ class NumericCodec:
         if self.curve_ is not None:
             X = np.where(self.constant_, X, self.curve_.inverse_transform(encoded))
         return X
+
+    def squared_errors(self, X: Table, encoded: Array) -> NDArray[np.float64]:
+        """Return the squared errors of rebuilt cells, in original units.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+            Rows.
+        encoded : ndarray of shape (n_samples, n_encoded_)
+            What a network says of them.
+
+        Returns
+        -------
+        errors : ndarray of shape (n_samples, n_features)
+            NaN where a cell is missing.
+        """
+        return np.square(dense(X) - self.decode(encoded))
 
 
 def as_batch(values: Tensor, *, fill: bool, labels: Tensor | None = None) -> Batch:

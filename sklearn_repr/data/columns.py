@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sklearn_repr._contracts import Table
+from sklearn_repr._contracts import Table, Weights
+from sklearn_repr.data.choice import chosen_columns
 from sklearn_repr.data.frames import (
     as_pandas,
     container_of,
@@ -20,10 +21,15 @@ from sklearn_repr.data.frames import (
     kind_of,
     of_another_kind,
     original_dtypes,
+    polars_numbers,
+    refuse_lazy,
     spoken,
+    what_to_do_with,
+    whole_numbers,
 )
 from sklearn_repr.utils.constraints import CATEGORIES
 from sklearn_repr.utils.validation import validate_table
+from sklearn_repr.utils.weights import check_sample_weight
 
 __all__ = ["Columns", "find_categories", "read_table"]
 
@@ -33,6 +39,7 @@ def find_categories(
     categorical_features: Any = "from_dtype",
     max_categories: int | None = None,
     min_frequency: float | None = None,
+    weights: Weights = None,
 ) -> Columns | None:
     """Return a fitted reader of a table, None if all of its columns are numbers.
 
@@ -42,11 +49,16 @@ def find_categories(
         The table.
     categorical_features, max_categories, min_frequency : object
         See :class:`Columns`.
+    weights : array-like of shape (n_samples,) or None, default=None
+        How much each row counts; None lets all count alike.
     """
     by_dtype = isinstance(categorical_features, str)
-    if categorical_features is None or (by_dtype and not is_frame(X)):
+    none = categorical_features is None or (by_dtype and not is_frame(X))
+    # of a table without rows nothing is known but that it has none
+    if none or np.shape(X)[:1] == (0,):
         return None
-    columns = Columns(categorical_features, max_categories, min_frequency).fit(X)
+    columns = Columns(categorical_features, max_categories, min_frequency)
+    columns.fit(X, weights)
     return columns if columns.categorical_.any() else None
 
 
@@ -57,6 +69,7 @@ def read_table(
     reset: bool,
     largest: float | None = None,
     ensure_min_samples: int = 1,
+    weights: Weights = None,
 ) -> Table:
     """Validate a table, and read a frame with categories as an array of numbers.
 
@@ -68,15 +81,20 @@ def read_table(
         The table.
     reset, largest, ensure_min_samples : object
         See :func:`~sklearn_repr.utils.validation.validate_table`.
+    weights : array-like of shape (n_samples,) or None, default=None
+        How much each row counts where levels are counted; None lets all count alike.
 
     Returns
     -------
     X : ndarray or CSR matrix of shape (n_samples, n_features), float32 or float64
         The validated table.
     """
+    refuse_lazy(X)
     if reset:
-        given = (getattr(estimator, name, None) for name in CATEGORIES)
-        estimator._columns = find_categories(X, *given)
+        given: dict[str, Any] = {
+            name: getattr(estimator, name, None) for name in CATEGORIES
+        }
+        estimator._columns = find_categories(X, **given, weights=weights)
     columns = estimator._columns
     return validate_table(
         estimator,
@@ -138,13 +156,17 @@ class Columns:
         self.max_categories = max_categories
         self.min_frequency = min_frequency
 
-    def fit(self, X: Table) -> Columns:
+    def fit(self, X: Table, weights: Weights = None) -> Columns:
         """Find the categories and their levels.
 
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
             The table.
+        weights : array-like of shape (n_samples,) or None, default=None
+            How many rows each row counts for, where levels are ordered and rare ones
+            found; None lets all count once. Those that are not whole are divided by their
+            mean first.
 
         Returns
         -------
@@ -159,10 +181,12 @@ class Columns:
         """
         self.container_ = container_of(X)
         frame = as_pandas(X)
+        counts = np.ones(len(frame)) if weights is None else _counts(weights, len(frame))
         self.names_ = list(frame.columns)
         self.has_names_ = self.container_ != "array"
         kinds = [kind_of(frame.iloc[:, j]) for j in range(frame.shape[1])]
-        self.categorical_ = self._declared(frame, kinds)
+        names = self.names_ if self.has_names_ else None
+        self.categorical_ = chosen_columns(self.categorical_features, names, kinds)
         self.dtypes_ = list(original_dtypes(X, frame))
         self.levels_: list[list[Any]] = []
         self.n_codes_: list[int] = []
@@ -172,65 +196,26 @@ class Columns:
             numbers: dict[Any, int] = {}
             n_codes = 0
             if is_category:
-                levels, numbers, n_codes = self._levels(frame.iloc[:, j], j)
+                levels, numbers, n_codes = self._levels(frame.iloc[:, j], j, counts)
             else:
-                self._refuse_what_is_no_number(j, kinds[j])
+                self._refuse_what_is_no_number(frame.iloc[:, j], j, kinds[j])
             self.levels_.append(levels)
             self.numbers_.append(numbers)
             self.n_codes_.append(n_codes)
         return self
 
-    def _declared(self, frame: pd.DataFrame, kinds: list[str]) -> NDArray[np.bool_]:
-        given, d = self.categorical_features, frame.shape[1]
-        if given is None:
-            return np.zeros(d, dtype=bool)
-        if isinstance(given, str):
-            if given != "from_dtype":
-                raise ValueError(
-                    "categorical_features must be 'from_dtype', None, a mask, names or"
-                    f" positions of columns; got {given!r}."
-                )
-            return np.array([kind == "category" for kind in kinds], dtype=bool)
-        chosen = np.asarray(given)
-        if chosen.size == 0:
-            return np.zeros(d, dtype=bool)
-        if chosen.ndim != 1:
-            raise ValueError(
-                "categorical_features must be one-dimensional; got an array of shape"
-                f" {chosen.shape}."
-            )
-        if chosen.dtype == bool:
-            if len(chosen) != d:
-                raise ValueError(
-                    f"categorical_features is a mask of {len(chosen)} columns, but X has"
-                    f" {d}."
-                )
-            return chosen
-        mask = np.zeros(d, dtype=bool)
-        for entry in chosen.tolist():
-            if isinstance(entry, str):
-                places = [j for j, name in enumerate(self.names_) if name == entry]
-                if not self.has_names_ or not places:
-                    raise ValueError(
-                        f"categorical_features names the column {entry!r}, which X does"
-                        " not have."
-                    )
-                mask[places] = True
-            elif isinstance(entry, int) and 0 <= entry < d:
-                mask[entry] = True
-            else:
-                raise ValueError(
-                    "categorical_features must hold names of columns or positions from 0"
-                    f" to {d - 1}; got {entry!r}."
-                )
-        return mask
+    def first(self) -> int:
+        """Return the position of the first category."""
+        return int(np.flatnonzero(self.categorical_)[0])
 
     def label(self, column: int) -> str:
         """Name a column in a message."""
         return repr(self.names_[column]) if self.has_names_ else f"number {column}"
 
-    def _refuse_what_is_no_number(self, column: int, kind: str) -> None:
-        where = f"Column {self.label(column)}"
+    def _refuse_what_is_no_number(
+        self, column: pd.Series[Any], j: int, kind: str
+    ) -> None:
+        where = f"Column {self.label(j)}"
         if kind == "number":
             return
         if kind == "category":
@@ -244,32 +229,37 @@ class Columns:
                 " Turn them into numbers first, for example by"
                 " make_pipeline(skrub.TableVectorizer(), ...)."
             )
+        values = column.dropna().tolist()
+        if not values:
+            self._refuse_empty(j)
+        raise ValueError(f"{where} holds {spoken(values)}. {what_to_do_with(values)}")
+
+    def _refuse_empty(self, j: int) -> None:
         raise ValueError(
-            f"{where} holds objects of several kinds. Clean it, or name it in"
-            " categorical_features to take every value for a level."
+            f"Column {self.label(j)} of X holds no observed value. Drop the column."
         )
 
     def _levels(
-        self, column: pd.Series[Any], j: int
+        self, column: pd.Series[Any], j: int, weights: NDArray[np.float64]
     ) -> tuple[list[Any], dict[Any, int], int]:
         """Return levels by decreasing frequency, the number of each, and how many."""
         codes, values = factorized(column, self.label(j))
-        counts = np.bincount(codes[codes >= 0], minlength=len(values))
+        seen = (codes >= 0) & (weights > 0)
+        counts = np.zeros(len(values))
+        np.add.at(counts, codes[seen], weights[seen])
         first = np.full(len(values), len(codes))
-        np.minimum.at(first, codes[codes >= 0], np.flatnonzero(codes >= 0))
+        np.minimum.at(first, codes[seen], np.flatnonzero(seen))
         order = np.lexsort([first, -counts])
         order = order[counts[order] > 0]
         if not len(order):
-            raise ValueError(
-                f"Column {self.label(j)} of X holds no observed value. Drop the column."
-            )
+            self._refuse_empty(j)
         kept = self._count_kept(counts[order])
         # those that share a number follow behind, the most frequent first
         levels = [values[i] for i in order]
         numbers = {level: min(i, kept) for i, level in enumerate(levels)}
         return levels, numbers, min(kept + 1, len(levels)) + 1
 
-    def _count_kept(self, counts: NDArray[np.int64]) -> int:
+    def _count_kept(self, counts: NDArray[np.float64]) -> int:
         """Return how many levels keep a number of their own."""
         share = self.min_frequency or 0
         fewest = share if isinstance(share, Integral) else share * counts.sum()
@@ -332,7 +322,7 @@ class Columns:
                 f" {column.dropna().iloc[0]!r}. Convert it to numbers."
             )
         if kind not in ("number", "category"):
-            self._refuse_what_is_no_number(j, kind)
+            self._refuse_what_is_no_number(column, j, kind)
         floats: NDArray[np.float64] = column.to_numpy(np.float64, na_value=np.nan)
         return floats
 
@@ -363,16 +353,16 @@ class Columns:
         if self.container_ == "array":
             text = any(not isinstance(v, Real) for known in self.levels_ for v in known)
             dtype = object if text else np.float64
-            return np.stack([np.asarray(c, dtype) for c in columns], axis=1)
+            return pd.DataFrame(dict(enumerate(columns)), dtype=dtype).to_numpy()
         if self.container_ == "polars":
             import polars
 
             series = [
-                polars.Series(
-                    name, c if isinstance(c, np.ndarray) else list(c), dtype=dtype
-                )
-                for name, c, dtype in zip(
-                    self.names_, columns, self._polars_types(), strict=True
+                polars.Series(name, list(c), dtype=dtype)
+                if is_category
+                else polars_numbers(name, c, dtype, round_integers)
+                for name, c, dtype, is_category in zip(
+                    self.names_, columns, self.dtypes_, self.categorical_, strict=True
                 )
             ]
             return polars.DataFrame(series)
@@ -405,17 +395,11 @@ class Columns:
         given = as_pandas(X)
         missing = given.isna().to_numpy()
         if self.container_ == "array":
-            cells = np.asarray(X)
-            return np.where(missing, made, cells.astype(made.dtype, copy=False))
+            cells = given.to_numpy(made.dtype, na_value=np.nan)
+            return np.where(missing, made, cells)
         if self.container_ == "polars":
             return filled_polars(X, made, missing)
         return filled_pandas(given, made, missing)
-
-    def _polars_types(self) -> list[Any]:
-        return [
-            dtype if is_category else None
-            for dtype, is_category in zip(self.dtypes_, self.categorical_, strict=True)
-        ]
 
     def _restored(self, cells: NDArray[Any], j: int, round_integers: bool) -> Any:
         dtype = self.dtypes_[j]
@@ -433,29 +417,29 @@ class Columns:
         self, cells: NDArray[Any], dtype: Any, round_integers: bool
     ) -> Any:
         if self.container_ != "pandas":
-            whole = round_integers and str(dtype).lower().startswith(("int", "uint"))
-            return cells.round() if whole else cells
+            return cells
         if pd.api.types.is_integer_dtype(dtype):
             if not round_integers or (np.isnan(cells).any() and dtype.kind in "iu"):
                 return cells
-            rounded = cells.round()
-            return pd.array(rounded, dtype="Float64").astype(dtype)
+            return pd.array(whole_numbers(cells, dtype), dtype="Float64").astype(dtype)
         if pd.api.types.is_float_dtype(dtype):
             return pd.Series(cells).astype(dtype).array
         return cells
 
-    def spoken(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return an array of objects with labels where `rows` has numbers of levels."""
+    def in_words(
+        self, X: Table, rows: NDArray[Any]
+    ) -> tuple[list[Any], NDArray[Any], NDArray[Any]]:
+        """Return names of columns, and two arrays of objects with labels for levels.
+
+        The first has the cells of a table, unknown labels too, None where one is missing;
+        the second those of an array of floats.
+        """
+        given = as_pandas(X).astype(object)
+        observed = given.where(given.notna(), None).to_numpy()
         found = np.array(rows, dtype=object)
         for j in np.flatnonzero(self.categorical_):
-            found[:, j] = self.labels(rows[:, j], int(j))
-        return found
-
-    def observed(self, X: Table) -> NDArray[Any]:
-        """Return the cells of a table as objects, unknown labels too; None is missing."""
-        given = as_pandas(X).astype(object)
-        cells: NDArray[Any] = given.where(given.notna(), None).to_numpy()
-        return cells
+            found[:, j] = pd.Series(self.labels(rows[:, j], int(j)), dtype=object)
+        return self.names_, observed, found
 
     def labels(self, cells: NDArray[Any], j: int) -> list[Any]:
         """Return the labels of numbers of levels, None where there is none."""
@@ -466,3 +450,11 @@ class Columns:
             known = cell == cell and 0 <= cell < n_labels
             found.append(levels[int(cell)] if known else None)
         return found
+
+
+def _counts(weights: Weights, n_rows: int) -> NDArray[np.float64]:
+    """Return how many rows each row counts for."""
+    counts = check_sample_weight(weights, n_rows)
+    if (counts == np.floor(counts)).all():
+        return counts
+    return np.asarray(counts / counts[counts > 0].mean())

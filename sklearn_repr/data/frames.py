@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from numbers import Real
+import re
+from collections.abc import Hashable, Sequence
+from numbers import Number, Real
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,10 @@ __all__ = [
     "missing_cells",
     "of_another_kind",
     "original_dtypes",
+    "polars_numbers",
+    "refuse_lazy",
     "spoken",
+    "what_to_do_with",
     "with_indicators",
 ]
 
@@ -67,10 +71,27 @@ def is_frame(X: Table) -> bool:
     return isinstance(X, pd.DataFrame) or _is_from(X, "polars") or _is_from(X, "pyarrow")
 
 
-def filled_polars(X: Any, made: Any, missing: NDArray[np.bool_]) -> Any:
+def refuse_lazy(X: Table) -> None:
+    """Raise if a frame of polars is still to be computed."""
+    if type(X).__module__.partition(".")[0] == "polars" and hasattr(X, "collect"):
+        raise TypeError(
+            f"X is a {type(X).__name__}, whose rows are not there yet: pass X.collect()."
+        )
+
+
+def filled_polars(X: Table, made: Any, missing: NDArray[np.bool_]) -> Any:
     """Return a frame of polars whose missing cells are those of another."""
     import polars
 
+    if not _is_from(X, "polars"):
+        cells = as_pandas(X).astype(object)
+        cells = cells.where(cells.notna(), None)
+        X = polars.DataFrame(
+            [
+                polars.Series(new.name, cells.iloc[:, j].tolist(), strict=False)
+                for j, new in enumerate(made)
+            ]
+        )
     columns = []
     for name, hidden in zip(X.columns, missing.T, strict=True):
         old, new = X[name], made[name]
@@ -135,8 +156,6 @@ def as_pandas(X: Table) -> pd.DataFrame:
     if isinstance(X, pd.DataFrame):
         return X
     if _is_from(X, "polars"):
-        if hasattr(X, "collect"):
-            X = X.collect()
         columns = {str(name): _from_polars(X[name]) for name in X.columns}
         return pd.DataFrame(columns)
     if _is_from(X, "pyarrow"):
@@ -145,13 +164,38 @@ def as_pandas(X: Table) -> pd.DataFrame:
         return X
     if sparse.issparse(X):
         X = X.toarray()
-    return pd.DataFrame(np.asarray(X))
+    # cells of a list keep their types: numbers beside text are still numbers
+    return pd.DataFrame(X if hasattr(X, "dtype") else np.asarray(X, dtype=object))
 
 
 def _from_polars(series: Any) -> Any:
     if series.dtype.is_numeric():
         return series.to_numpy()
     return pd.Series(series.to_list(), dtype=object)
+
+
+def whole_numbers(cells: NDArray[np.float64], dtype: Any) -> NDArray[np.float64]:
+    """Round cells to what an integer type of any library can hold; others as they are."""
+    found = re.fullmatch(r"(u?)int(\d+)(\[pyarrow\])?", str(dtype).lower())
+    if found is None:
+        return cells
+    unsigned, bits = bool(found[1]), int(found[2])
+    end = 2.0 ** (bits - (not unsigned))
+    # beyond 2**53 not every integer is a float
+    top = min(end - 1, float(np.nextafter(end, 0)))
+    return cells.round().clip(0.0 if unsigned else -end, top)
+
+
+def polars_numbers(name: str, cells: NDArray[np.float64], dtype: Any, whole: bool) -> Any:
+    """Return a column of polars, of a type that was that of floats, or of integers."""
+    import polars
+
+    series = polars.Series(name, cells)
+    if dtype.is_float():
+        return series.cast(dtype)
+    if whole and dtype.is_integer():
+        return polars.Series(name, whole_numbers(cells, dtype)).fill_nan(None).cast(dtype)
+    return series
 
 
 def original_dtypes(X: Table, frame: pd.DataFrame) -> Sequence[Any]:
@@ -171,9 +215,15 @@ def kind_of(column: pd.Series[Any]) -> str:
     inferred = pd.api.types.infer_dtype(column, skipna=True)
     if inferred in WORDS:
         return "category"
-    if inferred in NUMBERS:
+    if inferred in NUMBERS or _are_numbers(column, inferred):
         return "number"
     return "date" if inferred in DATES else "other"
+
+
+def _are_numbers(column: pd.Series[Any], inferred: str) -> bool:
+    """Tell numbers of several types: fractions, or truth values among integers."""
+    mixed = inferred.startswith("mixed") and column.dtype == object
+    return mixed and all(isinstance(value, Real) for value in column.dropna())
 
 
 def factorized(column: pd.Series[Any], label: str) -> tuple[NDArray[np.int64], list[Any]]:
@@ -191,16 +241,38 @@ def factorized(column: pd.Series[Any], label: str) -> tuple[NDArray[np.int64], l
 
 
 def of_another_kind(known: list[Any], found: list[Any]) -> bool:
-    """Tell numbers where text was, and text where numbers were."""
+    """Tell levels none of which are of a kind that is known: numbers where text was."""
 
-    def kinds(values: list[Any]) -> set[bool]:
-        return {isinstance(v, Real | np.bool_) for v in values}
+    def kinds(values: list[Any]) -> set[str]:
+        # a truth value is also the number 0 or 1
+        return {"numbers" if isinstance(v, Number) else _kind(v) for v in values}
 
     return not kinds(known) & kinds(found)
 
 
 def spoken(values: list[Any]) -> str:
-    """Say in a word what values are."""
-    if all(isinstance(v, bool | np.bool_) for v in values):
+    """Say in a word or two what values are."""
+    kinds = sorted({_kind(value) for value in values})
+    return "numbers" if kinds == ["booleans", "numbers"] else " and ".join(kinds)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
         return "booleans"
-    return "numbers" if all(isinstance(v, Real) for v in values) else "text"
+    if isinstance(value, complex | np.complexfloating):
+        return "complex numbers"
+    if isinstance(value, Number):
+        return "numbers"
+    return "text" if isinstance(value, str) else f"objects of type {type(value).__name__}"
+
+
+def what_to_do_with(values: list[Any]) -> str:
+    """Say what to do with a column of objects that are neither numbers nor levels."""
+    if all(isinstance(value, Number) for value in values):
+        return "Turn them into real numbers."
+    if not all(isinstance(value, Hashable) for value in values):
+        return "Take them apart into columns of numbers or text."
+    return (
+        "Turn them into numbers or text, or name the column in categorical_features to"
+        " take every value for a level."
+    )

@@ -65,6 +65,16 @@ class PairCodec:
         self.blocks_: tuple[Block, ...] = (*first.blocks_, *moved)
         self.n_encoded_ = start + width
 
+    def encoded_names(self) -> list[str]:
+        """Return names of encoded columns that say which side they are of."""
+        found = []
+        for side, codec in (("X", self.first), ("y", self.second)):
+            names = codec.encoded_names()
+            if names is None:
+                names = [str(j) for j in range(codec.n_encoded_)]
+            found += [f"{side}: {name}" for name in names]
+        return found
+
     def scale(self, pair: Pair, out: Array | None = None) -> Array:
         """Encode both sides, next to each other, as a NumPy array.
 

@@ -46,11 +46,16 @@ class TableCodec:
         Say in further columns where numbers are missing, for every numeric column of
         which cells are missing in `fit`. No loss looks at these. A missing category
         needs none: filled, it differs from all levels.
+    unseen : bool, default=False
+        Give levels that `fit` did not see a column of their own, one a category, for who
+        adds up squared errors: without it an unknown level, which is none of the others,
+        is closer to what is expected than any known one.
 
     Attributes
     ----------
     blocks_ : tuple of Block
-        The numeric columns, if there are any, one block a category, and the indicators.
+        The numeric columns, if there are any, one block a category, unseen levels, and
+        the indicators.
     columns_ : int ndarray of shape (n_encoded_,)
         Number of the column of the table that each encoded column belongs to.
     n_encoded_ : int
@@ -81,11 +86,13 @@ class TableCodec:
         n_codes: Sequence[int],
         *,
         indicators: bool = True,
+        unseen: bool = False,
     ):
         self.numbers = numbers
         self.n_codes = np.asarray(n_codes)
         self.fill = numbers.fill
         self.indicators = indicators
+        self.unseen = unseen
         self.scaling = numbers.scaling
         self.dtype = numbers.dtype
 
@@ -133,6 +140,11 @@ class TableCodec:
             columns.extend([int(j)] * len(counts))
             self.tables_.append(_encoded_levels(block, self.dtype))
             constant = np.append(constant, np.full(len(counts), (counts > 0).sum() < 2))
+        if self.unseen and len(self.categories_):
+            blocks.append(Block("unseen", stop, stop + len(self.categories_)))
+            stop = blocks[-1].stop
+            columns.extend(self.categories_.tolist())
+            constant = np.append(constant, np.ones(len(self.categories_), bool))
         missing = np.zeros(0)
         if len(self.numeric_):
             holes = np.isnan(X[:, self.numeric_])
@@ -158,6 +170,20 @@ class TableCodec:
         names = self.names_
         return [str(j) if names is None else str(names[int(j)]) for j in self.columns_]
 
+    def patches(self, shape: Sequence[int] | None, size: int) -> NDArray[np.int64]:
+        """Return the column of the table that every encoded column belongs to.
+
+        Rows that are images or sequences, which have a `shape`, are not encoded here.
+        """
+        return self.columns_
+
+    def log_scales(self) -> NDArray[np.float64]:
+        """Return the logarithm of what every number was divided by, 0 for categories."""
+        scales = np.zeros(self.n_features_)
+        if len(self.numeric_):
+            scales[self.numeric_] = self.numbers.log_scales()
+        return scales
+
     def scale(self, X: Array, out: Array | None = None) -> Array:
         """Encode rows as a NumPy array; see :meth:`NumericCodec.scale`."""
         encoded = (
@@ -179,10 +205,16 @@ class TableCodec:
             start = self.n_encoded_ - len(self.holed_)
             out[:, start:] = (missing - self.missing_share_) / self.missing_scale_
         categories = [block for block in self.blocks_ if block.kind == "categorical"]
-        for j, block, table in zip(
-            self.categories_, categories, self.tables_, strict=True
+        for i, (j, block, table) in enumerate(
+            zip(self.categories_, categories, self.tables_, strict=True)
         ):
             codes = X[:, j]
+            if self.unseen:
+                # as the indicator of a level whose share is 0
+                unknown = (codes == len(table) - 2) / block.scale
+                out[:, categories[-1].stop + i] = np.where(
+                    np.isnan(codes), codes, unknown
+                )
             # the last entry of the table is a missing cell
             index = np.where(np.isnan(codes), len(table) - 1, codes).astype(np.intp)
             out[:, block.start : block.stop] = table[index]
@@ -237,6 +269,42 @@ class TableCodec:
                 X[:, j] = drawn.clip(max=logits.shape[1] - 1)
         return X
 
+    def squared_errors(self, X: Array, encoded: Array) -> NDArray[np.float64]:
+        """Compare rows with what a network says of them.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Rows.
+        encoded : ndarray of shape (n_samples, n_encoded_)
+            What a network says of them.
+
+        Returns
+        -------
+        errors : ndarray of shape (n_samples, n_features)
+            Squared errors of numbers in original units, and those of the probabilities
+            of levels, added up, against the indicator of the level that is there; NaN
+            where a cell is missing.
+        """
+        errors = np.empty(X.shape)
+        width = len(self.numeric_)
+        if width:
+            rebuilt = self.numbers.decode(encoded[:, :width])
+            errors[:, self.numeric_] = np.square(X[:, self.numeric_] - rebuilt)
+        blocks = [block for block in self.blocks_ if block.kind == "categorical"]
+        for j, block, logits in zip(
+            self.categories_, blocks, self.logits(encoded), strict=True
+        ):
+            # one more probability, that of a level which `fit` did not see
+            unseen = np.full((len(logits), 1), block.unseen)
+            chances = softmax(np.hstack([logits, unseen]), axis=1)
+            known = ~np.isnan(X[:, j])
+            level = np.where(known, X[:, j], 0).astype(np.intp)
+            own = np.take_along_axis(chances, level[:, None], axis=1)[:, 0]
+            errors[:, j] = np.square(chances).sum(axis=1) + 1 - 2 * own
+            errors[~known, j] = np.nan
+        return errors
+
     def logits(self, encoded: Array) -> list[NDArray[np.float64]]:
         """Return log-probabilities, but for a constant, of every category's levels."""
         return [
@@ -256,6 +324,7 @@ def choose_codec(
     X: Table,
     *,
     shaped: bool = False,
+    unseen: bool = False,
 ) -> Codec:
     """Return the codec of a table, not yet fitted.
 
@@ -269,6 +338,8 @@ def choose_codec(
         Validated rows.
     shaped : bool, default=False
         Whether rows are images or sequences, which have no further columns.
+    unseen : bool, default=False
+        See :class:`TableCodec`.
 
     Returns
     -------
@@ -284,12 +355,12 @@ def choose_codec(
         tells = numbers.fill and not shaped and not sparse.issparse(X) and has_holes(X)
         return TableCodec(numbers, [0] * X.shape[1]) if tells else numbers
     if shaped:
-        first = int(np.flatnonzero(columns.n_codes_)[0])
         raise ValueError(
             "input_shape says that a row is an image or a sequence, but column"
-            f" {columns.label(first)} is a category."
+            f" {columns.label(columns.first())} is a category."
         )
-    return TableCodec(numbers, columns.n_codes_, indicators=numbers.fill)
+    codes = columns.n_codes_
+    return TableCodec(numbers, codes, indicators=numbers.fill, unseen=unseen)
 
 
 def _counts(codes: Array, n_levels: int, weights: Weights) -> NDArray[np.float64]:

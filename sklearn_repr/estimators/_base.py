@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table, Weights
 from sklearn_repr.corruptions import Corruption, Pairs
-from sklearn_repr.data import Codec, Columns, NumericCodec, TableCodec, choose_codec
+from sklearn_repr.data import Codec, Columns, NumericCodec, choose_codec
 from sklearn_repr.data.batches import bounded
 from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.data.chunks import chunk_encoder
@@ -65,7 +65,8 @@ class BaseRepresentation(
     ============================= ========================== ===========================
     hook                          when `fit` calls it        returns
     ============================= ========================== ===========================
-    `_validate_training(X, y)`    first                      the table to encode
+    `_validate_training(X, y,     first                      the table to encode
+    sample_weight)`
     `_arrange(X, sample_weight)`  before scaling             rows as often as they count,
                                                              and weights or None
     `_after_encoding(rows, y)`    rows are encoded           None; refuses rows, warns,
@@ -86,8 +87,8 @@ class BaseRepresentation(
     It may also answer otherwise: `_auto_batch_size`, what ``batch_size="auto"`` is;
     `_draws_globally`, whether training needs torch's global generator;
     `_leaves_rows_unchanged`, whether the module only reads rows; `_shape_params`, what a
-    warm start must find as it was; `_fit_codec` and `_column_names`. A parameter that it
-    does not have is read by `_option` with a default.
+    warm start must find as it was; `_fit_codec`. A parameter that it does not have is
+    read by `_option` with a default.
     """
 
     _parameter_constraints: ClassVar[Constraints] = {
@@ -130,6 +131,7 @@ class BaseRepresentation(
     _shaping: ClassVar[tuple[str, ...]] = (
         *("n_components", "scaling", "architecture", "input_shape", "kernel_size"),
         *("stride", "hidden_layer_sizes", "activation", "layer_norm", "dtype"),
+        *constraints.CATEGORIES,
     )
     # fewer rows than this cannot make up a batch that the objective learns from
     _min_rows = 1
@@ -144,8 +146,10 @@ class BaseRepresentation(
 
     # -- hooks -----------------------------------------------------------------------
 
-    def _validate_training(self, X: Table, y: Labels, *, reset: bool) -> Table:
-        return self._validate(X, reset=reset)
+    def _validate_training(
+        self, X: Table, y: Labels, sample_weight: Weights, *, reset: bool
+    ) -> Table:
+        return self._validate(X, reset=reset, weights=sample_weight)
 
     def _arrange(self, X: Table, sample_weight: Weights) -> tuple[Table, Array | None]:
         """Return the rows as often as they count, and weights that say the rest."""
@@ -219,7 +223,7 @@ class BaseRepresentation(
             continuing = self._continues()
             if continuing:
                 self._check_unchanged()
-            X = self._validate_training(X, y, reset=not continuing)
+            X = self._validate_training(X, y, sample_weight, reset=not continuing)
             X, weights = self._arrange(X, sample_weight)
             seeds = Seeds(self.random_state)
             codec = self._codec if continuing else self._fit_codec(X, seeds, weights)
@@ -242,7 +246,7 @@ class BaseRepresentation(
                 corruption=self._grouped_corruption(),
                 settings=settings,
                 seeds=seeds,
-                column_names=self._column_names(),
+                column_names=codec.encoded_names(),
                 global_generator=self._draws_globally(),
                 pairs=pairs,
                 watch_embedding=self._watches_embedding,
@@ -287,16 +291,10 @@ class BaseRepresentation(
         """Resolve ``batch_size="auto"``: some 20 batches, each of 32 to 256 rows."""
         return int(min(256, max(32, 2 ** (n_rows // 20).bit_length())))
 
-    def _column_names(self) -> Any:
-        """Return the names of encoded columns, None if they have none."""
-        if isinstance(self._codec, TableCodec):
-            return self._codec.encoded_names()
-        return getattr(self, "feature_names_in_", None)
-
     def _grouped_corruption(self) -> Corruption | None:
         """Return a corruption that replaces together what makes up a cell."""
         corruption = self._build_corruption()
-        if corruption is not None and isinstance(self._codec, TableCodec):
+        if corruption is not None and self._codec.columns_ is not None:
             corruption.group(torch.from_numpy(self._codec.columns_))
         return corruption
 
@@ -314,10 +312,12 @@ class BaseRepresentation(
         """Tell modules that only read rows: a user's might write to them."""
         return bool(self._option("architecture", "mlp") == "mlp")
 
-    def _validate(self, X: Table, *, reset: bool, infers: bool = False) -> Table:
+    def _validate(
+        self, X: Table, *, reset: bool, infers: bool = False, weights: Weights = None
+    ) -> Table:
         """Return the table; one that `infers` may be looked at by :meth:`_infer`."""
         few = self._min_rows if reset else 1
-        X = read_table(self, X, reset=reset, ensure_min_samples=few)
+        X = read_table(self, X, reset=reset, ensure_min_samples=few, weights=weights)
         if not (infers and self._codec.keeps_bad_cells(X)):
             self._check_cells(X, self._weight_dtype() if reset else self._codec.dtype)
         return X
@@ -428,8 +428,7 @@ class BaseRepresentation(
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = tags.input_tags.allow_nan = True
         tags.input_tags.categorical = hasattr(self, "categorical_features")
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -21,29 +20,25 @@ from sklearn_repr._contracts import (
     Batch,
     Constraints,
     Labels,
-    Outputs,
     RandomState,
     Table,
     Weights,
 )
-from sklearn_repr.data import TableCodec
 from sklearn_repr.data.batches import evened, parts_in_memory
 from sklearn_repr.data.repeats import arrange
 from sklearn_repr.engine import TrainingSettings, infer
 from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.modules.linear import PrincipalSubspace, principal_subspace
-from sklearn_repr.objectives import Reconstruction
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import wrap_table
 from sklearn_repr.utils.randomness import Seeds
-from sklearn_repr.utils.scores import explained_share, explained_share_of_sparse
+from sklearn_repr.utils.scores import explained_share, parts_to_score
 from sklearn_repr.utils.validation import (
     check_latent,
     column_label,
     has_holes,
     parts_of,
 )
-from sklearn_repr.utils.weights import check_sample_weight
 
 __all__ = ["BaseReconstructor"]
 
@@ -91,7 +86,8 @@ class BaseReconstructor(BaseRepresentation):
             Ignored; here for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             How much each row counts, not negative. A row of weight 0 is left out. If all
-            weights are whole numbers, a row of weight 2 is two rows, in any order and to
+            weights are whole numbers, a row of weight 2 is two rows, in any order (but
+            that of equally frequent levels the first is the one that comes first) and to
             the last bit, as long as the repeated table has no more than 32 MiB of scaled
             cells. Other weights, divided by their mean, weigh each row's loss, in
             training and on held-out rows, and its part in scaling, in the start and in
@@ -134,9 +130,19 @@ class BaseReconstructor(BaseRepresentation):
 
     def _after_encoding(self, rows: Batch, y: Labels) -> None:
         setting = self._wants_unit_interval()
-        if setting is not None:
-            names = getattr(self, "feature_names_in_", None)
-            refuse_outside_unit_interval(rows, names, setting)
+        if setting is None:
+            return
+        if self._columns is not None:
+            parameter = setting.partition("=")[0]
+            raise ValueError(
+                f"{setting} is of numbers in [0, 1], but column"
+                f" {self._columns.label(self._columns.first())} is a category. Leave"
+                f" {parameter} at its default, beside which categories have a"
+                " cross-entropy of their own, or turn them into zeros and ones first, for"
+                " example by scikit-learn's OneHotEncoder."
+            )
+        names, width = getattr(self, "feature_names_in_", None), self._codec.n_numbers_
+        refuse_outside_unit_interval(rows, names, setting, width)
 
     def _training_settings(self, n_rows: int) -> TrainingSettings:
         linear = self._is_linear()
@@ -260,36 +266,25 @@ class BaseReconstructor(BaseRepresentation):
         Returns
         -------
         score : float
-            Share of the total variance of `X`, in original units, that its
-            reconstruction explains. With categories among the columns, columns are
-            scaled and a category counts by its cross-entropy: 0 is to predict means and
-            shares of the training rows. :func:`sklearn_repr.inspection.reconstruction_r2`
-            gives the same number for PCA.
+            Share of the variance of a column that its reconstruction explains, in the
+            mean over the columns of `X` that vary; a category counts as one column, by
+            the probabilities of its levels. From 0 to 1: a column that is rebuilt worse
+            than by its mean, or by the shares of its levels, counts as 0. Units do not
+            matter, so that scores of different `scaling` can be compared;
+            :func:`sklearn_repr.inspection.reconstruction_r2` gives the same number for
+            PCA.
         """
         check_is_fitted(self)
         rows = self._validate(X, reset=False)
-        if sparse.issparse(rows) and math.prod(rows.shape) > CELLS_AT_ONCE:
-            return explained_share_of_sparse(rows, self._rebuild, sample_weight)
-        if self._columns is None:
-            return explained_share(rows, self._rebuild(rows), sample_weight)
-        measure = Reconstruction(blocks=self._codec.blocks_)
+        errors = (self._squared_errors(part) for part in parts_to_score(rows))
+        return explained_share(
+            rows, errors, sample_weight, categories=self._codec.categories_
+        )
 
-        def losses(module: nn.Module, x: Tensor) -> Tensor:
-            """Return the loss of rows, and that of means and shares, (n, 2)."""
-            observed = ~x.isnan()
-            filled = x.where(observed, torch.zeros_like(x))
-            rebuilt = module.decode(module.encode(x if self._sees_holes else filled))  # type: ignore[operator]
-            known = Batch(filled, observed)
-            both = rebuilt, torch.zeros_like(rebuilt)
-            outputs = (Outputs(part, reconstruction=part) for part in both)
-            return torch.stack([measure.cells(o, known).sum(dim=1) for o in outputs], 1)
-
-        module = self.net_.module_
-        sums = self._infer(losses, rows, module=module, dtype=np.float64, fill=False)
-        if sample_weight is not None:
-            sums = sums * check_sample_weight(sample_weight, len(sums))[:, None]
-        lost, most = sums.sum(axis=0)
-        return float(1.0 - lost / most) if most > 0 else float(lost == 0)
+    def _squared_errors(self, rows: Table) -> NDArray[np.float64]:
+        """Return the squared errors of the cells of validated rows."""
+        encoded = self._infer(rebuild, rows, module=self.net_.module_, dtype=np.float64)
+        return self._codec.squared_errors(rows, encoded)
 
     def _check_scored(self, X: Table) -> None:
         """Refuse rows that the loss is not defined for, a part of them at a time."""
@@ -358,9 +353,7 @@ class BaseReconstructor(BaseRepresentation):
         n_numbers = self._codec.n_numbers_
         noise = rng.normal(size=(len(encoded), n_numbers))
         encoded[:, :n_numbers] += spread * noise
-        if isinstance(self._codec, TableCodec):
-            return self._codec.decode(encoded, rng.random(encoded.shape))
-        return self._codec.decode(encoded)
+        return self._codec.decode(encoded, rng.random(encoded.shape))
 
     def _cell_noise(self) -> NDArray[np.float64]:
         """Return the deviation of numbers from what they are rebuilt to, encoded."""
@@ -376,11 +369,13 @@ class BaseReconstructor(BaseRepresentation):
         return wrap_table(X, self, original, getattr(self, "feature_names_in_", None))
 
 
-def refuse_outside_unit_interval(rows: Batch, names: Table, setting: str) -> None:
-    """Raise unless all encoded values lie in [0, 1]."""
+def refuse_outside_unit_interval(
+    rows: Batch, names: Table, setting: str, n_numbers: int
+) -> None:
+    """Raise unless all numbers, the first of the encoded columns, lie in [0, 1]."""
     ends = [torch.stack(pool.values.aminmax(dim=0)) for pool in parts_in_memory(rows)]
-    lowest = torch.stack(ends).amin(dim=0)[0]
-    highest = torch.stack(ends).amax(dim=0)[1]
+    lowest = torch.stack(ends).amin(dim=0)[0, :n_numbers]
+    highest = torch.stack(ends).amax(dim=0)[1, :n_numbers]
     bad = ((lowest < 0) | (highest > 1)).nonzero()
     if len(bad):
         column = int(bad[0])

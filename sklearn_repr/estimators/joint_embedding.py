@@ -27,7 +27,7 @@ from sklearn_repr._contracts import (
     Table,
 )
 from sklearn_repr.corruptions import Corruption, MaskedAndWhole
-from sklearn_repr.data import Codec, TableCodec
+from sklearn_repr.data import Codec
 from sklearn_repr.data.batches import batch_sizes
 from sklearn_repr.engine import RepresentationNet, evaluate
 from sklearn_repr.estimators._base import BaseRepresentation
@@ -37,7 +37,7 @@ from sklearn_repr.modules.jepa import JointEmbeddingNetwork, make_joint_embeddin
 from sklearn_repr.objectives import JointEmbedding, Objective
 from sklearn_repr.objectives.predicted_tokens import EMBEDDING_LOSSES
 from sklearn_repr.utils import constraints
-from sklearn_repr.utils.patches import patch_grid, patch_numbers
+from sklearn_repr.utils.patches import patch_grid
 from sklearn_repr.utils.randomness import local_torch_seed
 from sklearn_repr.utils.spread import effective_rank
 from sklearn_repr.utils.validation import check_share
@@ -359,11 +359,7 @@ class JointEmbeddingPredictor(BaseRepresentation):
         return max(64, super()._auto_batch_size(n_rows))
 
     def _patches(self) -> NDArray[np.int64]:
-        """Return the number of the patch that every encoded column belongs to."""
-        if isinstance(self._codec, TableCodec):
-            return self._codec.columns_
-        columns = self.n_features_in_
-        return patch_numbers(columns, self._row_shape(), int(self.patch_size))
+        return self._codec.patches(self._row_shape(), int(self.patch_size))
 
     def _build_corruption(self) -> Corruption:
         shape, grid = self._row_shape(), None

@@ -24,7 +24,7 @@ from sklearn_repr._contracts import (
     RandomState,
 )
 from sklearn_repr.corruptions import Corruption, MaskedCells
-from sklearn_repr.data import Codec, TableCodec
+from sklearn_repr.data import Codec
 from sklearn_repr.data.batches import is_lazy, products_of
 from sklearn_repr.engine import RepresentationNet
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
@@ -38,7 +38,6 @@ from sklearn_repr.modules.masked import make_masked_network, path_width
 from sklearn_repr.objectives import Objective, Reconstruction
 from sklearn_repr.objectives.losses import residual_losses
 from sklearn_repr.utils import constraints
-from sklearn_repr.utils.patches import patch_numbers
 from sklearn_repr.utils.randomness import make_generator
 from sklearn_repr.utils.validation import check_share
 
@@ -307,11 +306,7 @@ class MaskedAutoencoder(BaseReconstructor):
         self.verbose = verbose
 
     def _patches(self) -> NDArray[np.int64]:
-        """Return the number of the patch that every encoded column belongs to."""
-        if isinstance(self._codec, TableCodec):
-            return self._codec.columns_
-        columns = self.n_features_in_
-        return patch_numbers(columns, self._row_shape(), int(self.patch_size))
+        return self._codec.patches(self._row_shape(), int(self.patch_size))
 
     def _build_corruption(self) -> Corruption:
         return MaskedCells(check_share("mask_ratio", self.mask_ratio), self._patches())
@@ -371,7 +366,10 @@ class MaskedAutoencoder(BaseReconstructor):
         )
 
     def _after_training(self, net: RepresentationNet, rows: Batch) -> None:
-        """Measure how far hidden numbers are from what they are rebuilt to."""
+        """Measure how far hidden numbers are from what they are rebuilt to.
+
+        Draws need it, and no row is kept by which they could measure it themselves.
+        """
         some = rows.some(ROWS_TO_CHOOSE_BY).to(net.device)
         generator = make_generator(0, some.values.device)
         seen, mask = self._build_corruption()(some.values, generator)

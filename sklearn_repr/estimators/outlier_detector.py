@@ -238,7 +238,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             The fitted detector.
         """
         with restored_on_failure(self):
-            table = self._validate(X, reset=True)
+            table = self._validate(X, reset=True, weights=sample_weight)
             X, *_ = arranged = arrange(table, sample_weight, itemsize=8, whole=True)
             seeds = Seeds(self.random_state)
             folds = self._calibration_folds(X.shape[0], seeds)
@@ -260,8 +260,9 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             self._set_offset(self._offset_by_rule(self.threshold))
         return self
 
-    def _validate(self, X: Table, *, reset: bool) -> Table:
-        return read_table(self, X, reset=reset, largest=float(np.finfo(np.float32).max))
+    def _validate(self, X: Table, *, reset: bool, weights: Any = None) -> Table:
+        largest = float(np.finfo(np.float32).max)
+        return read_table(self, X, reset=reset, largest=largest, weights=weights)
 
     def _calibration_folds(self, n_rows: int, seeds: Seeds) -> Any:
         calibration: Any = self.calibration
@@ -301,7 +302,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             errors, neighbor_weight=weight, novelty=novelty, seed=seed
         )
         numbers = NumericCodec(self.scaling, "float64", seeds["scaling"])
-        codec = choose_codec(numbers, self._columns, X)
+        codec = choose_codec(numbers, self._columns, X, unseen=self.estimator is not None)
         return detection.TableScorer(codec, cells).fit(X, names)
 
     def score_samples(self, X: Table) -> NDArray[np.float64]:
@@ -427,7 +428,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         names = getattr(self, "feature_names_in_", None)
         expected = self._scorer.expected(rows)
         if self._columns is not None:
-            observed, expected = self._columns.observed(X), self._columns.spoken(expected)
+            names, observed, expected = self._columns.in_words(X, expected)
         return cells_as_frame(contributions, observed, expected, X, names)
 
     def set_threshold(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -33,7 +32,6 @@ from sklearn_repr.data import (
     NumericCodec,
     Pair,
     PairCodec,
-    TableCodec,
     choose_codec,
 )
 from sklearn_repr.data.batches import sides_of
@@ -329,7 +327,9 @@ class PairedEmbedder(BaseRepresentation):
 
     # -- hooks -----------------------------------------------------------------------
 
-    def _validate_training(self, X: Table, y: Table, *, reset: bool) -> Pair:
+    def _validate_training(
+        self, X: Table, y: Table, sample_weight: Weights, *, reset: bool
+    ) -> Pair:
         return self._validate_pair(X, y, reset=reset)
 
     def _training_settings(self, n_rows: int) -> TrainingSettings:
@@ -427,19 +427,6 @@ class PairedEmbedder(BaseRepresentation):
         shaped = self._y_shape() is not None
         other = choose_codec(numbers, self._y_columns, X.y, shaped=shaped)
         return PairCodec(super()._fit_codec(X.X, seeds, None), other.fit(X.y, names))
-
-    def _column_names(self) -> list[str]:
-        codec = self._codec
-        sides = (
-            ("X", codec.first, getattr(self, "feature_names_in_", None)),
-            ("y", codec.second, getattr(self, "y_feature_names_in_", None)),
-        )
-        found = []
-        for side, part, names in sides:
-            if isinstance(part, TableCodec):
-                names = part.encoded_names()
-            found += [f"{side}: {n}" for n in _named(names, part.n_encoded_)]
-        return found
 
     # -- use -------------------------------------------------------------------------
 
@@ -567,7 +554,3 @@ class PairedEmbedder(BaseRepresentation):
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         return tags
-
-
-def _named(names: Names, count: int) -> Iterable[str | int]:
-    return range(count) if names is None else names

@@ -27,7 +27,7 @@ from sklearn_repr._contracts import (
     RandomState,
     Table,
 )
-from sklearn_repr.data import Codec, TableCodec
+from sklearn_repr.data import Codec
 from sklearn_repr.engine import RepresentationNet
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.exceptions import CollapseWarning
@@ -474,13 +474,9 @@ class VariationalAutoencoder(BaseReconstructor):
         # log p of rows in their own units: scaling multiplied the density
         if self._codec.scaling == "quantile":
             return bounds
-        codec = self._codec
-        if isinstance(codec, TableCodec):
-            volume, known = np.log(codec.numbers.scale_), rows[:, codec.numeric_]
-        else:
-            volume, known = np.log(codec.scale_), rows
+        volume = self._codec.log_scales()
         if holes:
-            bounds -= ~np.isnan(known) @ volume
+            bounds -= ~np.isnan(rows) @ volume
         else:
             bounds -= volume.sum()
         return bounds
@@ -519,7 +515,8 @@ class VariationalAutoencoder(BaseReconstructor):
                 # what is said of categories are no numbers
                 n_numbers = self._codec.n_numbers_
                 columns[:, :n_numbers] += (spread * draws.to(columns))[:, :n_numbers]
-        if noise and isinstance(self._codec, TableCodec):
-            chances = torch.rand(columns.shape, generator=generator).numpy()
-            return self._wrapped(self._codec.decode(columns, chances), None)
-        return self._wrapped(self._codec.decode(columns), None)
+        chances = torch.rand(columns.shape, generator=generator) if noise else None
+        decoded = self._codec.decode(
+            columns, None if chances is None else chances.numpy()
+        )
+        return self._wrapped(decoded, None)

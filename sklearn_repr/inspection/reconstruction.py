@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
-from sklearn_repr.utils.scores import explained_share
+from sklearn_repr.utils.scores import explained_share, parts_to_score
 
 __all__ = ["reconstruction_r2"]
 
@@ -19,8 +21,13 @@ def reconstruction_r2(
 ) -> float:
     r"""R² of ``inverse_transform(transform(X))``: a scorer that needs no labels.
 
-    .. math:: R^2 = 1 - \sum_{ij} (x_{ij} - \hat x_{ij})^2 /
-              \sum_{ij} (x_{ij} - \bar x_j)^2
+    .. math:: R^2 = \frac1d \sum_j \max\Big( 0, 1 - \frac{\sum_i (x_{ij} - \hat x_{ij})^2}
+              {\sum_i (x_{ij} - \bar x_j)^2} \Big)
+
+    Every column counts once, whatever its unit: a search by it does not prefer what
+    rebuilds one column of large numbers. It is the mean of scikit-learn's ``r2_score``
+    over the columns that vary, but that one which is rebuilt worse than by its mean
+    counts as 0, and missing cells do not count.
 
     Parameters
     ----------
@@ -37,14 +44,16 @@ def reconstruction_r2(
     Returns
     -------
     score : float
-        At most 1; for a fitted PCA on its training rows, the sum of
-        ``explained_variance_ratio_``. The `score` method of this package's
+        From 0 to 1; for a PCA fitted to standardised columns, on its training rows, the
+        sum of ``explained_variance_ratio_``. The `score` method of this package's
         autoencoders is the same number.
 
     Raises
     ------
     TypeError
         If `estimator` lacks one of the methods.
+    ValueError
+        If a cell is not a number.
 
     Examples
     --------
@@ -64,5 +73,18 @@ def reconstruction_r2(
                 f"reconstruction_r2 needs an estimator with {method};"
                 f" {type(estimator).__name__} has none."
             )
-    rebuilt = estimator.inverse_transform(estimator.transform(X))
-    return explained_share(X, rebuilt, sample_weight)
+    rebuilt = _dense(estimator.inverse_transform(estimator.transform(X)))
+    rows = _dense(X)
+    errors = parts_to_score(np.square(rows - rebuilt))
+    return explained_share(rows, errors, sample_weight)
+
+
+def _dense(X: Any) -> NDArray[np.float64]:
+    cells = X.toarray() if sparse.issparse(X) else X
+    try:
+        return np.ascontiguousarray(cells, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"reconstruction_r2 compares tables of numbers: {error}. The score method of"
+            " this package's autoencoders takes categories."
+        ) from error

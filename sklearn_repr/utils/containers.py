@@ -76,7 +76,8 @@ def cells_as_frame(
     n, d = contributions.shape
     order = np.argsort(-contributions, axis=1, kind="stable")
     index = original.index if isinstance(original, pd.DataFrame) else np.arange(n)
-    names = np.arange(d) if columns is None else np.asarray(columns)
+    # names that are tuples are names
+    names = pd.Index(range(d) if columns is None else columns, tupleize_cols=False)
     cells = {
         "observed": observed,
         "expected": expected,
@@ -85,7 +86,7 @@ def cells_as_frame(
     return pd.DataFrame(
         {
             "row": np.repeat(index, d),
-            "column": names[order.ravel()],
+            "column": names.to_numpy()[order.ravel()],
             **{k: np.take_along_axis(v, order, axis=1).ravel() for k, v in cells.items()},
         }
     )

@@ -1,127 +1,112 @@
 """Scores of a reconstruction, shared by estimators and inspection."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import (
-    ArrayLike,
-    NDArray,
-)
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from sklearn_repr.utils.validation import parts_of
 from sklearn_repr.utils.weights import check_sample_weight
 
-__all__ = ["explained_share", "explained_share_of_sparse"]
+__all__ = ["explained_share", "parts_to_score"]
 
-# Cells that are rebuilt at a time
+# Cells that are rebuilt and compared at a time
 CELLS_AT_A_TIME = 2**20
 
 
+def parts_to_score(X: Any) -> Iterator[Any]:
+    """Cut a table into the parts that :func:`explained_share` looks at one by one."""
+    return parts_of(X, CELLS_AT_A_TIME)
+
+
 def explained_share(
-    X: ArrayLike, reconstruction: ArrayLike, sample_weight: ArrayLike | None = None
+    X: Any,
+    errors: Iterable[NDArray[np.float64]],
+    sample_weight: ArrayLike | None = None,
+    *,
+    categories: Iterable[int] = (),
 ) -> float:
-    r"""Share of the total variance of `X` that a reconstruction explains.
+    r"""Share of the variance of a column that a reconstruction explains, in the mean.
 
-    .. math:: R^2 = 1 - \sum_{ij} (x_{ij} - \hat x_{ij})^2 /
-              \sum_{ij} (x_{ij} - \bar x_j)^2
+    .. math:: R^2 = \frac1d \sum_j \max\Big( 0, 1 - \frac{\sum_i (x_{ij} - \hat x_{ij})^2}
+              {\sum_i (x_{ij} - \bar x_j)^2} \Big)
 
-    On its training rows this is the sum of PCA's ``explained_variance_ratio_``.
+    Every column counts once, whatever its unit. One that is rebuilt worse than by its
+    mean is not explained at all: a column that hardly varies, such as a pixel at the edge
+    of an image, would otherwise decide. A category is its indicators, which are compared
+    with the probabilities of the levels: both sums are over these. Missing cells do not
+    count, nor do columns that do not vary.
 
     Parameters
     ----------
-    X, reconstruction : array-like of shape (n_samples, n_features)
-        Rows and their reconstruction, in the same units. Cells that are NaN in `X` do
-        not count.
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        Rows; NaN where a cell is missing.
+    errors : iterable of ndarray of shape (n, n_features)
+        Squared errors of the cells of every part of :func:`parts_to_score`.
     sample_weight : array-like of shape (n_samples,) or None, default=None
-        How much each row counts, in both sums and in the mean.
+        How much each row counts, in all sums and in the mean.
+    categories : iterable of int, default=()
+        Columns that hold numbers of levels.
 
     Returns
     -------
     score : float
-        At most 1. If `X` has no variance, 1 for an exact reconstruction and 0
-        otherwise.
+        From 0 to 1. If no column varies, 1 for an exact reconstruction and 0 otherwise.
 
     Examples
     --------
+    >>> import numpy as np
     >>> from sklearn_repr.utils.scores import explained_share
-    >>> explained_share([[0.0], [2.0]], [[0.0], [1.0]])
-    0.5
+    >>> X = np.array([[0.0, 0.0], [2.0, 200.0]])
+    >>> explained_share(X, [np.array([[0.0, 0.0], [1.0, 0.0]])])
+    0.75
     """
-    X, rebuilt = _dense(X), _dense(reconstruction)
+    n_rows, d = X.shape
+    weights = np.ones(n_rows)
     if sample_weight is not None:
-        weights = check_sample_weight(sample_weight, len(X))
-        return _weighted_share(X, rebuilt, weights / weights.sum())
-    missing = np.isnan(X)
-    if missing.any():
-        count = np.maximum(len(X) - missing.sum(axis=0), 1)
-        X = np.where(missing, np.nansum(X, axis=0) / count, X)
-        rebuilt = np.where(missing, X, rebuilt)
-    residual = float(np.square(X - rebuilt).sum())
-    total = float(np.square(X - X.mean(axis=0)).sum())
-    return _share(residual, total, X.size * float(np.square(X).sum()))
-
-
-def explained_share_of_sparse(
-    X: Any, rebuild: Callable[[Any], Any], sample_weight: ArrayLike | None = None
-) -> float:
-    """Return :func:`explained_share` of a sparse table, rebuilt some rows at a time.
-
-    Parameters
-    ----------
-    X : CSR matrix of shape (n_samples, n_features)
-        Rows; NaN where a cell is missing.
-    rebuild : callable
-        Returns the reconstruction of some rows.
-    sample_weight : array-like of shape (n_samples,) or None, default=None
-        How much each row counts.
-
-    Returns
-    -------
-    score : float
-        But for rounding the same.
-    """
-    weights = np.ones(X.shape[0])
-    if sample_weight is not None:
-        weights = check_sample_weight(sample_weight, X.shape[0])
-        weights = weights / weights.sum()
-    missing = sparse.csr_array((np.isnan(X.data), X.indices, X.indptr), shape=X.shape)
-    known = sparse.csr_array((np.nan_to_num(X.data), X.indices, X.indptr), shape=X.shape)
-    count = weights.sum() - weights @ missing
-    mean = (weights @ known) / np.where(count > 0, count, 1.0)
-    residual = total = squares = 0.0
-    step = max(1, CELLS_AT_A_TIME // X.shape[1])
-    for start in range(0, X.shape[0], step):
-        part, share = X[start : start + step], weights[start : start + step]
-        rows, rebuilt = _dense(part), _dense(rebuild(part))
-        holes = np.isnan(rows)
-        rows = np.where(holes, mean, rows)
-        residual += float(share @ np.square(np.where(holes, 0, rows - rebuilt)).sum(1))
-        total += float(share @ np.square(rows - mean).sum(axis=1))
-        squares += float(share @ np.square(rows).sum(axis=1))
-    return _share(residual, total, X.shape[0] * X.shape[1] * squares)
-
-
-def _share(residual: float, total: float, size: float) -> float:
+        weights = check_sample_weight(sample_weight, n_rows)
+    count, total = np.zeros(d), np.zeros(d)
+    for cells, known, own in _weighted_parts(X, weights):
+        count += own @ known
+        total += own @ cells
+    mean = total / np.where(count > 0, count, 1.0)
+    lost, varied, squares = np.zeros((3, d))
+    levels = {j: np.zeros(0) for j in categories}
+    found = iter(errors)
+    for cells, known, own in _weighted_parts(X, weights):
+        lost += own @ np.where(known, next(found), 0.0)
+        varied += own @ np.square((cells - mean) * known)
+        squares += own @ np.square(cells)
+        for j, counts in levels.items():
+            new = _counts_of_levels(cells[:, j], known[:, j] * own)
+            longer, shorter = (counts, new) if len(counts) > len(new) else (new, counts)
+            longer[: len(shorter)] += shorter
+            levels[j] = longer
     # sums of squares below this are the rounding of the values themselves
-    rounding = np.finfo(np.float64).eps ** 2 * size
-    if total <= rounding:
-        return float(residual <= rounding)
-    return 1.0 - residual / total
+    rounding = np.finfo(np.float64).eps ** 2 * n_rows * squares
+    for j, counts in levels.items():
+        varied[j] = count[j] - np.square(counts).sum() / max(count[j], 1.0)
+    varies = varied > rounding
+    if not varies.any():
+        return float((lost <= rounding).all())
+    return float(np.mean(np.maximum(1.0 - lost[varies] / varied[varies], 0.0)))
 
 
-def _weighted_share(
-    X: NDArray[np.float64], rebuilt: NDArray[np.float64], weights: NDArray[np.float64]
-) -> float:
-    known = ~np.isnan(X)
-    X, rebuilt = np.where(known, X, 0.0), np.where(known, rebuilt, 0.0)
-    count = weights @ known
-    mean = (weights @ X) / np.where(count > 0, count, 1.0)
-    residual = float((weights @ np.square(X - rebuilt)).sum())
-    total = float((weights @ np.square((X - mean) * known)).sum())
-    return _share(residual, total, X.size * float((weights @ np.square(X)).sum()))
+def _weighted_parts(X: Any, weights: NDArray[np.float64]) -> Iterator[Any]:
+    """Yield cells, 0 where they are missing, where they are not, and weights."""
+    start = 0
+    for part in parts_to_score(X):
+        cells = np.asarray(part.toarray() if sparse.issparse(part) else part, np.float64)
+        known = ~np.isnan(cells)
+        yield np.where(known, cells, 0.0), known, weights[start : start + len(cells)]
+        start += len(cells)
 
 
-def _dense(X: Any) -> NDArray[np.float64]:
-    rows = X.toarray() if sparse.issparse(X) else X
-    return np.ascontiguousarray(rows, dtype=np.float64)
+def _counts_of_levels(
+    numbers: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    return np.bincount(numbers.astype(np.intp), weights).astype(np.float64)

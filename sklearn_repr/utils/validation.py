@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,8 +19,10 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from sklearn_repr._contracts import LevelOrRange, Names, Table
 from sklearn_repr.utils.mapped import forget
+
+if TYPE_CHECKING:
+    from sklearn_repr._contracts import LevelOrRange, Names, Table
 
 __all__ = [
     "check_cells",
