@@ -33,14 +33,15 @@ def fitted(rows, weight, novelty, factor=1.0):
     return scorer, scorer.fit_sums(rows, np.zeros(rows.shape[1], bool))
 
 
-def joined(found, training, weight):
+def joined(found, training, weight, clean):
     """The formula of TailJoin."""
     z, heights = [], []
     for scores, part in zip(found, training, strict=True):
         low, quartile, high = np.quantile(np.log(part), [0.5, 0.75, 0.98])
         z.append((np.log(scores) - low) / (quartile - low))
         heights.append((high - low) / (quartile - low))
-    ratio = np.clip((heights[0] / heights[1]) ** 2 / weight, 1 / 12, 12)
+    apart = 1.0 if clean else (heights[0] / heights[1]) ** 2
+    ratio = np.clip(apart / weight, 1 / 12, 12)
     u = np.array([ratio, 1.0]) / max(ratio, 1.0)
     p = np.log1p(np.exp(u[:, None] * z))
     return (p**4).sum(axis=0) ** 0.25
@@ -63,10 +64,7 @@ def test_the_joined_score_is_its_definition(weight, novelty):
 
     def score(rows):
         found = [np.abs(rows).sum(axis=1), near.distances(rows).sum(axis=1)]
-        if novelty:
-            e, t = (s / np.median(part) for s, part in zip(found, parts, strict=True))
-            return (e * t**weight) ** (1 / (1 + weight))
-        return joined(found, parts, weight)
+        return joined(found, parts, weight, clean=novelty)
 
     np.testing.assert_allclose(sum(sums.values()), score(rows))
     np.testing.assert_allclose(sum(scorer.sums(fresh).values()), score(fresh))

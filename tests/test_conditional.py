@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from sklearn_repr import ReconstructionOutlierDetector
 from sklearn_repr._contracts import Block
-from sklearn_repr.detection import ColumnUnits, ConditionalErrors
+from sklearn_repr.detection import ConditionalErrors
 from sklearn_repr.detection.conditional import MildColumns, ledoit_wolf
 from sklearn_repr.detection.holes import TableCells
 from sklearn_repr.detection.joining import TailJoin
@@ -94,9 +94,8 @@ def test_trust_is_the_least_squares_factor_of_rows_that_were_not_seen():
 
 def fitted(rows, seed=0):
     recipe = RECIPES["conditional"]
-    units = ColumnUnits("standard", novelty=False)
     trained = Conditionals(recipe, "auto", Seeds(seed), 0, None, "")
-    errors = ConditionalErrors(trained, units)
+    errors = ConditionalErrors(trained, "standard", novelty=False)
     found = errors.fit_errors(rows, rows.std(axis=0) == 0)
     return errors, found
 
@@ -114,7 +113,7 @@ def test_networks_are_trusted_where_they_know_something():
     fresh[:, 1] = rng.permutation(curve[:, 1])[:300]
     on = np.c_[fresh[:, 0], np.cos(3 * fresh[:, 0]), fresh[:, 2]]
     scores = errors.errors(np.r_[on, fresh]).sum(axis=1)
-    alone = ConditionalErrors(Silent(), ColumnUnits("standard", novelty=False))
+    alone = ConditionalErrors(Silent(), "standard", novelty=False)
     alone.fit_errors(curve, np.zeros(3, bool))
     linear = alone.errors(np.r_[on, fresh]).sum(axis=1)
     labels = np.repeat([0, 1], 300)
@@ -136,7 +135,7 @@ def test_the_shrunk_covariance_is_scikit_learns(n):
 
 def test_linear_errors_are_distances_to_the_conditional_mean():
     rows = correlated(300)
-    errors = ConditionalErrors(Silent(), ColumnUnits("standard", novelty=False))
+    errors = ConditionalErrors(Silent(), "standard", novelty=False)
     found = errors.fit_errors(rows, np.zeros(6, bool))
     seen = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     mild = errors.mild_(seen)
@@ -185,7 +184,7 @@ def test_the_error_of_a_category_is_the_surprise_of_its_level():
     encoded = (np.eye(4, 3) - shares) / scale
     table = TableCells(np.array([0, 1, 1, 1]), [Block("numeric", 0, 1), block])
     rows = np.c_[x, encoded[level]]
-    errors = ConditionalErrors(Silent(), ColumnUnits("standard", novelty=False))
+    errors = ConditionalErrors(Silent(), "standard", novelty=False)
     errors.fit_errors(rows, np.zeros(4, bool), table)
     raw, known = errors._raw(rows)
     assert known.all()

@@ -222,14 +222,9 @@ class NetworkErrors:
 class CellScorer:
     r"""Errors and neighbour distances joined to one score, cell by cell.
 
-    Where outliers may be among the training rows, the row sums E of errors and T of
-    neighbour distances are joined by :class:`TailJoin` with the weight w. Where these are
-    clean,
-
-    .. math:: a = \Big( \frac{E}{m_E} \Big( \frac{T}{m_T} \Big)^w \Big)^{1 / (1 + w)}
-
-    with medians m over the training rows. Cells share a in proportion to their share of
-    each part. With w = 0 the score is E itself.
+    The row sums of errors and of neighbour distances are joined by :class:`TailJoin` with
+    the weight w, and cells share what a part adds in proportion to their share of it.
+    With w = 0 the score is the sum of errors itself.
 
     Parameters
     ----------
@@ -287,11 +282,8 @@ class CellScorer:
         return self._fit_join(errors, self._near(rows))
 
     def _fit_join(self, errors: Rows, near: Rows) -> dict[str, Rows]:
-        if self.novelty:
-            # parts without spread say nothing, whatever they are divided by
-            self.usual_ = float(np.median(errors)) or 1.0, float(np.median(near)) or 1.0
-        else:
-            self.join_ = TailJoin(self.neighbor_weight).fit([errors, near])
+        self.join_ = TailJoin(self.neighbor_weight, clean=self.novelty)
+        self.join_.fit([errors, near])
         return self._join(errors, near)
 
     def fit_sums_of_table(
@@ -344,14 +336,8 @@ class CellScorer:
         """Turn row sums into what each part adds to the score."""
         if near is None:
             return {"reconstruction": errors}
-        if not self.novelty:
-            errors, near = self.join_([errors, near])
-            return {"reconstruction": errors, "neighbors": near}
-        share = 1.0 / (1.0 + self.neighbor_weight)
-        # roots first: powers of a heavy weight would be beyond all floats
-        joined = (errors / self.usual_[0]) ** share
-        joined *= (near / self.usual_[1]) ** (1.0 - share)
-        return {"reconstruction": share * joined, "neighbors": (1.0 - share) * joined}
+        errors, near = self.join_([errors, near])
+        return {"reconstruction": errors, "neighbors": near}
 
     def sums(self, rows: Rows) -> dict[str, Rows]:
         """Return what each part adds to the scores of scaled rows, each (n,)."""

@@ -135,24 +135,31 @@ class ConditionalErrors:
     ----------
     networks : ConditionalNetworks
         Trained here.
-    units : ColumnUnits
-        Learned here. With the scaling "standard" columns are made milder, see
+    scaling : {"standard", "robust", "quantile"} or None
+        How the rows were scaled. With "standard" columns are made milder, see
         :class:`MildColumns`, and each has its own unit; with others, all have one.
+    novelty : bool
+        Whether the training rows are clean, for the units of neighbours.
 
     See Also
     --------
     CellErrors : What the methods do.
     """
 
-    def __init__(self, networks: ConditionalNetworks, units: ColumnUnits):
+    def __init__(
+        self, networks: ConditionalNetworks, scaling: str | None, *, novelty: bool
+    ):
         self.networks = networks
-        self.units = units
+        # in deviations, which ranks are mixed with, whatever neighbours are compared by
+        self.units = ColumnUnits(scaling, novelty=False)
+        self.near = ColumnUnits(scaling, novelty=novelty)
 
     def fit_errors(
         self, rows: Rows, constant: NDArray[np.bool_], table: TableCells = ONE_EACH
     ) -> Rows:
         """Fit to encoded rows, and return the errors; see :class:`CellErrors`."""
         self.table = table
+        self.near.fit(rows, constant, table.columns)
         width = rows.shape[1]
         columns = np.arange(width) if table.columns is None else table.columns
         self.cells_ = np.unique(columns, return_inverse=True)[1]
@@ -240,7 +247,7 @@ class ConditionalErrors:
 
     def neighbour_units(self, rows: Rows) -> Rows:
         """Return rows as neighbours are compared; see :class:`CellErrors`."""
-        return self.units.neighbours(rows)
+        return self.near.neighbours(rows)
 
     def fit_table(self, rows: Any, constant: NDArray[np.bool_]) -> None:
         """Refuse a large sparse table: networks without cells of their own take it."""

@@ -44,6 +44,9 @@ class TailJoin:
     ----------
     weight : float
         w, of the second part.
+    clean : bool, default=False
+        No outlier is among the training rows, so that tails say nothing of outliers: the
+        ratio of the weights is 1 / w.
 
     Examples
     --------
@@ -55,8 +58,9 @@ class TailJoin:
     array([0.57, 0.6 , 1.17, 2.14])
     """
 
-    def __init__(self, weight: float):
+    def __init__(self, weight: float, *, clean: bool = False):
         self.weight = weight
+        self.clean = clean
 
     def fit(self, parts: Sequence[Scores]) -> TailJoin:
         """Learn from two parts of the training rows, each (n,)."""
@@ -71,7 +75,8 @@ class TailJoin:
             max(float(np.quantile(log, TAIL_QUANTILE) - m) / unit, LEAST_HEIGHT)
             for log, m, unit in zip(logs, self.medians_, self.units_, strict=True)
         ]
-        ratio = (heights[0] / heights[1]) ** TAIL_POWER / self.weight
+        apart = 1.0 if self.clean else (heights[0] / heights[1]) ** TAIL_POWER
+        ratio = apart / self.weight
         ratio = min(max(ratio, 1 / MOST_WEIGHT), MOST_WEIGHT)
         self.weights_ = min(1.0, ratio), min(1.0, 1 / ratio)
         return self

@@ -58,19 +58,17 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         rebuilds every cell from the others. Tables of more than 256 columns, which are
         too wide for that, have an ensemble of denoising networks.
     novelty : bool, default=False
-        Whether the training rows are clean: no outlier is among them. It chooses what is
-        joined: if False, cells given all others and the mean distance to the nearest row
-        of small random sets of training rows; if True, an ensemble of denoising networks
-        and the distance to the ten nearest training rows. If in doubt, False.
+        Whether the training rows are clean: no outlier is among them. It chooses the
+        distance to training rows: if False, the mean distance to the nearest row of small
+        random sets of them; if True, the distance to the ten nearest. If in doubt, False.
     neighbor_weight : float or "auto", default="auto"
         Weight w of the distance to training rows beside the error of reconstruction. More
         of it is better where outliers are rows of another kind, less of it where they are
-        records whose cells do not go together. The parts are joined by the larger, each
-        in units of its training rows, or with `novelty` by a weighted geometric mean. 0
-        is the error alone. "auto" is 0 with an `estimator`, else 2, and 4 with `novelty`.
+        records whose cells do not go together. 0 is the error alone. "auto" is 0 with an
+        `estimator`, else 2.
     n_steps : int or "auto", default="auto"
-        Training steps of the networks; "auto" is two a row, at least 100 and at most 400,
-        or 600 with `novelty`. Without effect on an `estimator`.
+        Training steps of the networks; "auto" is two a row, at least 100 and at most 400.
+        Without effect on an `estimator`.
     threshold : float or {"auto", "quantile", "mad", "gpd", "conformal"}, default="auto"
         Where outliers begin: an anomaly score, or a rule. "quantile" flags the share
         `contamination` of the training rows; "mad" those more than three robust standard
@@ -280,23 +278,21 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         names, novelty = getattr(self, "feature_names_in_", None), bool(self.novelty)
         weight: Any = self.neighbor_weight
         if weight == "auto":
-            weight = 0.0 if self.estimator is not None else 4.0 if novelty else 2.0
+            weight = 0.0 if self.estimator is not None else 2.0
         errors: detection.CellErrors
         settings = self.n_steps, seeds, int(self.verbose), names, type(self).__name__
-        units = detection.ColumnUnits(self.scaling, novelty=novelty)
-        wide = X.shape[1] > MOST_COLUMNS or detection.is_large(X)
         if self.estimator is not None:
             errors = detection.EstimatorErrors(seeded_clone(self.estimator, seeds))
-        elif novelty or wide:
+        elif X.shape[1] > MOST_COLUMNS or detection.is_large(X):
             recipe = self._recipe("clean" if novelty else "contaminated")
             errors = detection.NetworkErrors(
                 Denoisers(recipe, *settings),
-                units,
+                detection.ColumnUnits(self.scaling, novelty=novelty),
                 detection.ErrorUnits() if recipe.levels else None,
             )
         else:
             networks = Conditionals(self._recipe("conditional"), *settings)
-            errors = detection.ConditionalErrors(networks, units)
+            errors = detection.ConditionalErrors(networks, self.scaling, novelty=novelty)
         weight, seed = float(weight), seeds["neighbors"]
         cells = detection.CellScorer(
             errors, neighbor_weight=weight, novelty=novelty, seed=seed
