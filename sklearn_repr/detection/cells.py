@@ -190,7 +190,8 @@ class NetworkErrors:
         if self.error_units is not None:
             seen = rows.seen(units)
             self.error_units.fit_chunks(
-                lambda: map(self._raw_errors, seen.chunks(LARGE_ROWS_TO_NORMALISE_BY))
+                lambda limit: map(self._raw_errors, seen.chunks(limit)),
+                LARGE_ROWS_TO_NORMALISE_BY,
             )
 
     def errors(self, rows: Rows) -> Rows:

@@ -25,7 +25,7 @@ LARGE, CELLS_AT_A_TIME = 2**22, 2**18
 FEWEST_ROWS = 16
 # Cells of a training step and of a pass when rows are scored; weights of a layer beside
 # the table, and the columns beyond which there are fewer networks
-CELLS_PER_STEP, CELLS_PER_PASS = 2**20, 2**19
+CELLS_PER_STEP, CELLS_PER_PASS = 2**20, 2**17
 WEIGHTS_PER_LAYER, WIDE = 2**17, 1024
 
 
@@ -60,10 +60,8 @@ def narrowed_recipe(recipe: Any, rows: Any) -> Any:
         n_members=members,
         batch_size=min(recipe.batch_size, max(8, CELLS_PER_STEP // cells)),
         hidden_layer_sizes=tuple(min(n, most) for n in recipe.hidden_layer_sizes),
-        # matrix products compute the last of an odd number of rows otherwise
-        rows_per_pass=min(
-            recipe.rows_per_pass, max(16, CELLS_PER_PASS // cells // 16 * 16)
-        ),
+        # products of other numbers of rows compute the last ones in another way
+        rows_per_pass=min(recipe.rows_per_pass, max(8, CELLS_PER_PASS // cells // 8 * 8)),
     )
 
 

@@ -165,14 +165,28 @@ class ErrorUnits:
         return self
 
     def fit_chunks(
-        self, chunks: Callable[[], Iterator[NDArray[np.float64]]]
+        self, chunks: Callable[[int], Iterator[NDArray[np.float64]]], n_rows: int
     ) -> ErrorUnits:
-        """Learn the same from errors that come some rows at a time, twice."""
+        """Learn the same from errors that come some rows at a time.
+
+        Parameters
+        ----------
+        chunks : callable
+            Returns the errors of at most so many rows, spread over all.
+        n_rows : int
+            How many the means are taken from; a quarter is enough for medians.
+
+        Returns
+        -------
+        self : ErrorUnits
+            Itself.
+        """
         count, total = 0, 0.0
-        for errors in chunks():
+        for errors in chunks(n_rows):
             count, total = count + len(errors), total + errors.sum(axis=0)
         self.usual_ = total / count + ERROR_FLOOR
-        sums = [(errors / self.usual_).sum(axis=2) for errors in chunks()]
+        few = chunks(-(-n_rows // 4))
+        sums = [(errors / self.usual_).sum(axis=2) for errors in few]
         medians = np.median(np.concatenate(sums), axis=0)[:, None]
         self.medians_ = medians + np.finfo(np.float64).tiny
         return self

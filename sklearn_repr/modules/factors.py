@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sklearn_repr.modules.linear import PrincipalSubspace, principal_subspace
+from sklearn_repr.modules.linear import PrincipalSubspace, principal_subspace, times
 
 __all__ = [
     "FactorModel",
@@ -199,27 +198,25 @@ def fit_factors_to_products(rows: Any, n_components: int) -> FactorModel:
     model : FactorModel
         As of the rows in memory, but for rounding and PCA's approximation.
     """
-    d, spread = len(rows.mean), rows.variance
+    mean, spread = torch.from_numpy(rows.mean), torch.from_numpy(rows.variance)
     floor = FLOOR * spread + 1e-6 * (float(spread.mean()) or 1.0)
     subspace = principal_subspace(rows, n_components)
     k = min(n_components, len(subspace.variances))
-    kept = subspace.variances[:k].numpy()
-    noise = np.maximum(max(spread.sum() - kept.sum(), 0.0) / max(d - k, 1), floor)
-    left = np.maximum(kept - max(spread.sum() - kept.sum(), 0.0) / max(d - k, 1), 0.0)
-    weight = subspace.axes[:k].numpy().T * np.sqrt(left)
-    one = np.eye(k)
+    kept = subspace.variances[:k]
+    rest = (spread.sum() - kept.sum()).clamp(min=0.0) / max(len(spread) - k, 1)
+    noise = torch.maximum(rest, floor)
+    weight = subspace.axes[:k].T * (kept - rest).clamp(min=0.0).sqrt()
+    one = torch.eye(k, dtype=torch.float64)
     for _ in range(STEPS if float(spread.sum()) > 0 else 0):
-        scaled = weight / noise[:, None]
-        covariance = np.linalg.inv(one + weight.T @ scaled)
+        scaled = weight / noise.unsqueeze(1)
+        covariance = torch.linalg.inv(one + weight.T @ scaled)
         # the code is a product of the centred row with these
         maps = scaled @ covariance
-        pulls = rows.times(maps)
+        pulls = times(rows, maps)
         moments = maps.T @ pulls + covariance
-        weight = np.linalg.solve(moments + FLOOR / rows.shape[0] * one, pulls.T).T
-        errors = spread + ((weight @ moments - 2.0 * pulls) * weight).sum(axis=1)
-        noise = np.maximum(errors, floor)
-    found = (torch.from_numpy(part) for part in (rows.mean, weight, noise))
-    mean, weight, noise = found
+        weight = torch.linalg.solve(moments + FLOOR / rows.shape[0] * one, pulls.T).T
+        errors = spread + ((weight @ moments - 2.0 * pulls) * weight).sum(dim=1)
+        noise = torch.maximum(errors, floor)
     return FactorModel(mean, functional.pad(weight, (0, n_components - k)), noise)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sklearn_repr.modules.tied import TiedLinear
 from sklearn_repr.utils.devices import full_precision
 
-__all__ = ["PrincipalSubspace", "SkipConnected", "principal_subspace"]
+__all__ = ["PrincipalSubspace", "SkipConnected", "principal_subspace", "times"]
 
 
 # Smaller side of a table from which a few principal axes are approximated
@@ -173,17 +172,23 @@ def _subspace_of_products(rows: Any, wanted: int) -> PartialSubspace:
     """Iterate a subspace by products with the covariance; draws as torch does."""
     n, d = rows.shape
     k = min(wanted, n, d, MOST_AXES, max(1, AXES_CELLS // d))
-    start = torch.randn(d, min(k + SPARE_AXES, n, d), dtype=torch.float64).numpy()
-    basis = np.linalg.qr(start)[0]
+    start = torch.randn(d, min(k + SPARE_AXES, n, d), dtype=torch.float64)
+    basis = torch.linalg.qr(start)[0]
     for _ in range(ITERATIONS):
-        basis = np.linalg.qr(rows.times(basis))[0]
-    image = basis.T @ rows.times(basis)
-    variances, turn = np.linalg.eigh((image + image.T) / 2)
-    axes = _signed(torch.from_numpy((basis @ turn[:, ::-1][:, :k]).T.copy()))
-    spread = torch.from_numpy(variances[::-1][:k].copy()).clamp(min=0.0)
+        basis = torch.linalg.qr(times(rows, basis))[0]
+    image = basis.T @ times(rows, basis)
+    variances, vectors = torch.linalg.eigh((image + image.T) / 2)
+    axes = _signed((basis @ vectors.flip(1)[:, :k]).T)
+    spread = variances.flip(0)[:k].clamp(min=0.0)
     subspace = PartialSubspace(torch.from_numpy(rows.mean), axes, spread)
     subspace.total = float(rows.variance.sum())
     return subspace
+
+
+def times(rows: Any, vectors: Tensor) -> Tensor:
+    """Return the covariance matrix of sparse rows times vectors (d, q)."""
+    # all but this is computed by torch, on the threads that it is given
+    return torch.from_numpy(rows.times(vectors.numpy()))
 
 
 def _weighted_mean(rows: Tensor, weights: Tensor) -> Tensor:
