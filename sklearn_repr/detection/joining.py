@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +18,9 @@ UNIT_QUANTILE, TAIL_QUANTILE = 0.75, 0.98
 TAIL_POWER, MOST_WEIGHT = 2.0, 12.0
 # Tail heights below this are no sign of anything
 LEAST_HEIGHT = 0.3
+# A part of a row counts at least as this share of its mean over the training rows:
+# below, nothing is more normal than anything else
+LEAST_SHARE = 1e-2
 # The larger of the parts decides, softly: a sum of powers
 POWER = 4.0
 
@@ -64,7 +66,8 @@ class TailJoin:
 
     def fit(self, parts: Sequence[Scores]) -> TailJoin:
         """Learn from two parts of the training rows, each (n,)."""
-        logs = [_logarithm(part) for part in parts]
+        self.floors_ = [LEAST_SHARE * float(part.mean()) or 1.0 for part in parts]
+        logs = self._logarithms(parts)
         self.medians_ = [float(np.median(log)) for log in logs]
         self.units_ = [
             # parts without spread say nothing, whatever they are divided by
@@ -83,8 +86,9 @@ class TailJoin:
 
     def __call__(self, parts: Sequence[Scores]) -> list[Scores]:
         """Return what each part adds to the joined score, each (n,)."""
-        fitted = zip(parts, self.medians_, self.units_, self.weights_, strict=True)
-        z = [u * (_logarithm(part) - m) / unit for part, m, unit, u in fitted]
+        logs = self._logarithms(parts)
+        fitted = zip(logs, self.medians_, self.units_, self.weights_, strict=True)
+        z = [u * (log - m) / unit for log, m, unit, u in fitted]
         positive = [np.logaddexp(0.0, part) for part in z]
         largest = np.maximum(*positive)
         # relative to the larger one, so that no power is beyond all floats
@@ -93,7 +97,6 @@ class TailJoin:
         joined = largest * total ** (1 / POWER)
         return [joined * power / total for power in powers]
 
-
-def _logarithm(part: Scores) -> Scores:
-    # rows that are rebuilt exactly are as normal as can be
-    return np.log(np.maximum(part, math.exp(-60.0)))
+    def _logarithms(self, parts: Sequence[Scores]) -> list[Scores]:
+        pairs = zip(parts, self.floors_, strict=True)
+        return [np.log(np.maximum(part, floor)) for part, floor in pairs]
