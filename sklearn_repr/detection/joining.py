@@ -11,13 +11,16 @@ __all__ = ["TailJoin"]
 
 Scores = NDArray[np.float64]
 
-# Quantile of training rows that is one unit above their median, and the one whose height
-# in these units says how far a part tells some rows from the others
-UNIT_QUANTILE, TAIL_QUANTILE = 0.75, 0.98
+# Quantile of training rows that is one unit above their median, or where most rows are
+# alike the next one; and the one whose height in these units says how far a part tells
+# some rows from the others
+UNIT_QUANTILES, TAIL_QUANTILE = (0.75, 0.9, 0.98, 1.0), 0.98
 # Power of the ratio of these heights, and the largest weight that it makes
 TAIL_POWER, MOST_WEIGHT = 2.0, 12.0
 # Tail heights below this are no sign of anything
 LEAST_HEIGHT = 0.3
+# Logarithms this near are the same
+ROUNDING = 1e-6
 # A part of a row counts at least as this share of its mean over the training rows:
 # below, nothing is more normal than anything else
 LEAST_SHARE = 1e-2
@@ -69,11 +72,7 @@ class TailJoin:
         self.floors_ = [LEAST_SHARE * float(part.mean()) or 1.0 for part in parts]
         logs = self._logarithms(parts)
         self.medians_ = [float(np.median(log)) for log in logs]
-        self.units_ = [
-            # parts without spread say nothing, whatever they are divided by
-            float(np.quantile(log, UNIT_QUANTILE) - m) or float(log.std()) or 1.0
-            for log, m in zip(logs, self.medians_, strict=True)
-        ]
+        self.units_ = [_unit(log - m) for log, m in zip(logs, self.medians_, strict=True)]
         heights = [
             max(float(np.quantile(log, TAIL_QUANTILE) - m) / unit, LEAST_HEIGHT)
             for log, m, unit in zip(logs, self.medians_, self.units_, strict=True)
@@ -100,3 +99,10 @@ class TailJoin:
     def _logarithms(self, parts: Sequence[Scores]) -> list[Scores]:
         pairs = zip(parts, self.floors_, strict=True)
         return [np.log(np.maximum(part, floor)) for part, floor in pairs]
+
+
+def _unit(apart: Scores) -> float:
+    """Return the first of the quantiles above the median that is not the median."""
+    heights = np.quantile(apart, UNIT_QUANTILES)
+    # parts without spread say nothing, whatever they are divided by
+    return float(next((height for height in heights if height > ROUNDING), 1.0))
