@@ -4,11 +4,16 @@ Scores are high for normal rows throughout, as in scikit-learn's ``score_samples
 row is an outlier where its score is strictly below a threshold.
 """
 
+from sklearn_repr.detection.by_estimator import (
+    DensityErrors,
+    EstimatorErrors,
+    HiddenCellErrors,
+    errors_of_estimator,
+)
 from sklearn_repr.detection.calibration import Calibration, calibration_folds
 from sklearn_repr.detection.cells import (
     CellErrors,
     CellScorer,
-    EstimatorErrors,
     NetworkErrors,
     Networks,
     TableScorer,
@@ -41,8 +46,10 @@ __all__ = [
     "ColumnUnits",
     "ConditionalErrors",
     "ConditionalNetworks",
+    "DensityErrors",
     "ErrorUnits",
     "EstimatorErrors",
+    "HiddenCellErrors",
     "NetworkErrors",
     "Networks",
     "ProbabilityMap",
@@ -53,6 +60,7 @@ __all__ = [
     "conformal_p_values",
     "conformal_threshold",
     "cross_conformal_p_values",
+    "errors_of_estimator",
     "fit_probability_map",
     "gpd_threshold",
     "is_large",

@@ -12,6 +12,7 @@ from typing import (
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_repr.detection.by_estimator import ROWS_PER_CHUNK
 from sklearn_repr.detection.holes import ONE_EACH, TableCells
 from sklearn_repr.detection.joining import TailJoin
 from sklearn_repr.detection.neighbours import LocalNeighbours, SetNeighbours
@@ -23,7 +24,7 @@ from sklearn_repr.detection.sparse_tables import (
     is_large,
     rows_at_a_time,
 )
-from sklearn_repr.detection.units import FAR_OUT, ColumnUnits, ErrorUnits
+from sklearn_repr.detection.units import ColumnUnits, ErrorUnits
 from sklearn_repr.utils.mapped import forget
 
 if TYPE_CHECKING:
@@ -31,10 +32,8 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "ROWS_PER_CHUNK",
     "CellErrors",
     "CellScorer",
-    "EstimatorErrors",
     "NetworkErrors",
     "Networks",
     "TableScorer",
@@ -42,10 +41,6 @@ __all__ = [
 
 Rows = NDArray[np.float64]
 
-# Rows handed to a reconstructor at a time; always as many, so that a row's error does not
-# depend on how many came with it (unless the reconstructor itself iterates over all rows
-# together, as NMF does)
-ROWS_PER_CHUNK = 1024
 # Training rows by which the errors of networks are made comparable, at most, and as many
 # at a time
 ROWS_TO_NORMALISE_BY = 20_000
@@ -71,6 +66,9 @@ class CellErrors(Protocol):
     def errors(self, rows: Rows) -> Rows:
         """Return errors of encoded rows, (n, d)."""
 
+    def sums(self, rows: Rows) -> NDArray[np.float64]:
+        """Return the sums of the errors of encoded rows, (n,)."""
+
     def expected(self, rows: Rows) -> Rows:
         """Return what encoded rows are rebuilt to, (n, n_encoded)."""
 
@@ -89,62 +87,6 @@ class Networks(Protocol):
 
     def expected(self, rows: Rows) -> Rows:
         """Return what rows are rebuilt to, (n, d)."""
-
-
-class EstimatorErrors:
-    """Squared errors of any reconstructor.
-
-    Parameters
-    ----------
-    estimator : object with fit, transform and inverse_transform
-        Fitted here, to encoded rows; missing cells are 0 there, the mean, unless its tags
-        say that it takes NaN.
-    """
-
-    def __init__(self, estimator: Any):
-        self.estimator = estimator
-
-    def fit_errors(
-        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells = ONE_EACH
-    ) -> Rows:
-        """Fit the estimator, and return the errors; see :class:`CellErrors`."""
-        self.table = table
-        tags = getattr(self.estimator, "__sklearn_tags__", None)
-        self.sees_holes = tags is not None and tags().input_tags.allow_nan
-        filled, _ = table.fill(rows)
-        self.far_out_ = max(FAR_OUT, float(np.abs(filled).max()))
-        self.estimator.fit(rows if self.sees_holes else filled)
-        return self.errors(rows)
-
-    def fit_table(self, rows: ScaledRows, constant: NDArray[np.bool_]) -> None:
-        """Refuse a large sparse table."""
-        raise ValueError(
-            f"A sparse table of {rows.shape[0]} x {rows.shape[1]} cells would have to be"
-            " made dense for `estimator`, which is fitted on scaled rows. Set"
-            " estimator=None, or pass X.toarray() if there is memory for it."
-        )
-
-    def errors(self, rows: Rows) -> Rows:
-        """Return squared errors; see :class:`CellErrors`."""
-        filled, observed = self.table.fill(rows)
-        return self.table.join(np.square(filled - self.expected(rows)), observed)
-
-    def expected(self, rows: Rows) -> Rows:
-        """Return the reconstruction; see :class:`CellErrors`."""
-        parts = []
-        if not self.sees_holes:
-            rows, _ = self.table.fill(rows)
-        for start in range(0, len(rows), ROWS_PER_CHUNK):
-            part = rows[start : start + ROWS_PER_CHUNK]
-            padded = np.resize(part, (ROWS_PER_CHUNK, rows.shape[1]))
-            code = self.estimator.transform(self.neighbour_units(padded))
-            rebuilt = self.estimator.inverse_transform(code)
-            parts.append(np.asarray(rebuilt, np.float64)[: len(part)])
-        return np.concatenate(parts)
-
-    def neighbour_units(self, rows: Rows) -> Rows:
-        """Return the rows themselves; see :class:`CellErrors`."""
-        return rows.clip(-self.far_out_, self.far_out_)
 
 
 class NetworkErrors:
@@ -205,6 +147,10 @@ class NetworkErrors:
             else:
                 parts.append(self.error_units.apply(raw))
         return np.concatenate(parts)
+
+    def sums(self, rows: Rows) -> NDArray[np.float64]:
+        """Return the sums of the errors; see :class:`CellErrors`."""
+        return np.asarray(self.errors(rows).sum(axis=1))
 
     def _raw_errors(self, seen: Rows) -> Rows:
         filled, observed = self.table.fill(seen)
@@ -293,7 +239,7 @@ class CellScorer:
         """Fit both parts to a large sparse table, as :meth:`fit_sums` to others."""
         self.table, reconstructor = ONE_EACH, self.reconstructor
         reconstructor.fit_table(rows, constant)
-        found = [reconstructor.errors(part).sum(axis=1) for part in rows.chunks()]
+        found = [reconstructor.sums(part) for part in rows.chunks()]
         errors = np.concatenate(found)
         if self.neighbours is None:
             return self._join(errors, None)
@@ -342,7 +288,7 @@ class CellScorer:
 
     def sums(self, rows: Rows) -> dict[str, Rows]:
         """Return what each part adds to the scores of scaled rows, each (n,)."""
-        errors = self.reconstructor.errors(rows).sum(axis=1)
+        errors = self.reconstructor.sums(rows)
         return self._join(errors, None if self.neighbours is None else self._near(rows))
 
     def contributions(self, rows: Rows) -> Rows:

@@ -238,6 +238,10 @@ class ConditionalErrors:
         """Return errors in their units; see :class:`CellErrors`."""
         return self._in_units(*self._raw(rows))
 
+    def sums(self, rows: Rows) -> NDArray[np.float64]:
+        """Return the sums of the errors; see :class:`CellErrors`."""
+        return np.asarray(self.errors(rows).sum(axis=1))
+
     def expected(self, rows: Rows) -> Rows:
         """Return what cells are expected to be; see :class:`CellErrors`."""
         seen = self.units.networks(rows)

@@ -52,11 +52,18 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
 
     Parameters
     ----------
-    estimator : object with fit, transform and inverse_transform, or None, default=None
-        The reconstructor: PCA, KernelPCA with ``fit_inverse_transform=True``, an
-        autoencoder, a pipeline of them; cloned before it is fitted, on scaled rows. None
-        rebuilds every cell from the others. Tables of more than 256 columns, which are
-        too wide for that, have an ensemble of denoising networks.
+    estimator : object or None, default=None
+        The reconstructor, with fit, transform and inverse_transform, or what `score_with`
+        needs: PCA, KernelPCA with ``fit_inverse_transform=True``, an autoencoder, a
+        pipeline of them; cloned before it is fitted, on scaled rows. None rebuilds every
+        cell from the others. Tables of more than 256 columns, which are too wide for
+        that, have an ensemble of denoising networks.
+    score_with : {"reconstruction", "density", "conditionals"}, default="reconstruction"
+        What of an `estimator` the score is: its squared error; how improbable a row is by
+        its `score_samples`, as of a VariationalAutoencoder, KernelDensity or a
+        GaussianMixture, :math:`\log(1 + e^{m - \log p})` with the median m in training;
+        or the squared error of every cell when it is hidden, by its `impute`, as of a
+        MaskedAutoencoder. Without effect if `estimator` is None.
     novelty : bool, default=False
         Whether the training rows are clean: no outlier is among them. It chooses the
         distance to training rows: if False, the mean distance to the nearest row of small
@@ -155,7 +162,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[Constraints] = {
-        "estimator": [HasMethods(["fit", "transform", "inverse_transform"]), None],
+        "estimator": [HasMethods(["fit"]), None],
+        "score_with": [StrOptions({"reconstruction", "density", "conditionals"})],
         "novelty": ["boolean"],
         "neighbor_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "n_steps": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -185,6 +193,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         self,
         estimator: Any = None,
         *,
+        score_with: str = "reconstruction",
         novelty: bool = False,
         neighbor_weight: float | str = "auto",
         n_steps: int | str = "auto",
@@ -200,6 +209,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         verbose: int = 0,
     ):
         self.estimator = estimator
+        self.score_with = score_with
         self.novelty = novelty
         self.neighbor_weight = neighbor_weight
         self.n_steps = n_steps
@@ -282,7 +292,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         errors: detection.CellErrors
         settings = self.n_steps, seeds, int(self.verbose), names, type(self).__name__
         if self.estimator is not None:
-            errors = detection.EstimatorErrors(seeded_clone(self.estimator, seeds))
+            estimator = seeded_clone(self.estimator, seeds)
+            errors = detection.errors_of_estimator(self.score_with, estimator)
         elif X.shape[1] > MOST_COLUMNS or detection.is_large(X):
             recipe = self._recipe("clean" if novelty else "contaminated")
             errors = detection.NetworkErrors(

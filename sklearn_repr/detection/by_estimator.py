@@ -1,0 +1,203 @@
+"""Errors of cells by what any estimator says: reconstruction, density, hidden cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_repr.detection.holes import ONE_EACH, TableCells
+from sklearn_repr.detection.units import FAR_OUT
+
+if TYPE_CHECKING:
+    from sklearn_repr.detection.sparse_tables import ScaledRows
+
+__all__ = [
+    "ROWS_PER_CHUNK",
+    "DensityErrors",
+    "EstimatorErrors",
+    "HiddenCellErrors",
+    "errors_of_estimator",
+]
+
+Rows = NDArray[np.float64]
+
+# Rows handed to a reconstructor at a time; always as many, so that a row's error does not
+# depend on how many came with it (unless the reconstructor itself iterates over all rows
+# together, as NMF does)
+ROWS_PER_CHUNK = 1024
+
+
+class EstimatorErrors:
+    """Squared errors of any reconstructor.
+
+    Parameters
+    ----------
+    estimator : object with fit, transform and inverse_transform
+        Fitted here, to encoded rows; missing cells are 0 there, the mean, unless its tags
+        say that it takes NaN.
+    """
+
+    def __init__(self, estimator: Any):
+        self.estimator = estimator
+
+    def fit_errors(
+        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells = ONE_EACH
+    ) -> Rows:
+        """Fit the estimator, and return the errors; see :class:`CellErrors`."""
+        self._fit(rows, table)
+        return self.errors(rows)
+
+    def _fit(self, rows: Rows, table: TableCells) -> None:
+        self.table = table
+        tags = getattr(self.estimator, "__sklearn_tags__", None)
+        self.sees_holes = tags is not None and tags().input_tags.allow_nan
+        filled, _ = table.fill(rows)
+        self.far_out_ = max(FAR_OUT, float(np.abs(filled).max()))
+        self.estimator.fit(rows if self.sees_holes else filled)
+
+    def fit_table(self, rows: ScaledRows, constant: NDArray[np.bool_]) -> None:
+        """Refuse a large sparse table."""
+        raise ValueError(
+            f"A sparse table of {rows.shape[0]} x {rows.shape[1]} cells would have to be"
+            " made dense for `estimator`, which is fitted on scaled rows. Set"
+            " estimator=None, or pass X.toarray() if there is memory for it."
+        )
+
+    def errors(self, rows: Rows) -> Rows:
+        """Return squared errors; see :class:`CellErrors`."""
+        filled, observed = self.table.fill(rows)
+        return self.table.join(np.square(filled - self.expected(rows)), observed)
+
+    def sums(self, rows: Rows) -> NDArray[np.float64]:
+        """Return the sums of the errors; see :class:`CellErrors`."""
+        return np.asarray(self.errors(rows).sum(axis=1))
+
+    def expected(self, rows: Rows) -> Rows:
+        """Return the reconstruction; see :class:`CellErrors`."""
+
+        def rebuild(part: Rows) -> Any:
+            code = self.estimator.transform(self.neighbour_units(part))
+            return self.estimator.inverse_transform(code)
+
+        return self._by_chunks(rebuild, rows)
+
+    def _by_chunks(self, ask: Callable[[Rows], Any], rows: Rows) -> Rows:
+        """Return what the estimator says of rows, always of as many at a time."""
+        parts = []
+        if not self.sees_holes:
+            rows, _ = self.table.fill(rows)
+        for start in range(0, len(rows), ROWS_PER_CHUNK):
+            part = rows[start : start + ROWS_PER_CHUNK]
+            padded = np.resize(part, (ROWS_PER_CHUNK, rows.shape[1]))
+            parts.append(np.asarray(ask(padded), np.float64)[: len(part)])
+        return np.concatenate(parts)
+
+    def neighbour_units(self, rows: Rows) -> Rows:
+        """Return the rows themselves; see :class:`CellErrors`."""
+        return rows.clip(-self.far_out_, self.far_out_)
+
+
+class HiddenCellErrors(EstimatorErrors):
+    """Squared errors of every cell when it is hidden, and imputed from the others.
+
+    Parameters
+    ----------
+    estimator : object with fit and impute, which takes NaN
+        Fitted here, to encoded rows.
+    """
+
+    def expected(self, rows: Rows) -> Rows:
+        """Return what hidden cells are imputed as; see :class:`CellErrors`."""
+        width = rows.shape[1]
+        cells = np.arange(width) if self.table.columns is None else self.table.columns
+        made = np.empty(rows.shape)
+        for cell in np.unique(cells):
+            mine = cells == cell
+            holed = rows.copy()
+            holed[:, mine] = np.nan
+            made[:, mine] = self._by_chunks(
+                lambda part: self.estimator.impute(self.neighbour_units(part)), holed
+            )[:, mine]
+        return made
+
+
+class DensityErrors(EstimatorErrors):
+    r"""How improbable rows are, shared among cells by what each does to it.
+
+    .. math:: a(x) = \log(1 + e^{m - \log p(x)})
+
+    with the median m of the log-densities of the training rows: increasing in
+    :math:`-\log p`, and positive. Cells share it in proportion to how much smaller it
+    is, if at all, with the cell's median of the training rows in the cell's place.
+
+    Parameters
+    ----------
+    estimator : object with fit and score_samples
+        Fitted here, to encoded rows.
+    """
+
+    def fit_errors(
+        self, rows: Rows, constant: NDArray[np.bool_], table: TableCells = ONE_EACH
+    ) -> Rows:
+        """Fit the estimator, and return the rows' errors, (n, 1)."""
+        self.usual_ = np.nanmedian(rows, axis=0)
+        self._fit(rows, table)
+        self.median_ = float(np.median(self._log_density(rows)))
+        return self.sums(rows)[:, None]
+
+    def _log_density(self, rows: Rows) -> NDArray[np.float64]:
+        def ask(part: Rows) -> Any:
+            return self.estimator.score_samples(self.neighbour_units(part))
+
+        return self._by_chunks(ask, rows)
+
+    def sums(self, rows: Rows) -> NDArray[np.float64]:
+        """Return the errors of rows; see :class:`CellErrors`."""
+        return np.asarray(np.logaddexp(0.0, self.median_ - self._log_density(rows)))
+
+    def errors(self, rows: Rows) -> Rows:
+        """Return the shares of cells; see :class:`CellErrors`."""
+        whole = self.sums(rows)
+        width = rows.shape[1]
+        cells = np.arange(width) if self.table.columns is None else self.table.columns
+        shares: Rows = np.empty((len(rows), int(cells.max()) + 1))
+        for cell in range(shares.shape[1]):
+            other = np.where(cells == cell, self.usual_, rows)
+            shares[:, cell] = np.maximum(whole - self.sums(other), 0.0)
+        total = shares.sum(axis=1, keepdims=True)
+        even = np.full(shares.shape, 1.0 / shares.shape[1])
+        shares = np.divide(shares, total, out=even, where=total > 0)
+        return np.asarray(shares * whole[:, None])
+
+    def expected(self, rows: Rows) -> Rows:
+        """Return the medians of the training rows; see :class:`CellErrors`."""
+        return np.tile(self.usual_, (len(rows), 1))
+
+
+KINDS = {
+    "reconstruction": (EstimatorErrors, ["transform", "inverse_transform"]),
+    "density": (DensityErrors, ["score_samples"]),
+    "conditionals": (HiddenCellErrors, ["impute"]),
+}
+
+
+def errors_of_estimator(score_with: str, estimator: Any) -> EstimatorErrors:
+    """Return the errors of an estimator, not yet fitted.
+
+    Raises
+    ------
+    TypeError
+        If the estimator lacks the methods that `score_with` needs.
+    """
+    kind, needed = KINDS[score_with]
+    lacking = [name for name in needed if not hasattr(estimator, name)]
+    if lacking:
+        raise TypeError(
+            f"score_with={score_with!r} needs an `estimator` with the methods"
+            f" {' and '.join(needed)}; {type(estimator).__name__} has no"
+            f" {' and no '.join(lacking)}."
+        )
+    return kind(estimator)
