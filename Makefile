@@ -35,11 +35,12 @@ $(VENV)/.ready-bench: $(VENV)/.ready
 demo: setup  ## Run the quickstart on data that ships with scikit-learn
 	$(BIN)/python examples/quickstart.py
 
+# one worker a core, each of one thread
 test: setup  ## Run all tests
-	$(BIN)/python -m pytest -n auto
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test-oldest: $(OLDEST)/.ready  ## Run all tests on the oldest supported versions
-	$(OLDEST)/bin/python -m pytest -n auto
+	OPENBLAS_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n auto
 
 lint: setup  ## Check style and types
 	$(BIN)/ruff check .

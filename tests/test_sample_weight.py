@@ -77,11 +77,20 @@ def test_who_takes_weights():
 # -- whole weights -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("as_sparse", [False, True], ids=["dense", "sparse"])
-@pytest.mark.parametrize("estimator", WEIGHTED + MORE_SETTINGS, ids=repr)
+def takes(estimator, as_sparse):
+    return get_tags(estimator).input_tags.sparse or not as_sparse
+
+
+@pytest.mark.parametrize(
+    ("estimator", "as_sparse"),
+    [
+        pytest.param(e, as_sparse, id=f"{e!r}-{'sparse' if as_sparse else 'dense'}")
+        for e in WEIGHTED + MORE_SETTINGS
+        for as_sparse in (False, True)
+        if takes(e, as_sparse)
+    ],
+)
 def test_whole_weights_are_repeated_rows_in_any_order(estimator, as_sparse, rows):
-    if as_sparse and not get_tags(estimator).input_tags.sparse:
-        pytest.skip("it refuses sparse tables")
     rng = np.random.default_rng(0)
     repeated = rng.permutation(rows.repeat(WHOLE, axis=0))
     order = rng.permutation(len(rows))

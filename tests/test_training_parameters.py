@@ -24,9 +24,11 @@ from sklearn_repr import (
 
 @pytest.mark.parametrize("schedule", ["constant", "one_cycle", "cosine", "plateau"])
 @each(TRANSFORMERS)
-def test_every_estimator_hands_schedule_and_clipping_to_the_engine(estimator, schedule):
+def test_every_estimator_hands_schedule_and_clipping_to_the_engine(
+    estimator, schedule, X
+):
     model = fast(estimator).set_params(learning_rate=schedule, gradient_clip=0.5)
-    settings = model._training_settings(100)
+    settings = model.set_params(max_iter=1).fit(X)._training_settings(100)
     assert (settings.learning_rate, settings.gradient_clip) == (schedule, 0.5)
 
 
