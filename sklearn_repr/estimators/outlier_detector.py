@@ -72,7 +72,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         Weight w of the distance to training rows beside the error of reconstruction. More
         of it is better where outliers are rows of another kind, less of it where they are
         records whose cells do not go together. 0 is the error alone. "auto" is 0 with an
-        `estimator`, else 1.6.
+        `estimator`, else 4, and 1.6 for tables with categories, where distances between
+        rows say less.
     n_steps : int or "auto", default="auto"
         Training steps of the networks; "auto" is two a row, at least 100 and at most 400.
         Without effect on an `estimator`.
@@ -288,7 +289,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         names, novelty = getattr(self, "feature_names_in_", None), bool(self.novelty)
         weight: Any = self.neighbor_weight
         if weight == "auto":
-            weight = 0.0 if self.estimator is not None else 1.6
+            usual = 4.0 if self._columns is None else 1.6
+            weight = 0.0 if self.estimator is not None else usual
         errors: detection.CellErrors
         settings = self.n_steps, seeds, int(self.verbose), names, type(self).__name__
         if self.estimator is not None:
