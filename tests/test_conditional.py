@@ -214,6 +214,21 @@ def test_holes_neither_help_nor_hurt():
     assert np.isfinite(errors.expected(empty)).all()
 
 
+@pytest.mark.parametrize("scaling", ["standard", "robust", None])
+def test_what_is_expected_does_not_depend_on_the_cell(scaling):
+    rows = correlated(300)
+    # whose mean is not 0 after scaling
+    rows[:, 2] = np.exp(2 * rows[:, 2])
+    detector = ReconstructionOutlierDetector(scaling=scaling, random_state=0).fit(rows)
+    holed = rows.copy()
+    holed[:, 2] = np.nan
+    given, hidden = (
+        frame.loc[frame["column"] == 2].sort_values("row")["expected"].to_numpy()
+        for frame in (detector.explain(table, as_frame=True) for table in (rows, holed))
+    )
+    np.testing.assert_allclose(given, hidden, rtol=1e-3, atol=1e-3)
+
+
 def test_records_whose_cells_do_not_go_together_are_found():
     rng = np.random.default_rng(0)
 
@@ -263,6 +278,10 @@ def test_the_part_that_sets_some_training_rows_apart_weighs_more():
     parts[1, :50] *= 8
     assert TailJoin(1.0).fit(parts).weights_[0] < 0.5
     assert TailJoin(3.0).fit(parts).weights_[0] < TailJoin(1.0).fit(parts).weights_[0]
+    # training rows that are nearly alike, and a row far more normal than they are
+    alike = 1 + 1e-5 * rng.random((2, 100))
+    nothing = sum(TailJoin(1.0).fit(alike)([np.zeros(1), np.zeros(1)]))
+    assert 0 <= nothing < 1e-9
     parts[1] = 7.0
     assert np.isfinite(sum(TailJoin(1.0).fit(parts)(parts))).all()
     parts[0] = 0.0
