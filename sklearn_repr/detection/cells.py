@@ -295,7 +295,9 @@ class CellScorer:
         """Return contributions of shape (n, d); their sum over a row is its score."""
         joined = zip(self._cells(rows), self.sums(rows).values(), strict=True)
         # a part that no cell adds to is not 0: the row is as usual
-        shares = (self.table.shares(cells, rows) * part[:, None] for cells, part in joined)
+        shares = (
+            self.table.shares(cells, rows) * part[:, None] for cells, part in joined
+        )
         return np.asarray(sum(shares))
 
 

@@ -97,9 +97,10 @@ class TableCells:
         return shares
 
     def shares(self, parts: Rows, rows: Rows) -> Rows:
-        """Return parts (n, d) divided by their sum over a row; even ones where it is 0."""
+        """Return parts (n, d) divided by their sum over a row; even ones if it is 0."""
         total = parts.sum(axis=1, keepdims=True)
-        return np.divide(parts, total, out=self.even(rows), where=total > 0)
+        found: Rows = np.divide(parts, total, out=self.even(rows), where=total > 0)
+        return found
 
 
 # a table of numbers: every encoded column is a cell
