@@ -82,8 +82,8 @@ class ConditionalEnsemble(nn.Module):
         # columns that are a cell of their own, and those of every other cell
         own = cells.bincount()[cells] == 1
         self.alone = own.nonzero()[:, 0]
-        several = cells[~own].unique()
-        self.together = [(cells == cell).nonzero()[:, 0] for cell in several]
+        each = [(cells == cell).nonzero()[:, 0] for cell in range(int(cells.max()) + 1)]
+        self.together = [columns for columns in each if len(columns) > 1]
         self.register_buffer("residual", residual)
         self.register_buffer("cells", cells)
         self.register_buffer("unit", unit)
