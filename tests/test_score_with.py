@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import correlated
+from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
@@ -59,6 +60,24 @@ def test_scores_are_finite_where_a_density_is_0(weight):
     scores, cells = detector.anomaly_score(rows), detector.explain(rows)
     assert scores[300:].min() > scores[:300].max()
     np.testing.assert_allclose(cells.sum(axis=1), scores)
+
+
+class Means(BaseEstimator):
+    """Imputes means, and has no tag that says so."""
+
+    def fit(self, X):
+        self.mean_ = np.nanmean(X, axis=0)
+        return self
+
+    def impute(self, X):
+        return np.where(np.isnan(X), self.mean_, X)
+
+
+def test_cells_are_hidden_from_whatever_imputes():
+    detector = ReconstructionOutlierDetector(
+        Means(), score_with="conditionals", scaling=None
+    ).fit(X + 5)
+    np.testing.assert_allclose(detector.explain(X + 5), np.square(X - X.mean(axis=0)))
 
 
 @EACH

@@ -107,9 +107,14 @@ class HiddenCellErrors(EstimatorErrors):
 
     Parameters
     ----------
-    estimator : object with fit and impute, which takes NaN
+    estimator : object with fit and impute, the latter of rows with NaN
         Fitted here, to encoded rows.
     """
+
+    def _fit(self, rows: Rows, table: TableCells) -> None:
+        super()._fit(rows, table)
+        # `impute` takes them, whatever is said of `fit`
+        self.sees_holes = True
 
     def expected(self, rows: Rows) -> Rows:
         """Return what hidden cells are imputed as; see :class:`CellErrors`."""
