@@ -121,6 +121,26 @@ def test_networks_are_trusted_where_they_know_something():
     assert roc_auc_score(labels, linear) < 0.7
 
 
+def test_trust_is_learned_from_the_half_that_a_member_has_not_seen(monkeypatch):
+    given = []
+
+    def learn_trust(self, x, unseen):
+        given.append(unseen)
+
+    monkeypatch.setattr(ConditionalEnsemble, "learn_trust", learn_trust)
+    fitted(correlated(100))
+    assert given[0].sum(dim=1).tolist() == [50, 50]
+
+
+def test_the_weight_of_neighbours_is_two():
+    X = correlated(60)
+    auto, two = (
+        ReconstructionOutlierDetector(neighbor_weight=w, n_steps=5, random_state=0).fit(X)
+        for w in ("auto", 2.0)
+    )
+    np.testing.assert_array_equal(auto.training_scores_, two.training_scores_)
+
+
 # -- the linear part -------------------------------------------------------------------
 
 
@@ -150,6 +170,14 @@ def test_linear_errors_are_distances_to_the_conditional_mean():
     expected /= expected.mean(axis=0) + 0.05
     np.testing.assert_allclose(found, expected)
     np.testing.assert_array_equal(errors.errors(rows), found)
+
+
+@pytest.mark.parametrize("scaling", ["standard", "robust", None])
+def test_columns_that_are_not_standardised_keep_their_proportions(scaling):
+    rows = np.random.default_rng(0).normal(size=(300, 3)) * [1.0, 1.0, 10.0]
+    errors = ConditionalErrors(Silent(), scaling, novelty=False)
+    size = errors.fit_errors(rows, np.zeros(3, bool)).mean(axis=0)
+    assert size[2] / size[0] == pytest.approx(1 if scaling == "standard" else 10, rel=0.1)
 
 
 def test_columns_are_halfway_between_values_and_ranks():
@@ -214,6 +242,21 @@ def test_holes_neither_help_nor_hurt():
     assert np.isfinite(errors.expected(empty)).all()
 
 
+@pytest.mark.parametrize("scaling", ["standard", "robust", None])
+def test_what_is_expected_does_not_depend_on_the_cell(scaling):
+    rows = correlated(300)
+    # whose mean is not 0 after scaling
+    rows[:, 2] = np.exp(2 * rows[:, 2])
+    detector = ReconstructionOutlierDetector(scaling=scaling, random_state=0).fit(rows)
+    holed = rows.copy()
+    holed[:, 2] = np.nan
+    given, hidden = (
+        frame.loc[frame["column"] == 2].sort_values("row")["expected"].to_numpy()
+        for frame in (detector.explain(table, as_frame=True) for table in (rows, holed))
+    )
+    np.testing.assert_allclose(given, hidden, rtol=1e-3, atol=1e-3)
+
+
 def test_records_whose_cells_do_not_go_together_are_found():
     rng = np.random.default_rng(0)
 
@@ -263,6 +306,10 @@ def test_the_part_that_sets_some_training_rows_apart_weighs_more():
     parts[1, :50] *= 8
     assert TailJoin(1.0).fit(parts).weights_[0] < 0.5
     assert TailJoin(3.0).fit(parts).weights_[0] < TailJoin(1.0).fit(parts).weights_[0]
+    # training rows that are nearly alike, and a row far more normal than they are
+    alike = 1 + 1e-5 * rng.random((2, 100))
+    nothing = sum(TailJoin(1.0).fit(alike)([np.zeros(1), np.zeros(1)]))
+    assert 0 <= nothing < 1e-9
     parts[1] = 7.0
     assert np.isfinite(sum(TailJoin(1.0).fit(parts)(parts))).all()
     parts[0] = 0.0

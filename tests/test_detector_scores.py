@@ -35,6 +35,24 @@ def test_contributions_add_up(novelty, weight, estimator, X):
 
 
 @NOVELTY
+def test_contributions_add_up_where_no_cell_is_unusual(novelty):
+    tables = {
+        "equal": np.ones((30, 3)),
+        "twice": np.repeat(correlated(10), 8, axis=0),
+        "few values": np.random.default_rng(0).integers(0, 3, (100, 3)).astype(float),
+        "empty rows": np.r_[correlated(40), np.full((2, 6), np.nan)],
+    }
+    tables["holed"] = tables["equal"].copy()
+    tables["holed"][::3, 1] = np.nan
+    for name, table in tables.items():
+        detector = fast(ReconstructionOutlierDetector(novelty=novelty)).fit(table)
+        cells, score = detector.explain(table), detector.anomaly_score(table)
+        np.testing.assert_allclose(cells.sum(axis=1), score, err_msg=name)
+        some = np.isnan(table) & ~np.isnan(table).all(axis=1, keepdims=True)
+        assert not cells[some].any()
+
+
+@NOVELTY
 @pytest.mark.parametrize("weight", [1e-6, 400.0, 1e6])
 def test_any_weight_of_neighbours_gives_finite_scores(novelty, weight, X):
     detector = ReconstructionOutlierDetector(

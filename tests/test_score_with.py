@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import correlated
+from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
 
 from sklearn_repr import (
     MaskedAutoencoder,
@@ -47,6 +49,45 @@ def test_the_score_of_hidden_cells_is_its_definition():
         holed[:, j] = np.nan
         expected[:, j] = np.square(X[:, j] - model.impute(holed)[:, j])
     np.testing.assert_allclose(detector.explain(X), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_scores_are_finite_where_a_density_is_0(weight):
+    detector = ReconstructionOutlierDetector(
+        KernelDensity(kernel="tophat"), score_with="density", neighbor_weight=weight
+    ).fit(X)
+    rows = np.r_[X, 100 * X]
+    scores, cells = detector.anomaly_score(rows), detector.explain(rows)
+    assert scores[300:].min() > scores[:300].max()
+    np.testing.assert_allclose(cells.sum(axis=1), scores)
+
+
+class Means(BaseEstimator):
+    """Imputes means, and has no tag that says so."""
+
+    def fit(self, X):
+        self.mean_ = np.nanmean(X, axis=0)
+        return self
+
+    def impute(self, X):
+        return np.where(np.isnan(X), self.mean_, X)
+
+
+def test_cells_are_hidden_from_whatever_imputes():
+    detector = ReconstructionOutlierDetector(
+        Means(), score_with="conditionals", scaling=None
+    ).fit(X + 5)
+    np.testing.assert_allclose(detector.explain(X + 5), np.square(X - X.mean(axis=0)))
+
+
+@EACH
+def test_a_missing_cell_has_no_part_in_a_score(kind):
+    rows = X[:60].copy()
+    rows[np.arange(60), np.arange(60) % 6] = np.nan
+    detector = fitted(kind, X, random_state=0)
+    cells = detector.explain(rows)
+    assert not cells[np.isnan(rows)].any()
+    np.testing.assert_allclose(cells.sum(axis=1), detector.anomaly_score(rows))
 
 
 @EACH

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from scipy.stats import multivariate_normal
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.decomposition import PCA
@@ -139,6 +140,18 @@ def test_the_bound_grows_with_k_up_to_the_likelihood(rows):
     assert (np.diff(bounds) > 0).all()
     assert bounds[-1] <= exact + 0.02
     assert exact - bounds[-1] < 0.5 * (exact - bounds[0])
+
+
+def test_a_density_does_not_depend_on_holes_in_other_rows():
+    rows = np.random.default_rng(0).normal(size=(60, 20))
+    rows *= np.geomspace(0.1, 300, 20)
+    holed = rows.copy()
+    holed[5, 3] = np.nan
+    vae = VariationalAutoencoder(2, max_iter=3, random_state=0).fit(holed)
+    scores, others = vae.score_samples(holed), np.arange(60) != 5
+    np.testing.assert_array_equal(scores[others], vae.score_samples(rows)[others])
+    for table in (np.asfortranarray(holed), sparse.csr_array(holed)):
+        np.testing.assert_array_equal(vae.score_samples(table), scores)
 
 
 def test_densities_are_in_the_units_of_the_table(rows):

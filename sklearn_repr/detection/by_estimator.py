@@ -28,6 +28,8 @@ Rows = NDArray[np.float64]
 # depend on how many came with it (unless the reconstructor itself iterates over all rows
 # together, as NMF does)
 ROWS_PER_CHUNK = 1024
+# Log-densities are -inf where a density is 0; scores are finite
+LEAST_LOG_DENSITY = -1e100
 
 
 class EstimatorErrors:
@@ -105,9 +107,14 @@ class HiddenCellErrors(EstimatorErrors):
 
     Parameters
     ----------
-    estimator : object with fit and impute, which takes NaN
+    estimator : object with fit and impute, the latter of rows with NaN
         Fitted here, to encoded rows.
     """
+
+    def _fit(self, rows: Rows, table: TableCells) -> None:
+        super()._fit(rows, table)
+        # `impute` takes them, whatever is said of `fit`
+        self.sees_holes = True
 
     def expected(self, rows: Rows) -> Rows:
         """Return what hidden cells are imputed as; see :class:`CellErrors`."""
@@ -132,6 +139,7 @@ class DensityErrors(EstimatorErrors):
     with the median m of the log-densities of the training rows: increasing in
     :math:`-\log p`, and positive. Cells share it in proportion to how much smaller it
     is, if at all, with the cell's median of the training rows in the cell's place.
+    Log-densities below :math:`-10^{100}`, as outside of a kernel, count as this.
 
     Parameters
     ----------
@@ -152,7 +160,7 @@ class DensityErrors(EstimatorErrors):
         def ask(part: Rows) -> Any:
             return self.estimator.score_samples(self.neighbour_units(part))
 
-        return self._by_chunks(ask, rows)
+        return np.maximum(self._by_chunks(ask, rows), LEAST_LOG_DENSITY)
 
     def sums(self, rows: Rows) -> NDArray[np.float64]:
         """Return the errors of rows; see :class:`CellErrors`."""
@@ -163,14 +171,12 @@ class DensityErrors(EstimatorErrors):
         whole = self.sums(rows)
         width = rows.shape[1]
         cells = np.arange(width) if self.table.columns is None else self.table.columns
-        shares: Rows = np.empty((len(rows), int(cells.max()) + 1))
-        for cell in range(shares.shape[1]):
-            other = np.where(cells == cell, self.usual_, rows)
-            shares[:, cell] = np.maximum(whole - self.sums(other), 0.0)
-        total = shares.sum(axis=1, keepdims=True)
-        even = np.full(shares.shape, 1.0 / shares.shape[1])
-        shares = np.divide(shares, total, out=even, where=total > 0)
-        return np.asarray(shares * whole[:, None])
+        less: Rows = np.empty((len(rows), int(cells.max()) + 1))
+        for cell in range(less.shape[1]):
+            mine = (cells == cell) & ~np.isnan(rows)
+            other = np.where(mine, self.usual_, rows)
+            less[:, cell] = np.maximum(whole - self.sums(other), 0.0)
+        return self.table.shares(less, rows) * whole[:, None]
 
     def expected(self, rows: Rows) -> Rows:
         """Return the medians of the training rows; see :class:`CellErrors`."""

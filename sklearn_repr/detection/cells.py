@@ -293,12 +293,10 @@ class CellScorer:
 
     def contributions(self, rows: Rows) -> Rows:
         """Return contributions of shape (n, d); their sum over a row is its score."""
-        found = self._cells(rows)
-        totals = [cells.sum(axis=1) for cells in found]
-        joined = self.sums(rows).values()
+        joined = zip(self._cells(rows), self.sums(rows).values(), strict=True)
+        # a part that no cell adds to is not 0: the row is as usual
         shares = (
-            cells * (part / np.where(total > 0, total, 1.0))[:, None]
-            for cells, total, part in zip(found, totals, joined, strict=True)
+            self.table.shares(cells, rows) * part[:, None] for cells, part in joined
         )
         return np.asarray(sum(shares))
 

@@ -245,8 +245,8 @@ class ConditionalErrors:
     def expected(self, rows: Rows) -> Rows:
         """Return what cells are expected to be; see :class:`CellErrors`."""
         seen = self.units.networks(rows)
-        filled, _ = self.table.fill(self.mild_(seen))
-        expected = self.mild_.inverse(filled - self._residuals(seen))
+        filled, _ = self.table.fill(self.mild_(seen) - self.center_)
+        expected = self.mild_.inverse(filled - self._residuals(seen) + self.center_)
         return self.units.scaled(expected)
 
     def neighbour_units(self, rows: Rows) -> Rows:

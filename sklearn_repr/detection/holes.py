@@ -85,6 +85,23 @@ class TableCells:
             errors = errors * (known.shape[-1] / np.maximum(counts, 1))
         return errors
 
+    def even(self, rows: Rows) -> Rows:
+        """Return equal shares of the cells that rows have, (n, d), of all if of none.
+
+        They add up to 1: what no cell explains is shared so.
+        """
+        _, observed = self.fill(rows)
+        there = self.join(np.ones(rows.shape), observed) > 0
+        there |= ~there.any(axis=1, keepdims=True)
+        shares: Rows = there / there.sum(axis=1, keepdims=True)
+        return shares
+
+    def shares(self, parts: Rows, rows: Rows) -> Rows:
+        """Return parts (n, d) divided by their sum over a row; even ones if it is 0."""
+        total = parts.sum(axis=1, keepdims=True)
+        found: Rows = np.divide(parts, total, out=self.even(rows), where=total > 0)
+        return found
+
 
 # a table of numbers: every encoded column is a cell
 ONE_EACH = TableCells()

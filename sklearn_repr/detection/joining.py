@@ -24,6 +24,7 @@ ROUNDING = 1e-6
 # A part of a row counts at least as this share of its mean over the training rows:
 # below, nothing is more normal than anything else
 LEAST_SHARE = 1e-2
+TINY = float(np.finfo(np.float64).tiny)
 # The larger of the parts decides, softly: a sum of powers
 POWER = 4.0
 
@@ -88,7 +89,8 @@ class TailJoin:
         logs = self._logarithms(parts)
         fitted = zip(logs, self.medians_, self.units_, self.weights_, strict=True)
         z = [u * (log - m) / unit for log, m, unit, u in fitted]
-        positive = [np.logaddexp(0.0, part) for part in z]
+        # never 0, so that rows far more normal than the training rows have shares too
+        positive = [np.maximum(np.logaddexp(0.0, part), TINY) for part in z]
         largest = np.maximum(*positive)
         # relative to the larger one, so that no power is beyond all floats
         powers = [(part / largest) ** POWER for part in positive]

@@ -57,7 +57,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         needs: PCA, KernelPCA with ``fit_inverse_transform=True``, an autoencoder, a
         pipeline of them; cloned before it is fitted, on scaled rows. None rebuilds every
         cell from the others. Tables of more than 256 columns, which are too wide for
-        that, have an ensemble of denoising networks.
+        that, and large sparse ones have an ensemble of denoising networks.
     score_with : {"reconstruction", "density", "conditionals"}, default="reconstruction"
         What of an `estimator` the score is: its squared error; how improbable a row is by
         its `score_samples`, as of a VariationalAutoencoder, KernelDensity or a
@@ -75,8 +75,9 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         `estimator`, else 4, and 1.6 for tables with categories, where distances between
         rows say less.
     n_steps : int or "auto", default="auto"
-        Training steps of the networks; "auto" is two a row, at least 100 and at most 400.
-        Without effect on an `estimator`.
+        Training steps of the networks; "auto" is two a row, at least 100 and at most 400
+        (of denoising networks 200, or 600 with `novelty`). Without effect on an
+        `estimator`.
     threshold : float or {"auto", "quantile", "mad", "gpd", "conformal"}, default="auto"
         Where outliers begin: an anomaly score, or a rule. "quantile" flags the share
         `contamination` of the training rows; "mad" those more than three robust standard

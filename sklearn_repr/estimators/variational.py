@@ -28,6 +28,7 @@ from sklearn_repr._contracts import (
     Table,
 )
 from sklearn_repr.data import Codec
+from sklearn_repr.data.codec import dense
 from sklearn_repr.engine import RepresentationNet
 from sklearn_repr.estimators._reconstructor import BaseReconstructor
 from sklearn_repr.exceptions import CollapseWarning
@@ -43,7 +44,7 @@ from sklearn_repr.utils import constraints
 from sklearn_repr.utils.devices import single_thread
 from sklearn_repr.utils.draws import matched_draws, row_shifts, shifted_normal
 from sklearn_repr.utils.randomness import Seeds, make_generator
-from sklearn_repr.utils.validation import has_holes
+from sklearn_repr.utils.validation import has_holes, parts_of
 
 __all__ = ["VariationalAutoencoder"]
 
@@ -476,7 +477,10 @@ class VariationalAutoencoder(BaseReconstructor):
             return bounds
         volume = self._codec.log_scales()
         if holes:
-            bounds -= ~np.isnan(rows) @ volume
+            # added up in the same order as without holes, whatever the order of cells
+            missing = (np.isnan(dense(part), order="C") for part in parts_of(rows))
+            there = [np.where(part, 0.0, volume).sum(axis=1) for part in missing]
+            bounds -= np.concatenate(there)
         else:
             bounds -= volume.sum()
         return bounds

@@ -79,9 +79,11 @@ class ConditionalEnsemble(nn.Module):
         super().__init__()
         width = len(cells)
         self.n_members = len(generators)
-        self.n_cells = int(cells.max()) + 1
-        # a column that is a cell of its own needs no sum over the cell's columns
-        self.single = self.n_cells == width
+        # columns that are a cell of their own, and those of every other cell
+        own = cells.bincount()[cells] == 1
+        self.alone = own.nonzero()[:, 0]
+        each = [(cells == cell).nonzero()[:, 0] for cell in range(int(cells.max()) + 1)]
+        self.together = [columns for columns in each if len(columns) > 1]
         self.register_buffer("residual", residual)
         self.register_buffer("cells", cells)
         self.register_buffer("unit", unit)
@@ -96,15 +98,30 @@ class ConditionalEnsemble(nn.Module):
     def corrections(self, x: Tensor) -> Tensor:
         """Return what the networks add to the linear expectation, (M, n, D)."""
         x = x * self.unit
-        hidden = aligned_product(self.bias, x, self.weight).unsqueeze(2)  # (M, n, 1, H)
-        own = x.unsqueeze(3) * self.weight.unsqueeze(1)  # (M, n, D, H)
-        if not self.single:
-            shape = (*own.shape[:2], self.n_cells, own.shape[3])
-            own = own.new_zeros(shape).index_add(2, self.cells, own)
-        hidden = torch.relu(hidden - own)
-        if not self.single:
-            hidden = hidden.index_select(2, self.cells)
-        return (hidden * self.readout.unsqueeze(1)).sum(dim=3) + self.shift
+        hidden = aligned_product(self.bias, x, self.weight)  # (M, n, H)
+        if not self.together:
+            return self._alone(hidden, x, self.weight, self.readout) + self.shift
+        said = torch.zeros_like(x)
+        for columns in (self.alone, *self.together):
+            mine = x.index_select(2, columns)
+            weight = self.weight.index_select(1, columns)
+            readout = self.readout.index_select(1, columns)
+            if columns is self.alone:
+                found = self._alone(hidden, mine, weight, readout)
+            else:
+                others = torch.relu(aligned_product(hidden, mine, -weight))
+                none = x.new_zeros(1, 1, len(columns))
+                found = aligned_product(none, others, readout.mT)
+            said = said.index_add(2, columns, found)
+        return said + self.shift
+
+    def _alone(
+        self, hidden: Tensor, x: Tensor, weight: Tensor, readout: Tensor
+    ) -> Tensor:
+        """Return what is added to cells of a single column each."""
+        own = x.unsqueeze(3) * weight.unsqueeze(1)  # (M, n, D, H)
+        others = torch.relu(hidden.unsqueeze(2) - own)
+        return (others * readout.unsqueeze(1)).sum(dim=3)
 
     def forward(self, x: Tensor) -> Outputs:
         """Expect every cell of (M, n, D)."""
