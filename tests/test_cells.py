@@ -44,7 +44,7 @@ def joined(found, training, weight, clean):
         z.append((np.log(scores) - low) / (quartile - low))
         heights.append((high - low) / (quartile - low))
     apart = 1.0 if clean else (heights[0] / heights[1]) ** 2
-    ratio = np.clip(apart / weight, 1 / 12, 12)
+    ratio = np.clip(apart, 1 / 12, 12) / weight
     u = np.array([ratio, 1.0]) / max(ratio, 1.0)
     p = np.log1p(np.exp(u[:, None] * z))
     return (p**4).sum(axis=0) ** 0.25

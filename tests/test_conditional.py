@@ -132,13 +132,16 @@ def test_trust_is_learned_from_the_half_that_a_member_has_not_seen(monkeypatch):
     assert given[0].sum(dim=1).tolist() == [50, 50]
 
 
-def test_the_weight_of_neighbours_is_two():
-    X = correlated(60)
-    auto, two = (
-        ReconstructionOutlierDetector(neighbor_weight=w, n_steps=5, random_state=0).fit(X)
-        for w in ("auto", 2.0)
+@pytest.mark.parametrize(("categories", "weight"), [(None, 4.0), ([0], 1.6)])
+def test_neighbours_weigh_more_where_all_columns_are_numbers(categories, weight):
+    X = np.c_[np.arange(60) % 3, correlated(60)]
+    auto, given = (
+        ReconstructionOutlierDetector(
+            neighbor_weight=w, categorical_features=categories, n_steps=5, random_state=0
+        ).fit(X)
+        for w in ("auto", weight)
     )
-    np.testing.assert_array_equal(auto.training_scores_, two.training_scores_)
+    np.testing.assert_array_equal(auto.training_scores_, given.training_scores_)
 
 
 # -- the linear part -------------------------------------------------------------------

@@ -15,8 +15,8 @@ Scores = NDArray[np.float64]
 # alike the next one; and the one whose height in these units says how far a part tells
 # some rows from the others
 UNIT_QUANTILES, TAIL_QUANTILE = (0.75, 0.9, 0.98, 1.0), 0.98
-# Power of the ratio of these heights, and the largest weight that it makes
-TAIL_POWER, MOST_WEIGHT = 2.0, 12.0
+# Power of the ratio of these heights, and the most that it can be
+TAIL_POWER, MOST_APART = 2.0, 12.0
 # Tail heights below this are no sign of anything
 LEAST_HEIGHT = 0.3
 # Logarithms this near are the same
@@ -79,8 +79,7 @@ class TailJoin:
             for log, m, unit in zip(logs, self.medians_, self.units_, strict=True)
         ]
         apart = 1.0 if self.clean else (heights[0] / heights[1]) ** TAIL_POWER
-        ratio = apart / self.weight
-        ratio = min(max(ratio, 1 / MOST_WEIGHT), MOST_WEIGHT)
+        ratio = min(max(apart, 1 / MOST_APART), MOST_APART) / self.weight
         self.weights_ = min(1.0, ratio), min(1.0, 1 / ratio)
         return self
 
