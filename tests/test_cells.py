@@ -47,7 +47,8 @@ def joined(found, training, weight, clean):
     ratio = np.clip(apart, 1 / 12, 12) / weight
     u = np.array([ratio, 1.0]) / max(ratio, 1.0)
     p = np.log1p(np.exp(u[:, None] * z))
-    return (p**4).sum(axis=0) ** 0.25
+    joined = ((p**4).sum(axis=0) / 2) ** 0.25
+    return np.log1p(np.exp(4) * np.expm1(joined))
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.75, 4.0])

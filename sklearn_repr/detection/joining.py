@@ -25,6 +25,8 @@ ROUNDING = 1e-6
 # below, nothing is more normal than anything else
 LEAST_SHARE = 1e-2
 TINY = float(np.finfo(np.float64).tiny)
+# Score of a row that is as the median of the training rows in both parts
+USUAL_SCORE = 4.0
 # The larger of the parts decides, softly: a sum of powers
 POWER = 4.0
 
@@ -36,12 +38,17 @@ class TailJoin:
 
     .. math:: z_k = \frac{\log s_k - \mathrm{median}}{\text{quartile} - \mathrm{median}},
               \qquad p_k = \log(1 + e^{u_k z_k}), \qquad
-              a = \Big(\sum_k p_k^4\Big)^{1/4}
+              p = \Big(\tfrac12 \sum_k p_k^4\Big)^{1/4}
 
-    A sum would let one part's ordinary noise hide what the other part finds; the larger
-    one does not. The weights follow the upper tails: :math:`h_k`, the 0.98 quantile of
-    :math:`z_k` in training, is high where a part sets some training rows apart, and the
-    part that does so is likely the one that sees the outliers of this table:
+    .. math:: a = \log(1 + e^{4 + z}) \quad\text{with}\quad p = \log(1 + e^z)
+
+    The last line gives rows on both sides of the median their distance from it, in
+    quartiles, so that a rule which looks at the spread of scores sees it; a usual row
+    has the score 4. A sum would let one part's ordinary noise hide what the other part
+    finds; the larger one does not. The weights follow the upper tails: :math:`h_k`, the
+    0.98 quantile of :math:`z_k` in training, is high where a part sets some training rows
+    apart, and the part that does so is likely the one that sees the outliers of this
+    table:
 
     .. math:: \frac{u_1}{u_2} = \frac1w \Big(\frac{h_1}{h_2}\Big)^2, \qquad
               \max(u_1, u_2) = 1
@@ -61,7 +68,7 @@ class TailJoin:
     >>> parts = [np.array([1.0, 2.0, 4.0, 8.0]), np.array([1.0, 1.0, 2.0, 2.0])]
     >>> join = TailJoin(1.0).fit(parts)
     >>> sum(join(parts)).round(2)
-    array([0.57, 0.6 , 1.17, 2.14])
+    array([3.54, 3.61, 4.52, 5.62])
     """
 
     def __init__(self, weight: float, *, clean: bool = False):
@@ -94,7 +101,10 @@ class TailJoin:
         # relative to the larger one, so that no power is beyond all floats
         powers = [(part / largest) ** POWER for part in positive]
         total = powers[0] + powers[1]
-        joined = largest * total ** (1 / POWER)
+        joined = largest * (total / 2) ** (1 / POWER)
+        # what p is the softplus of, which p alone is nearly 0 for
+        height = joined + np.log(-np.expm1(-joined))
+        joined = np.logaddexp(0.0, USUAL_SCORE + height)
         return [joined * power / total for power in powers]
 
     def _logarithms(self, parts: Sequence[Scores]) -> list[Scores]:
