@@ -87,10 +87,9 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         the rate of false alarms by calibration scores. "auto" is "quantile" if
         contamination is given and "mad" if it is not. Rules that look at training scores
         flag more of fresh rows: over the inliers of 21 tables, half of them fitted, "mad"
-        flagged 5.7% of these and 7.2% of the fresh half (6.2% and 9.1% with `novelty`),
-        and more where few rows were fitted. With `calibration` "mad" looks at scores
-        of rows that were not fitted, and flags as many of fresh rows. Where a rate
-        matters, take "conformal", which needs 1 / `false_alarm_rate` - 1 rows.
+        flagged 5.1% of these and 5.8% of the fresh half (5.6% and 6.0% with `novelty`).
+        With `calibration` "mad" looks at scores of rows that were not fitted. Where a
+        rate matters, take "conformal", which needs 1 / `false_alarm_rate` - 1 rows.
     contamination : "auto" or float, default="auto"
         Share of the training rows to flag, in (0, 0.5].
     false_alarm_rate : float, default=0.05
