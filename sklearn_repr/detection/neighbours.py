@@ -16,6 +16,8 @@ __all__ = ["SAME_SHARE", "LocalNeighbours", "SetNeighbours", "soft"]
 
 # Rows handled at a time, which bounds memory
 ROWS_PER_CHUNK = 256
+# Rows whose distances to all members of sets stay in a core's cache
+ROWS_PER_PRODUCT = 64
 # Rows that differ by less than this share of their size are the same
 SAME_SHARE = 1e-3
 # Training rows that are kept to be neighbours, at most
@@ -102,8 +104,8 @@ class SetNeighbours:
     def sums(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the distances, (n,)."""
         found = np.empty(len(rows))
-        for i in range(0, len(rows), ROWS_PER_CHUNK):
-            squares = self._squares(soft(rows[i : i + ROWS_PER_CHUNK]))
+        for i in range(0, len(rows), ROWS_PER_PRODUCT):
+            squares = self._squares(soft(rows[i : i + ROWS_PER_PRODUCT]))
             near = squares.min(axis=1)
             found[i : i + len(near)] = _mean_root(near)
         return found
@@ -122,8 +124,8 @@ class SetNeighbours:
             In proportion to squared differences; their sum is the distance.
         """
         total = np.zeros(rows.shape)
-        for i in range(0, len(rows), ROWS_PER_CHUNK):
-            softened = soft(rows[i : i + ROWS_PER_CHUNK])
+        for i in range(0, len(rows), ROWS_PER_PRODUCT):
+            softened = soft(rows[i : i + ROWS_PER_PRODUCT])
             squares = self._squares(softened)
             known = np.isfinite(squares.min(axis=1))
             best = squares.argmin(axis=1) * self.n_sets + np.arange(self.n_sets)
@@ -162,7 +164,7 @@ class SetNeighbours:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return squared sizes (n,), and inner products with all that is kept."""
         # always as many rows, so that a product does not depend on how many there are
-        padded = np.zeros((ROWS_PER_CHUNK, softened.shape[1]))
+        padded = np.zeros((ROWS_PER_PRODUCT, softened.shape[1]))
         padded[: len(softened)] = softened
         products = (padded @ self.rows_.T)[: len(softened)]
         return np.square(softened).sum(axis=1), products
