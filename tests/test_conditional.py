@@ -15,8 +15,8 @@ from sklearn_repr import ReconstructionOutlierDetector
 from sklearn_repr._contracts import Block
 from sklearn_repr.detection import ConditionalErrors
 from sklearn_repr.detection.conditional import MildColumns, ledoit_wolf
-from sklearn_repr.detection.holes import TableCells
 from sklearn_repr.detection.joining import TailJoin
+from sklearn_repr.detection.table_cells import TableCells
 from sklearn_repr.engine.ensembles import RECIPES, Conditionals
 from sklearn_repr.modules.conditional import ConditionalEnsemble
 from sklearn_repr.utils.randomness import Seeds, make_generator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_repr.detection.holes import ONE_EACH, TableCells
+from sklearn_repr.detection.table_cells import ONE_EACH, TableCells
 from sklearn_repr.detection.units import FAR_OUT
 
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ class HiddenCellErrors(EstimatorErrors):
 
     def expected(self, rows: Rows) -> Rows:
         """Return what hidden cells are imputed as; see :class:`CellErrors`."""
-        width = rows.shape[1]
-        cells = np.arange(width) if self.table.columns is None else self.table.columns
+        cells = self.table.columns_of(rows.shape[1])
         made = np.empty(rows.shape)
         for cell in np.unique(cells):
             mine = cells == cell
@@ -153,8 +152,9 @@ class DensityErrors(EstimatorErrors):
         """Fit the estimator, and return the rows' errors, (n, 1)."""
         self.usual_ = np.nanmedian(rows, axis=0)
         self._fit(rows, table)
-        self.median_ = float(np.median(self._log_density(rows)))
-        return self.sums(rows)[:, None]
+        log_density = self._log_density(rows)
+        self.median_ = float(np.median(log_density))
+        return self._surprise(log_density)[:, None]
 
     def _log_density(self, rows: Rows) -> NDArray[np.float64]:
         def ask(part: Rows) -> Any:
@@ -164,13 +164,15 @@ class DensityErrors(EstimatorErrors):
 
     def sums(self, rows: Rows) -> NDArray[np.float64]:
         """Return the errors of rows; see :class:`CellErrors`."""
-        return np.asarray(np.logaddexp(0.0, self.median_ - self._log_density(rows)))
+        return self._surprise(self._log_density(rows))
+
+    def _surprise(self, log_density: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.logaddexp(0.0, self.median_ - log_density))
 
     def errors(self, rows: Rows) -> Rows:
         """Return the shares of cells; see :class:`CellErrors`."""
         whole = self.sums(rows)
-        width = rows.shape[1]
-        cells = np.arange(width) if self.table.columns is None else self.table.columns
+        cells = self.table.columns_of(rows.shape[1])
         less: Rows = np.empty((len(rows), int(cells.max()) + 1))
         for cell in range(less.shape[1]):
             mine = (cells == cell) & ~np.isnan(rows)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_repr.detection.by_estimator import ROWS_PER_CHUNK
-from sklearn_repr.detection.holes import ONE_EACH, TableCells
 from sklearn_repr.detection.joining import TailJoin
 from sklearn_repr.detection.neighbours import LocalNeighbours, SetNeighbours
 from sklearn_repr.detection.sparse_tables import (
@@ -24,6 +23,7 @@ from sklearn_repr.detection.sparse_tables import (
     is_large,
     rows_at_a_time,
 )
+from sklearn_repr.detection.table_cells import ONE_EACH, TableCells
 from sklearn_repr.detection.units import ColumnUnits, ErrorUnits
 from sklearn_repr.utils.mapped import forget
 
@@ -293,7 +293,10 @@ class CellScorer:
 
     def contributions(self, rows: Rows) -> Rows:
         """Return contributions of shape (n, d); their sum over a row is its score."""
-        joined = zip(self._cells(rows), self.sums(rows).values(), strict=True)
+        found = self._cells(rows)
+        near = None if self.neighbours is None else self._near(rows)
+        parts = self._join(found[0].sum(axis=1), near).values()
+        joined = zip(found, parts, strict=True)
         # a part that no cell adds to is not 0: the row is as usual
         shares = (
             self.table.shares(cells, rows) * part[:, None] for cells, part in joined

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from sklearn_repr._contracts import Block
-from sklearn_repr.detection.holes import ONE_EACH, TableCells
 from sklearn_repr.detection.neighbours import soft
+from sklearn_repr.detection.table_cells import ONE_EACH, TableCells
 from sklearn_repr.detection.units import ERROR_FLOOR, ColumnUnits
 
 __all__ = ["ConditionalErrors", "ConditionalNetworks", "MildColumns", "ledoit_wolf"]
@@ -161,15 +161,15 @@ class ConditionalErrors:
         self.table = table
         self.near.fit(rows, constant, table.columns)
         width = rows.shape[1]
-        columns = np.arange(width) if table.columns is None else table.columns
-        self.cells_ = np.unique(columns, return_inverse=True)[1]
+        # of several columns of a number the first is its value
+        _, self.first_, self.cells_ = np.unique(
+            table.columns_of(width), return_index=True, return_inverse=True
+        )
         self.categories_ = [b for b in table.blocks if b.kind == "categorical"]
         numeric = np.ones(width, bool)
         for block in self.categories_:
             numeric[block.start : block.stop] = False
-        # of several columns of a number the first is its value
-        _, first = np.unique(columns, return_index=True)
-        self.values_ = np.intersect1d(np.flatnonzero(numeric), first)
+        self.values_ = np.intersect1d(np.flatnonzero(numeric), self.first_)
         seen = self.units.fit(rows, constant, table.columns).networks(rows)
         ranked = np.zeros(width, bool)
         if self.units.scaling == "standard":
@@ -225,7 +225,7 @@ class ConditionalErrors:
             errors[:, self.cells_[block.start]] = _surprise(block, rows[:, mine], missed)
         known = np.ones(errors.shape, bool)
         if observed is not None:
-            known = observed[:, np.unique(self.cells_, return_index=True)[1]]
+            known = observed[:, self.first_]
         return np.where(known, errors, 0.0), known
 
     def _in_units(self, raw: Rows, known: NDArray[np.bool_]) -> Rows:

@@ -28,7 +28,7 @@ class TableCells:
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_repr.detection.holes import TableCells
+    >>> from sklearn_repr.detection.table_cells import TableCells
     >>> cells = TableCells(np.array([0, 1, 1]))
     >>> filled, observed = cells.fill(np.array([[np.nan, 1.0, 2.0]]))
     >>> cells.join(np.array([[5.0, 1.0, 2.0]]), observed)
@@ -44,6 +44,10 @@ class TableCells:
             self.members = (columns[:, None] == np.arange(columns.max() + 1)).astype(
                 float
             )
+
+    def columns_of(self, width: int) -> NDArray[np.int64]:
+        """Return the number of the table's column of each of `width` encoded columns."""
+        return np.arange(width) if self.columns is None else self.columns
 
     def fill(self, rows: Rows) -> tuple[Rows, Observed]:
         """Return rows with zeros where cells are missing, and where they are not.
