@@ -24,6 +24,7 @@ from sklearn_repr.data.scattered import ScatteredCells
 from sklearn_repr.detection import sparse_tables
 from sklearn_repr.detection.neighbours import SetNeighbours
 from sklearn_repr.detection.sparse_tables import SparseSetNeighbours
+from sklearn_repr.engine import ensembles
 from sklearn_repr.modules import factors, linear, principal_subspace
 from sklearn_repr.utils.validation import parts_of
 
@@ -53,7 +54,7 @@ def bounded(monkeypatch):
     monkeypatch.setattr("sklearn_repr.estimators._reconstructor.CELLS_AT_ONCE", 2**15)
     monkeypatch.setattr(sparse_tables, "LARGE", 2**16)
     monkeypatch.setattr("sklearn_repr.detection.cells.LARGE", 2**16)
-    monkeypatch.setattr(sparse_tables, "CELLS_PER_STEP", 2**17)
+    monkeypatch.setattr(ensembles, "CELLS_PER_STEP", 2**17)
     monkeypatch.setattr(sparse_tables, "CELLS_AT_A_TIME", 2**15)
     seen = []
 

@@ -29,7 +29,7 @@ from sklearn_repr.detection.probability import (
 )
 from sklearn_repr.detection.rules import RULES, threshold_by_rule
 from sklearn_repr.detection.search import no_score
-from sklearn_repr.detection.sparse_tables import is_large, narrowed_recipe
+from sklearn_repr.detection.sparse_tables import is_large
 from sklearn_repr.detection.thresholds import (
     conformal_threshold,
     mad_threshold,
@@ -65,7 +65,6 @@ __all__ = [
     "gpd_threshold",
     "is_large",
     "mad_threshold",
-    "narrowed_recipe",
     "no_score",
     "outlier_probability",
     "quantile_threshold",

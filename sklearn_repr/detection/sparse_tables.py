@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,52 +16,16 @@ __all__ = [
     "ScaledRows",
     "SparseSetNeighbours",
     "is_large",
-    "narrowed_recipe",
 ]
 
 # Cells beyond which a sparse table is not scaled as a whole, and cells at a time then
 LARGE, CELLS_AT_A_TIME = 2**22, 2**18
 FEWEST_ROWS = 16
-# Cells of a training step and of a pass when rows are scored; weights of a layer beside
-# the table, and the columns beyond which there are fewer networks
-CELLS_PER_STEP, CELLS_PER_PASS = 2**20, 2**17
-WEIGHTS_PER_LAYER, WIDE = 2**17, 1024
 
 
 def is_large(X: Any) -> bool:
     """Tell sparse tables of which no dense copy may be made."""
     return bool(sparse.issparse(X) and X.shape[0] * X.shape[1] > LARGE)
-
-
-def narrowed_recipe(recipe: Any, rows: Any) -> Any:
-    """Return how networks are trained on rows, if they are of a large sparse table.
-
-    Parameters
-    ----------
-    recipe : dataclass
-        With `n_members`, `batch_size`, `hidden_layer_sizes` and `rows_per_pass`.
-    rows : ndarray or ScaledRows of shape (n_samples, n_features)
-        The rows.
-
-    Returns
-    -------
-    recipe : dataclass
-        For ScaledRows with fewer of each where there are many columns.
-    """
-    if isinstance(rows, np.ndarray):
-        return recipe
-    width = rows.shape[1]
-    members = recipe.n_members if width <= WIDE else min(recipe.n_members, 4)
-    most = max(16, WEIGHTS_PER_LAYER // width // 8 * 8)
-    cells = width * members
-    return replace(
-        recipe,
-        n_members=members,
-        batch_size=min(recipe.batch_size, max(8, CELLS_PER_STEP // cells)),
-        hidden_layer_sizes=tuple(min(n, most) for n in recipe.hidden_layer_sizes),
-        # products of other numbers of rows compute the last ones in another way
-        rows_per_pass=min(recipe.rows_per_pass, max(8, CELLS_PER_PASS // cells // 8 * 8)),
-    )
 
 
 class ScaledRows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,6 @@ from sklearn_repr.corruptions import Corruption
 from sklearn_repr.corruptions.members import KnownNoise, PartialNoise
 from sklearn_repr.data.batches import Split
 from sklearn_repr.data.members import MemberBatches, indexed
-from sklearn_repr.detection import narrowed_recipe
 from sklearn_repr.engine.inference import infer
 from sklearn_repr.engine.training import TrainingSettings, train
 from sklearn_repr.modules.conditional import ConditionalEnsemble
@@ -34,6 +33,10 @@ Array = NDArray[np.float64]
 FEWEST_STEPS, STEPS_PER_ROW = 100, 2
 # The training loss is looked at so many times, and nothing is trimmed before the first
 N_EPOCHS = 10
+# Of large sparse tables: cells of a training step and of a pass when rows are scored,
+# weights of a layer beside the table, and columns beyond which there are fewer networks
+CELLS_PER_STEP, CELLS_PER_PASS = 2**20, 2**17
+WEIGHTS_PER_LAYER, WIDE = 2**17, 1024
 # Rows by which trust in networks is learned, at most
 ROWS_TO_TRUST_BY = 2000
 
@@ -58,6 +61,24 @@ class Recipe:
     levels: tuple[float, ...] = ()
     hidden_layer_sizes: tuple[int, ...] = (128, 128)
     rows_per_pass: int = 256
+
+    def narrowed(self, width: int) -> Recipe:
+        """Return the recipe for rows of a large sparse table of `width` columns.
+
+        With less of everything where there are many columns.
+        """
+        members = self.n_members if width <= WIDE else min(self.n_members, 4)
+        most = max(16, WEIGHTS_PER_LAYER // width // 8 * 8)
+        cells = width * members
+        # products of other numbers of rows compute the last ones in another way
+        rows_per_pass = max(8, CELLS_PER_PASS // cells // 8 * 8)
+        return replace(
+            self,
+            n_members=members,
+            batch_size=min(self.batch_size, max(8, CELLS_PER_STEP // cells)),
+            hidden_layer_sizes=tuple(min(n, most) for n in self.hidden_layer_sizes),
+            rows_per_pass=min(self.rows_per_pass, rows_per_pass),
+        )
 
 
 RECIPES = {
@@ -152,7 +173,9 @@ class Denoisers(_Networks):
 
     def fit(self, rows: Any) -> Denoisers:
         """Train on rows (n, d) of comparable columns."""
-        self.recipe = recipe = narrowed_recipe(self.recipe, rows)
+        if not isinstance(rows, np.ndarray):
+            self.recipe = self.recipe.narrowed(rows.shape[1])
+        recipe = self.recipe
         generators = self._generators()
         shape = rows.shape[1], recipe.hidden_layer_sizes
         self.module_ = EnsembleDenoiser(*shape, generators, recipe.levels)
