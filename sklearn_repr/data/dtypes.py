@@ -9,7 +9,6 @@ import datetime
 import re
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from sklearn_repr.utils.optional import import_optional
@@ -94,6 +93,8 @@ def from_plain(plain: list[Any]) -> Any:
         If these are no such values, or a type has another name than those known here.
     """
     word, *parts = plain
+    if word in ("categories", "enum") and not isinstance(parts[0], list | None):
+        raise ValueError("labels must be a list.")
     if word == "categories":
         labels, dtype, ordered = parts
         index = None if labels is None else pd.Index(labels, dtype=dtype)

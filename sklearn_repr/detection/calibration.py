@@ -23,7 +23,6 @@ class Scorer(Protocol):
         """Return scores of rows, high for normal ones."""
 
 
-
 def calibration_folds(
     calibration: Any, n_rows: int, rng: np.random.Generator
 ) -> list[Fold]:

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer
-from skorch.history import History
 from torch import Tensor, nn
 
 from sklearn_repr._contracts import (
@@ -38,12 +37,6 @@ ROWS_TO_FIT_ON = 10_000
 
 # nothing happens to rows
 CLEAN = Inputs()
-
-# what a file keeps of the settings
-KEPT_SETTINGS = (
-    *("alpha", "batch_size", "chunk_size", "gradient_clip", "learning_rate", "lr"),
-    *("max_epochs", "mixed", "seeds"),
-)
 
 BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
@@ -117,39 +110,6 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         self.chunk_size = chunk_size
         self.mixed = mixed
         self.seeds = seeds
-
-    def file_state(self) -> dict[str, Any]:
-        """Return what a file keeps of the net: nothing that only training needs."""
-        names = {name for row in self.history for name in row} - {"batches"}
-        return {
-            "settings": {name: getattr(self, name) for name in KEPT_SETTINGS},
-            "module": self.module_,
-            "criterion": self.criterion_,
-            "history": {
-                name: [row.get(name) for row in self.history] for name in sorted(names)
-            },
-            "way": self.way_,
-        }
-
-    def set_file_state(self, state: dict[str, Any]) -> None:
-        """Become the net of :meth:`file_state`, on the CPU, without an optimiser."""
-        settings = {name: state["settings"][name] for name in KEPT_SETTINGS}
-        module, criterion = state["module"], state["criterion"]
-        type(self).__init__(self, module, criterion, train_split=None, **settings)
-        columns = state["history"]
-        history = History(
-            {name: value for name, value in zip(columns, row, strict=True) if value is not None}
-            | {"batches": []}
-            for row in zip(*columns.values(), strict=True)
-        )
-        # skorch lets nobody but its own initialize set modules
-        vars(self).update(
-            module_=module,
-            criterion_=criterion,
-            history_=history,
-            way_=state["way"],
-            initialized_=True,
-        )
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:

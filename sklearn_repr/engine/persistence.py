@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy
 import numpy as np
+import pandas
+import scipy
+import sklearn
+import skorch
+import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 from sklearn.base import BaseEstimator
 
 from sklearn_repr import __version__
-from sklearn_repr.engine.portable import Reader, Writer
+from sklearn_repr.engine.portable import MOST_VALUES
+from sklearn_repr.engine.reader import Reader
+from sklearn_repr.engine.writer import Writer
 from sklearn_repr.exceptions import (
     CannotSaveError,
     InvalidFileError,
@@ -27,12 +35,11 @@ __all__ = ["load", "save"]
 
 # Raised whenever files of the version before could not be read as they are
 FORMAT = 1
-LIBRARIES = "numpy", "pandas", "scikit-learn", "scipy", "skorch", "torch"
+LIBRARIES = numpy, pandas, scipy, sklearn, skorch, torch
 # The name of the JSON text among the arrays; these are named "0", "1", ...
 STATE = "state"
-# Text is read whole, and takes several times its size while it is: bytes of the names of
-# arrays and of the text, and values in each
-MOST_BYTES, MOST_VALUES = 2**24, 500_000
+# Text takes several times its size while it is read: so much of it at most
+MOST_BYTES = 2**24
 
 
 def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
@@ -78,15 +85,21 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     writer = Writer()
     try:
         state = writer.write(estimator, type(estimator).__name__)
+        text = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
     except RecursionError:
         raise CannotSaveError("An attribute holds itself, or too many others.") from None
-    text = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
+    encoded = text.encode("utf-8", "surrogatepass")
+    if _is_long(encoded) or writer.n_numbers > MOST_VALUES:
+        raise CannotSaveError(
+            f"More than {MOST_BYTES >> 20} MiB, or {MOST_VALUES:,} values, are not in"
+            " arrays but in text: there may be a category of very many levels, such as"
+            " names. Drop that column."
+        )
     arrays = {str(i): array for i, array in enumerate(writer.arrays)}
-    arrays[STATE] = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
-    _check_length(arrays[STATE].tobytes(), CannotSaveError)
+    arrays[STATE] = np.frombuffer(encoded, np.uint8)
     metadata = {"format": str(FORMAT), "class": type(estimator).__name__}
     metadata |= {"sklearn_repr": __version__, "python": platform.python_version()}
-    metadata |= {name: version(name) for name in LIBRARIES}
+    metadata |= {module.__name__: module.__version__ for module in LIBRARIES}
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -127,19 +140,15 @@ def load(path: str | os.PathLike[str]) -> Any:
     """
     path = Path(path)
     with path.open("rb") as file:
-        start = file.read(8)
         # the length of the names of arrays, their types, shapes and places
-        length = int.from_bytes(start, "little")
-        size = path.stat().st_size
-        if len(start) < 8 or length > size - 8:
-            raise InvalidFileError(
-                f"{path} is cut off, or is none that sklearn_repr.save has written."
-            )
-        _check_length(file.read(min(length, MOST_BYTES + 1)), InvalidFileError)
+        length = int.from_bytes(file.read(8), "little")
+        places = file.read(min(length, MOST_BYTES + 1))
     try:
-        with safe_open(path, framework="numpy") as file:
-            return _read(file, path)
-    except (NewerFileError, InvalidFileError):
+        if _is_long(places):
+            raise ValueError("too much text")
+        with safe_open(path, framework="numpy") as arrays:
+            return _read(arrays, path)
+    except NewerFileError:
         raise
     except Exception as error:
         # whatever goes wrong in reading says that the file is not as it should be
@@ -151,18 +160,19 @@ def load(path: str | os.PathLike[str]) -> Any:
 
 def _read(file: Any, path: Path) -> Any:
     metadata = file.metadata() or {}
+    if int(metadata["format"]) < 1:
+        raise ValueError("no such format")
     if int(metadata["format"]) > FORMAT:
         raise NewerFileError(
             f"{path} was written by sklearn_repr {metadata.get('sklearn_repr')}, in a"
             f" format that {__version__} does not know: install that version or a later"
             " one."
         )
-    names = set(file.keys())
-    (length,) = file.get_slice(STATE).get_shape()
-    if length > MOST_BYTES:
+    stored = file.get_slice(STATE)
+    if stored.get_dtype() != "U8" or math.prod(stored.get_shape()) > MOST_BYTES:
+        raise ValueError("no text, or too much")
+    if _is_long(text := file.get_tensor(STATE).tobytes()):
         raise ValueError("too much text")
-    text = file.get_tensor(STATE).tobytes()
-    _check_length(text, InvalidFileError)
 
     def array(at: int) -> NDArray[Any]:
         # a copy, in memory that NumPy aligned
@@ -174,11 +184,6 @@ def _read(file: Any, path: Path) -> Any:
     return estimator
 
 
-def _check_length(text: bytes, error: type[Exception]) -> None:
+def _is_long(text: bytes) -> bool:
     n_values = sum(map(text.count, (b",", b"[", b"{")))
-    if len(text) > MOST_BYTES or n_values > MOST_VALUES:
-        raise error(
-            f"More than {MOST_BYTES:,} bytes or {MOST_VALUES:,} values are not numbers in"
-            " arrays, such as levels of categories or their names. A lower max_categories"
-            " or a higher min_frequency keeps fewer."
-        )
+    return len(text) > MOST_BYTES or n_values > MOST_VALUES
