@@ -36,6 +36,8 @@ __all__ = ["load", "save"]
 # Raised whenever files of the version before could not be read as they are
 FORMAT = 1
 LIBRARIES = numpy, pandas, scipy, sklearn, skorch, torch
+# The name of what the file says of itself, as JSON too
+ABOUT = "sklearn_repr"
 # The name of the JSON text among the arrays; these are named "0", "1", ...
 STATE = "state"
 # Text takes several times its size while it is read: so much of it at most
@@ -97,13 +99,17 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
         )
     arrays = {str(i): array for i, array in enumerate(writer.arrays)}
     arrays[STATE] = np.frombuffer(encoded, np.uint8)
-    metadata = {"format": str(FORMAT), "class": type(estimator).__name__}
-    metadata |= {"sklearn_repr": __version__, "python": platform.python_version()}
-    metadata |= {module.__name__: module.__version__ for module in LIBRARIES}
+    about = {
+        "format": FORMAT,
+        "version": __version__,
+        "class": type(estimator).__name__,
+        "libraries": {m.__name__: m.__version__ for m in LIBRARIES},
+        "python": platform.python_version(),
+    }
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        save_file(arrays, partial, metadata)
+        save_file(arrays, partial, {ABOUT: json.dumps(about)})
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -159,15 +165,14 @@ def load(path: str | os.PathLike[str]) -> Any:
 
 
 def _read(file: Any, path: Path) -> Any:
-    metadata = file.metadata() or {}
-    if int(metadata["format"]) < 1:
-        raise ValueError("no such format")
-    if int(metadata["format"]) > FORMAT:
+    about = json.loads(file.metadata()[ABOUT])
+    if about["format"] > FORMAT:
         raise NewerFileError(
-            f"{path} was written by sklearn_repr {metadata.get('sklearn_repr')}, in a"
-            f" format that {__version__} does not know: install that version or a later"
-            " one."
+            f"{path} was written by sklearn_repr {about.get('version')}, in a format that"
+            f" {__version__} does not know: install that version or a later one."
         )
+    if about["format"] != FORMAT:
+        raise ValueError("no such format")
     stored = file.get_slice(STATE)
     if stored.get_dtype() != "U8" or math.prod(stored.get_shape()) > MOST_BYTES:
         raise ValueError("no text, or too much")

@@ -207,7 +207,8 @@ class Writer:
                 f"{where} has hooks, which are functions that a file cannot carry: remove"
                 " them before you save."
             )
-        own = {k: v for k, v in state.items() if k not in torchs or k == "training"}
+        own = {k: v for k, v in state.items() if k not in torchs}
+        own = {"training": module.training, **own}
         check_state(type(module), own)
         parts = [self._named(state[key], where) for key in PARTS[:3]]
         return [*parts, sorted(state[PARTS[3]]), self._named(own, where)]
