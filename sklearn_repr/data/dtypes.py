@@ -113,10 +113,9 @@ def from_plain(plain: list[Any]) -> Any:
     if word in ("arrow", "arrow_dictionary"):
         return _arrow_from_plain(word, parts)
     if word in ("polars", "enum"):
+        name = "Enum" if word == "enum" else _known(POLARS_NAMES, *parts)
         polars = import_optional("polars", extra="polars", purpose="A frame of polars")
-        if word == "enum":
-            return polars.Enum(*parts)
-        return getattr(polars, _known(POLARS_NAMES, *parts))()
+        return getattr(polars, name)(*(parts if word == "enum" else ()))
     raise ValueError(f"There is no type {word!r}.")
 
 
@@ -135,9 +134,9 @@ def _arrow_to_plain(dtype: pd.ArrowDtype) -> list[Any]:
 
 
 def _arrow_from_plain(word: str, parts: list[Any]) -> pd.ArrowDtype:
+    names = [_known(ARROW_NAMES, name) for name in parts[:2]]
     arrow = import_optional("pyarrow", extra="parquet", purpose="A frame of pyarrow")
-    names = parts[: 1 + (word == "arrow_dictionary")]
-    kinds = [arrow.type_for_alias(_known(ARROW_NAMES, name)) for name in names]
+    kinds = [arrow.type_for_alias(name) for name in names]
     if word == "arrow":
         return pd.ArrowDtype(*kinds)
     return pd.ArrowDtype(arrow.dictionary(*kinds, ordered=parts[2]))

@@ -148,7 +148,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     with path.open("rb") as file:
         # the length of the names of arrays, their types, shapes and places
         length = int.from_bytes(file.read(8), "little")
-        places = file.read(min(length, MOST_BYTES + 1))
+        size = os.fstat(file.fileno()).st_size
+        places = file.read(min(length, size, MOST_BYTES + 1))
     try:
         if _is_long(places):
             raise ValueError("too much text")
