@@ -150,30 +150,32 @@ def load(path: str | os.PathLike[str]) -> Any:
         length = int.from_bytes(file.read(8), "little")
         size = os.fstat(file.fileno()).st_size
         places = file.read(min(length, size, MOST_BYTES + 1))
+    about: Any = None
     try:
         if _is_long(places):
             raise ValueError("too much text")
         with safe_open(path, framework="numpy") as arrays:
-            return _read(arrays, path)
-    except NewerFileError:
-        raise
+            about = json.loads(arrays.metadata()[ABOUT])
+            if about["format"] == FORMAT:
+                return _read(arrays)
+            newer = about["format"] > FORMAT
     except Exception as error:
         # whatever goes wrong in reading says that the file is not as it should be
+        written = about.get("version") if isinstance(about, dict) else None
+        versions = f"written by sklearn_repr {written}, read by {__version__}"
         raise InvalidFileError(
-            f"{path} is damaged, or is none that sklearn_repr.save has written"
-            f" ({type(error).__name__}: {str(error)[:200]})."
+            f"{path} is damaged, or is none that sklearn_repr.save has written:"
+            f" {type(error).__name__}: {str(error)[:200]} ({versions})."
         ) from error
-
-
-def _read(file: Any, path: Path) -> Any:
-    about = json.loads(file.metadata()[ABOUT])
-    if about["format"] > FORMAT:
+    if newer:
         raise NewerFileError(
             f"{path} was written by sklearn_repr {about.get('version')}, in a format that"
             f" {__version__} does not know: install that version or a later one."
         )
-    if about["format"] != FORMAT:
-        raise ValueError("no such format")
+    raise InvalidFileError(f"{path} has no format that sklearn_repr.save has written.")
+
+
+def _read(file: Any) -> Any:
     stored = file.get_slice(STATE)
     if stored.get_dtype() != "U8" or math.prod(stored.get_shape()) > MOST_BYTES:
         raise ValueError("no text, or too much")

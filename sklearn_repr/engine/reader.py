@@ -166,7 +166,7 @@ class Reader:
 
     def _named_tuple(self, parts: list[Any]) -> Any:
         name, items = parts
-        cls: Any = known_classes()[name]
+        cls = self._class(name)
         return cls._make(self._list(items))
 
     def _ref(self, at: int) -> Any:
@@ -174,8 +174,13 @@ class Reader:
             raise ValueError(f"no position: {at!r}")
         return self._made[at]
 
+    def _class(self, name: str) -> Any:
+        if name not in known_classes():
+            raise ValueError(f"{name!r} is no class that files may hold")
+        return known_classes()[name]
+
     def _start(self, name: str) -> Any:
-        cls: Any = known_classes()[name]
+        cls = self._class(name)
         made = cls.__new__(cls)
         self._made.append(made)
         return made
