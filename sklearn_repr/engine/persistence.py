@@ -21,7 +21,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from sklearn.base import BaseEstimator
 
-from sklearn_repr import __version__
+import sklearn_repr
 from sklearn_repr.engine.portable import MOST_VALUES
 from sklearn_repr.engine.reader import Reader
 from sklearn_repr.engine.writer import Writer
@@ -101,7 +101,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     arrays[STATE] = np.frombuffer(encoded, np.uint8)
     about = {
         "format": FORMAT,
-        "version": __version__,
+        "version": sklearn_repr.__version__,
         "class": type(estimator).__name__,
         "libraries": {m.__name__: m.__version__ for m in LIBRARIES},
         "python": platform.python_version(),
@@ -162,7 +162,9 @@ def load(path: str | os.PathLike[str]) -> Any:
     except Exception as error:
         # whatever goes wrong in reading says that the file is not as it should be
         written = about.get("version") if isinstance(about, dict) else None
-        versions = f"written by sklearn_repr {written}, read by {__version__}"
+        versions = (
+            f"written by sklearn_repr {written}, read by {sklearn_repr.__version__}"
+        )
         raise InvalidFileError(
             f"{path} is damaged, or is none that sklearn_repr.save has written:"
             f" {type(error).__name__}: {str(error)[:200]} ({versions})."
@@ -170,7 +172,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     if newer:
         raise NewerFileError(
             f"{path} was written by sklearn_repr {about.get('version')}, in a format that"
-            f" {__version__} does not know: install that version or a later one."
+            f" {sklearn_repr.__version__} does not know: install that version or a later"
+            " one."
         )
     raise InvalidFileError(f"{path} has no format that sklearn_repr.save has written.")
 
