@@ -19,11 +19,12 @@ import torch
 from conftest import ESTIMATORS, correlated, fast
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
-from sklearn.base import clone
-from sklearn.decomposition import PCA, KernelPCA
+from sklearn.base import BaseEstimator, clone
+from sklearn.decomposition import NMF, PCA, KernelPCA
+from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import LabelEncoder, StandardScaler
 from sklearn.utils import get_tags
 from torch import nn
 
@@ -42,7 +43,7 @@ from sklearn_repr import (
     save,
 )
 from sklearn_repr.data.dtypes import from_plain, to_plain
-from sklearn_repr.engine.portable import known_classes
+from sklearn_repr.engine.portable import SKLEARN, known_classes
 from sklearn_repr.engine.reader import Reader
 from sklearn_repr.engine.writer import Writer
 from sklearn_repr.modules.tied import TiedLinear
@@ -258,6 +259,25 @@ def test_pipelines_of_known_steps(path):
     pipeline = make_pipeline(*steps).fit(ROWS, CLASSES)
     save(pipeline, path)
     assert_same(answers(pipeline, ROWS), answers(load(path), ROWS))
+
+
+@pytest.mark.parametrize(
+    "cls", [c for c in SKLEARN if issubclass(c, BaseEstimator) and c is not Pipeline]
+)
+def test_estimators_of_scikit_learn(cls, path):
+    estimator = cls()
+    X = np.abs(ROWS) if cls is NMF else np.where(ROWS > 2, np.nan, ROWS)
+    if cls not in (SimpleImputer, MissingIndicator):
+        X = np.nan_to_num(X)
+    estimator.fit(*([CLASSES] if cls is LabelEncoder else [X, CLASSES]))
+    save(estimator, path)
+    loaded = load(path)
+    assert vars(loaded).keys() == vars(estimator).keys()
+    given = CLASSES if cls is LabelEncoder else X
+    method = "transform" if hasattr(estimator, "transform") else "predict"
+    np.testing.assert_array_equal(
+        getattr(loaded, method)(given), getattr(estimator, method)(given)
+    )
 
 
 @pytest.mark.parametrize("estimator", [cls() for _, cls in all_estimators()], ids=str)

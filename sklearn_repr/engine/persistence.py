@@ -56,7 +56,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     ----------
     estimator : estimator
         Any estimator of this package, fitted or not, or one of scikit-learn that
-        :doc:`docs/saving.md` lists, such as a Pipeline around ours.
+        docs/saving.md lists, such as a Pipeline around ours.
     path : str or path-like
         Where to write.
 
