@@ -63,9 +63,10 @@ def to_plain(value: Any) -> list[Any] | None:
     elif isinstance(value, pd.api.extensions.ExtensionDtype):
         plain = ["pandas", str(value)]
     elif type(value).__module__.partition(".")[0] == "polars":
-        plain = ["polars", str(value)]
-        if hasattr(value, "categories") and str(value).startswith("Enum"):
+        name = type(value).__name__
+        if name == "Enum":
             return ["enum", value.categories.to_list()]
+        plain = ["polars", name]
     if plain is None:
         return None
     try:
