@@ -6,7 +6,7 @@ OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oldest lint format bench clean
+.PHONY: help setup demo test test-oldest golden fuzz lint format bench clean
 
 help:  ## List what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -41,6 +41,12 @@ test: setup  ## Run all tests
 
 test-oldest: $(OLDEST)/.ready  ## Run all tests on the oldest supported versions
 	OPENBLAS_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n auto
+
+golden: setup  ## Write the files of this version that later ones must load, where missing
+	$(BIN)/python tests/golden_files.py
+
+fuzz: setup  ## Load 1,000 damaged and forged files
+	$(BIN)/python tests/forged_files.py 1000
 
 lint: setup  ## Check style and types
 	$(BIN)/ruff check .

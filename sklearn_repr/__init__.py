@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what __getattr__ loads, for those who do not run it
     from sklearn_repr import inspection
+    from sklearn_repr.engine.persistence import load, save
     from sklearn_repr.estimators.autoencoder import AutoencoderTransformer
     from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
     from sklearn_repr.estimators.denoising import DenoisingAutoencoder
@@ -21,40 +22,56 @@ if TYPE_CHECKING:  # what __getattr__ loads, for those who do not run it
     from sklearn_repr.estimators.paired import PairedEmbedder
     from sklearn_repr.estimators.predictive import ContrastivePredictiveCoder
     from sklearn_repr.estimators.variational import VariationalAutoencoder
-    from sklearn_repr.exceptions import CollapseWarning, NonFiniteLossError
+    from sklearn_repr.exceptions import (
+        CannotSaveError,
+        CollapseWarning,
+        InvalidFileError,
+        NewerFileError,
+        NonFiniteLossError,
+    )
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "AutoencoderImputer": "sklearn_repr.estimators.imputer",
     "AutoencoderTransformer": "sklearn_repr.estimators.autoencoder",
+    "CannotSaveError": "sklearn_repr.exceptions",
     "CollapseWarning": "sklearn_repr.exceptions",
     "ContrastiveEmbedder": "sklearn_repr.estimators.contrastive",
     "ContrastivePredictiveCoder": "sklearn_repr.estimators.predictive",
     "DenoisingAutoencoder": "sklearn_repr.estimators.denoising",
+    "InvalidFileError": "sklearn_repr.exceptions",
     "JointEmbeddingPredictor": "sklearn_repr.estimators.joint_embedding",
     "MaskedAutoencoder": "sklearn_repr.estimators.masked",
+    "NewerFileError": "sklearn_repr.exceptions",
     "NonFiniteLossError": "sklearn_repr.exceptions",
     "PairedEmbedder": "sklearn_repr.estimators.paired",
     "ReconstructionOutlierDetector": "sklearn_repr.estimators.outlier_detector",
     "VariationalAutoencoder": "sklearn_repr.estimators.variational",
     "inspection": "sklearn_repr.inspection",
+    "load": "sklearn_repr.engine.persistence",
+    "save": "sklearn_repr.engine.persistence",
 }
 
 __all__ = [
     "AutoencoderImputer",
     "AutoencoderTransformer",
+    "CannotSaveError",
     "CollapseWarning",
     "ContrastiveEmbedder",
     "ContrastivePredictiveCoder",
     "DenoisingAutoencoder",
+    "InvalidFileError",
     "JointEmbeddingPredictor",
     "MaskedAutoencoder",
+    "NewerFileError",
     "NonFiniteLossError",
     "PairedEmbedder",
     "ReconstructionOutlierDetector",
     "VariationalAutoencoder",
     "inspection",
+    "load",
+    "save",
 ]
 
 

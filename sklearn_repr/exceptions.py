@@ -1,6 +1,24 @@
 """Errors of the package; each inherits the class that scikit-learn would raise."""
 
-__all__ = ["CollapseWarning", "NonFiniteLossError"]
+__all__ = [
+    "CannotSaveError",
+    "CollapseWarning",
+    "InvalidFileError",
+    "NewerFileError",
+    "NonFiniteLossError",
+]
+
+
+class CannotSaveError(TypeError):
+    """An estimator holds what a file of `save` does not carry, such as a function."""
+
+
+class InvalidFileError(ValueError):
+    """A file is damaged, or is none that `save` has written."""
+
+
+class NewerFileError(InvalidFileError):
+    """A file has a format of a later version of the package."""
 
 
 class CollapseWarning(UserWarning):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,13 @@ from sklearn_repr.detection.conformal import conformal_p_values, cross_conformal
 __all__ = ["Calibration", "calibration_folds"]
 
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
-Scorer = Callable[[Any], NDArray[np.float64]]
+
+
+class Scorer(Protocol):
+    """A fitted detector."""
+
+    def score(self, X: Any) -> NDArray[np.float64]:
+        """Return scores of rows, high for normal ones."""
 
 
 def calibration_folds(
@@ -79,9 +85,8 @@ class Calibration:
 
     Parameters
     ----------
-    fitted : sequence of (callable, ndarray of shape (n_k,))
-        A detector, as a callable from rows to scores, high for normal rows; and its
-        scores of the rows it was not fitted on.
+    fitted : sequence of (Scorer, ndarray of shape (n_k,))
+        A detector, and its scores of the rows it was not fitted on.
     """
 
     def __init__(self, fitted: Sequence[tuple[Scorer, NDArray[np.float64]]] = ()):
@@ -102,7 +107,7 @@ class Calibration:
         self, X: Any, uniforms: NDArray[np.float64] | None
     ) -> NDArray[np.float64]:
         """Return conformal p-values of rows, cross-conformal ones with several folds."""
-        held_out, fresh = self.scores(), [scorer(X) for scorer in self.scorers]
+        held_out, fresh = self.scores(), [s.score(X) for s in self.scorers]
         if len(fresh) == 1:
             return conformal_p_values(held_out, fresh[0], uniforms)
         return cross_conformal_p_values(self.held_out, fresh, uniforms)

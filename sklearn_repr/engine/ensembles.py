@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -113,9 +113,9 @@ RECIPES = {
 }
 
 
-@dataclass
+@dataclass(repr=False)
 class _Networks:
-    """Networks of one recipe and its training."""
+    """Networks of one recipe and its training, which copies and files leave behind."""
 
     recipe: Recipe
     n_steps: int | str
@@ -123,6 +123,12 @@ class _Networks:
     verbose: int
     column_names: Names
     label: str
+
+    module_: Any = field(init=False)
+    rows_per_pass_: int = field(init=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"module_": self.module_, "rows_per_pass_": self.rows_per_pass_}
 
     def _generators(self) -> list[torch.Generator]:
         sequence = np.random.SeedSequence(self.seeds["networks"])
@@ -132,6 +138,7 @@ class _Networks:
     def _train(self, module: Any, rows: Any, generators: Any) -> MemberBatches:
         """Train on rows (n, d), all members in one pass; return who saw what."""
         recipe, n_steps = self.recipe, self.n_steps
+        self.rows_per_pass_ = recipe.rows_per_pass
         if isinstance(n_steps, str):
             enough = max(FEWEST_STEPS, STEPS_PER_ROW * len(rows))
             n_steps = min(recipe.most_steps, enough)
@@ -163,7 +170,7 @@ class _Networks:
         return batches
 
     def _infer(self, method: Any, rows: Array) -> Array:
-        single, size = rows.astype(np.float32), self.recipe.rows_per_pass
+        single, size = rows.astype(np.float32), self.rows_per_pass_
         found = infer(method, torch.from_numpy, single, "cpu", chunk=size)
         return found.astype(np.float64)
 

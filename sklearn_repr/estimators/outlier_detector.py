@@ -255,12 +255,12 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
                 ((held_out, rest),) = folds
                 self._scorer = self._fit_scorer(X[rest], seeds)
                 scores = self._scorer.score(X)
-                fitted = [(self._scorer.score, scores[held_out])]
+                fitted = [(self._scorer, scores[held_out])]
             else:
                 self._scorer = self._fit_scorer(X, seeds)
                 scores = self._scorer.training_scores_
                 scorers = [(self._fit_scorer(X[rest], seeds), i) for i, rest in folds]
-                fitted = [(part.score, part.score(X[i])) for part, i in scorers]
+                fitted = [(part, part.score(X[i])) for part, i in scorers]
             # of rows as often as they count, and of those given
             self._fitted_scores = scores
             self.training_scores_ = arranged.back(scores, table, self._scorer.score)
