@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what __getattr__ loads, for those who do not run it
     from sklearn_repr import inspection
     from sklearn_repr.estimators.autoencoder import AutoencoderTransformer
+    from sklearn_repr.estimators.binary import BinaryEmbedder
     from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
     from sklearn_repr.estimators.denoising import DenoisingAutoencoder
+    from sklearn_repr.estimators.embedding_index import EmbeddingIndex
     from sklearn_repr.estimators.imputer import AutoencoderImputer
     from sklearn_repr.estimators.joint_embedding import JointEmbeddingPredictor
     from sklearn_repr.estimators.masked import MaskedAutoencoder
@@ -28,10 +30,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "AutoencoderImputer": "sklearn_repr.estimators.imputer",
     "AutoencoderTransformer": "sklearn_repr.estimators.autoencoder",
+    "BinaryEmbedder": "sklearn_repr.estimators.binary",
     "CollapseWarning": "sklearn_repr.exceptions",
     "ContrastiveEmbedder": "sklearn_repr.estimators.contrastive",
     "ContrastivePredictiveCoder": "sklearn_repr.estimators.predictive",
     "DenoisingAutoencoder": "sklearn_repr.estimators.denoising",
+    "EmbeddingIndex": "sklearn_repr.estimators.embedding_index",
     "JointEmbeddingPredictor": "sklearn_repr.estimators.joint_embedding",
     "MaskedAutoencoder": "sklearn_repr.estimators.masked",
     "NonFiniteLossError": "sklearn_repr.exceptions",
@@ -44,10 +48,12 @@ _HOMES = {
 __all__ = [
     "AutoencoderImputer",
     "AutoencoderTransformer",
+    "BinaryEmbedder",
     "CollapseWarning",
     "ContrastiveEmbedder",
     "ContrastivePredictiveCoder",
     "DenoisingAutoencoder",
+    "EmbeddingIndex",
     "JointEmbeddingPredictor",
     "MaskedAutoencoder",
     "NonFiniteLossError",

@@ -11,7 +11,12 @@ from sklearn_repr.inspection.embedding import (
 from sklearn_repr.inspection.level_sets import excess_mass_score, mass_volume_score
 from sklearn_repr.inspection.ranking import detection_score
 from sklearn_repr.inspection.reconstruction import reconstruction_r2
-from sklearn_repr.inspection.retrieval import retrieval_accuracy
+from sklearn_repr.inspection.retrieval import (
+    mean_average_precision,
+    ndcg_at_k,
+    recall_at_k,
+    retrieval_accuracy,
+)
 
 __all__ = [
     "alignment",
@@ -22,6 +27,9 @@ __all__ = [
     "knn_probe_score",
     "linear_probe_score",
     "mass_volume_score",
+    "mean_average_precision",
+    "ndcg_at_k",
+    "recall_at_k",
     "reconstruction_r2",
     "retrieval_accuracy",
     "uniformity",
