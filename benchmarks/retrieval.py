@@ -46,7 +46,7 @@ EMBEDDINGS = {
 
 def signs(Z: np.ndarray) -> np.ndarray:
     """Return on which side of the mean each component is."""
-    return (Z > Z.mean(axis=0)).astype(np.uint8)
+    return (Z.mean(axis=0) < Z).astype(np.uint8)
 
 
 def judge(

@@ -26,7 +26,7 @@ __all__ = ["EmbeddingIndex"]
 
 # Links of a row in the graph of "hnsw", and how many rows are looked at when a row is
 # added, and at least when one is sought
-LINKS, LOOKED_AT_IN_FIT, LOOKED_AT = 32, 100, 128
+LINKS, LOOKED_AT_IN_FIT, LOOKED_AT = 32, 100, 64
 # Numbers that are in memory when distances to what was found are computed
 CELLS_AT_A_TIME = 2**20
 

@@ -1,5 +1,13 @@
 """Judge any representation by what it does; scikit-learn's own included."""
 
+from sklearn_repr.inspection.disentanglement import (
+    DCI,
+    dci,
+    factor_vae_score,
+    mig,
+    modularity,
+    sap,
+)
 from sklearn_repr.inspection.embedding import (
     alignment,
     effective_rank,
@@ -19,18 +27,24 @@ from sklearn_repr.inspection.retrieval import (
 )
 
 __all__ = [
+    "DCI",
     "alignment",
+    "dci",
     "detection_score",
     "effective_rank",
     "excess_mass_score",
+    "factor_vae_score",
     "infonce_bound",
     "knn_probe_score",
     "linear_probe_score",
     "mass_volume_score",
     "mean_average_precision",
+    "mig",
+    "modularity",
     "ndcg_at_k",
     "recall_at_k",
     "reconstruction_r2",
     "retrieval_accuracy",
+    "sap",
     "uniformity",
 ]

@@ -9,8 +9,6 @@ __all__ = ["hamming_distances", "hamming_neighbors", "pack_bits"]
 
 Words = NDArray[np.uint64]
 
-# Words that are compared at a time
-WORDS_AT_A_TIME = 2**20
 # Bits of every byte that are set, for NumPy before 2.0
 SET_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, np.newaxis], axis=1).sum(
     axis=1, dtype=np.uint8
@@ -43,7 +41,7 @@ def pack_bits(bits: NDArray[np.bool_]) -> Words:
     return words.view(np.uint64)
 
 
-def hamming_distances(first: Words, second: Words) -> NDArray[np.int64]:
+def hamming_distances(first: Words, second: Words) -> NDArray[np.uint32]:
     """Count the bits in which packed codes differ.
 
     Parameters
@@ -53,7 +51,7 @@ def hamming_distances(first: Words, second: Words) -> NDArray[np.int64]:
 
     Returns
     -------
-    distances : int64 ndarray of shape (...)
+    distances : uint32 ndarray of shape (...)
         Number of bits.
 
     Examples
@@ -69,7 +67,7 @@ def hamming_distances(first: Words, second: Words) -> NDArray[np.int64]:
         counts = np.bitwise_count(differ)
     else:
         counts = SET_BITS[differ.view(np.uint8)]
-    return np.asarray(counts.sum(axis=-1, dtype=np.int64))
+    return np.asarray(counts.sum(axis=-1, dtype=np.uint32))
 
 
 def hamming_neighbors(queries: Words, rows: Words, n_neighbors: int) -> NDArray[np.int64]:
@@ -96,12 +94,11 @@ def hamming_neighbors(queries: Words, rows: Words, n_neighbors: int) -> NDArray[
     array([[0, 2]])
     """
     found = np.empty((len(queries), n_neighbors), dtype=np.int64)
-    n, size = len(rows), max(1, WORDS_AT_A_TIME // rows.size)
-    for start in range(0, len(queries), size):
-        part = queries[start : start + size]
-        # one number a row, by distance and then by position
-        keys = hamming_distances(part[:, np.newaxis], rows) * n + np.arange(n)
-        if n_neighbors < n:
-            keys = np.partition(keys, n_neighbors - 1, axis=1)[:, :n_neighbors]
-        found[start : start + size] = np.sort(keys, axis=1) % n
+    # one at a time: comparing many at once waits for memory
+    for place, query in enumerate(queries):
+        distances = hamming_distances(query, rows)
+        farthest = np.partition(distances, n_neighbors - 1)[n_neighbors - 1]
+        near = np.flatnonzero(distances <= farthest)
+        first = np.argsort(distances[near], kind="stable")[:n_neighbors]
+        found[place] = near[first]
     return found
