@@ -1,5 +1,6 @@
 """Judge any representation by what it does; scikit-learn's own included."""
 
+from sklearn_repr.inspection.attributions import Attribution, attribution
 from sklearn_repr.inspection.disentanglement import (
     DCI,
     dci,
@@ -25,10 +26,14 @@ from sklearn_repr.inspection.retrieval import (
     recall_at_k,
     retrieval_accuracy,
 )
+from sklearn_repr.inspection.traversal import LatentTraversal, latent_traversal
 
 __all__ = [
     "DCI",
+    "Attribution",
+    "LatentTraversal",
     "alignment",
+    "attribution",
     "dci",
     "detection_score",
     "effective_rank",
@@ -36,6 +41,7 @@ __all__ = [
     "factor_vae_score",
     "infonce_bound",
     "knn_probe_score",
+    "latent_traversal",
     "linear_probe_score",
     "mass_volume_score",
     "mean_average_precision",
