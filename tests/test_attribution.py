@@ -162,6 +162,8 @@ def test_a_traversal_moves_one_unit():
     assert all((table.dtypes == frame.dtypes).all() for table in tables)
     with pytest.raises(ValueError, match="axis == 3, must be <= 2"):
         latent_traversal(pca, X, 3)
+    with pytest.raises(ValueError, match="finite numbers, in one dimension"):
+        latent_traversal(pca, X, 0, values=[[1.0, 2.0]])
     with pytest.raises(ValueError, match="One row has no quantiles: give values"):
         latent_traversal(pca, X[:1], 0)
     with pytest.raises(TypeError, match="needs transform; LogisticRegression has none"):

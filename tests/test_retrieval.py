@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from itertools import pairwise, permutations
 
 import numpy as np
@@ -224,6 +225,12 @@ def test_axes_are_orthonormal_and_lose_less_in_every_round():
     np.testing.assert_array_equal(again.components_, fitted.components_)
 
 
+def test_rows_that_are_all_the_same_have_one_code():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not BinaryEmbedder(random_state=0).fit_transform(np.ones((5, 3))).any()
+
+
 def test_what_an_index_cannot_do_is_said():
     rows = np.arange(8.0).reshape(4, 2)
     with pytest.raises(ValueError, match=r"zeros and ones, but column 0 .* holds 2"):
@@ -235,6 +242,9 @@ def test_what_an_index_cannot_do_is_said():
         fitted.kneighbors(n_neighbors=4)
     with pytest.raises(ValueError, match="Input embedding contains NaN"):
         EmbeddingIndex(FunctionTransformer(lambda x: x * np.nan)).fit(rows)
+    with pytest.raises(ValueError, match="zeros and ones"):
+        fitted.set_params(metric="hamming").fit(rows)
+    assert fitted.kneighbors(rows, 1)[1].ravel().tolist() == [0, 1, 2, 3]
     with pytest.raises(ValueError, match="n_components=3 must be between"):
         BinaryEmbedder(3).fit(rows)
     # what failed leaves what was fitted as it was

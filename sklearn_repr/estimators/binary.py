@@ -129,7 +129,8 @@ class BinaryEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _fit(self, rows: NDArray[np.float64]) -> None:
         seeds = Seeds(self.random_state)
-        pca = PCA(self.n_components, random_state=seeds["components"]).fit(rows)
+        with np.errstate(invalid="ignore"):  # rows that are all the same
+            pca = PCA(self.n_components, random_state=seeds["components"]).fit(rows)
         values = (rows - pca.mean_) @ pca.components_.T
         k = values.shape[1]
         draws = np.random.default_rng(seeds["rotation"]).normal(size=(k, k))

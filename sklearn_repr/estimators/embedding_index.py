@@ -139,6 +139,8 @@ class EmbeddingIndex(BaseEstimator):
                 self.estimator_ = self.estimator
             else:
                 self.estimator_ = clone(self.estimator).fit(X, y)
+            # what `kneighbors` goes by, whatever parameters are set to after `fit`
+            self._searched_by = self.metric, self.index
             self.embedding_ = self._embed(X, reset=True)
             self.n_samples_fit_ = len(self.embedding_)
             for name in ("n_features_in_", "feature_names_in_"):
@@ -198,15 +200,15 @@ class EmbeddingIndex(BaseEstimator):
 
     def _embed(self, X: Table, *, reset: bool) -> NDArray[Any]:
         """Return the embedding of rows as it is searched."""
-        floats = [np.float64, np.float32]
+        floats, metric = [np.float64, np.float32], self._searched_by[0]
         if self.estimator_ is None:
             Z = validate_data(self, X, reset=reset, dtype=floats)
         else:
             Z = self.estimator_.transform(X)
             Z = check_array(Z, dtype=floats, input_name="embedding")
-        if self.metric == "cosine":
+        if metric == "cosine":
             return np.asarray(normalize(Z))
-        if self.metric == "euclidean":
+        if metric == "euclidean":
             return np.asarray(Z)
         other = ((Z != 0) & (Z != 1)).any(axis=0)
         if other.any():
@@ -222,12 +224,13 @@ class EmbeddingIndex(BaseEstimator):
     # -- search ----------------------------------------------------------------------
 
     def _make_search(self) -> Any:
-        if self.metric == "hamming":
+        metric, index = self._searched_by
+        if metric == "hamming":
             return None
-        if self.index == "exact":
-            return NearestNeighbors(metric=self.metric).fit(self.embedding_)
+        if index == "exact":
+            return NearestNeighbors(metric=metric).fit(self.embedding_)
         faiss = import_optional("faiss", extra="index", purpose="index='hnsw'")
-        by = faiss.METRIC_L2 if self.metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
+        by = faiss.METRIC_L2 if metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
         graph = faiss.IndexHNSWFlat(self.embedding_.shape[1], LINKS, by)
         graph.hnsw.efConstruction = LOOKED_AT_IN_FIT
         with one_thread(faiss):
@@ -236,30 +239,31 @@ class EmbeddingIndex(BaseEstimator):
 
     def _found(self, queries: NDArray[Any], k: int) -> NDArray[np.int64]:
         """Return the positions of the k nearest rows."""
-        if self.metric == "hamming":
+        metric, index = self._searched_by
+        if metric == "hamming":
             return hamming_neighbors(queries, self.embedding_, k)
-        if self.index == "exact":
+        if index == "exact":
             return np.asarray(self._search.kneighbors(queries, k, return_distance=False))
         self._search.hnsw.efSearch = max(LOOKED_AT, 2 * k)
         found = np.asarray(self._search.search(queries.astype(np.float32), k)[1])
         # rows that the graph does not lead to, for instance behind many equal ones
         short = (found < 0).any(axis=1)
         if short.any():
-            exact = NearestNeighbors(metric=self.metric).fit(self.embedding_)
+            exact = NearestNeighbors(metric=metric).fit(self.embedding_)
             found[short] = exact.kneighbors(queries[short], k, return_distance=False)
         return found
 
     def _distances(self, queries: NDArray[Any], found: NDArray[np.int64]) -> Array:
         """Return distances to what was found, each by itself: they have no rounding."""
-        rows = self.embedding_
+        rows, metric = self.embedding_, self._searched_by[0]
         distances = np.empty(found.shape)
         size = max(1, CELLS_AT_A_TIME // (found.shape[1] * rows.shape[1]))
         for start in range(0, len(found), size):
             part = slice(start, start + size)
             near, query = rows[found[part]], queries[part, np.newaxis]
-            if self.metric == "hamming":
+            if metric == "hamming":
                 distances[part] = hamming_distances(query, near)
-            elif self.metric == "cosine":
+            elif metric == "cosine":
                 distances[part] = 1.0 - (near.astype(np.float64) * query).sum(axis=2)
             else:
                 apart = near.astype(np.float64) - query

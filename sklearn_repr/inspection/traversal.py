@@ -82,7 +82,9 @@ def latent_traversal(
             raise ValueError("One row has no quantiles: give values.")
         ends = np.quantile(codes[:, axis], [0.05, 0.95])
         points = np.linspace(ends[0], ends[1], int(values))
-    points = check_array(points, dtype=np.float64, ensure_2d=False, input_name="values")
+    points = np.atleast_1d(np.asarray(points, dtype=np.float64))
+    if points.ndim > 1 or not np.isfinite(points).all():
+        raise ValueError("values must be finite numbers, in one dimension.")
     tables = []
     for point in points:
         moved = codes.copy()
