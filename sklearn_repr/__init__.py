@@ -13,8 +13,10 @@ if TYPE_CHECKING:  # what __getattr__ loads, for those who do not run it
     from sklearn_repr import inspection
     from sklearn_repr.engine.persistence import load, save
     from sklearn_repr.estimators.autoencoder import AutoencoderTransformer
+    from sklearn_repr.estimators.binary import BinaryEmbedder
     from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
     from sklearn_repr.estimators.denoising import DenoisingAutoencoder
+    from sklearn_repr.estimators.embedding_index import EmbeddingIndex
     from sklearn_repr.estimators.imputer import AutoencoderImputer
     from sklearn_repr.estimators.joint_embedding import JointEmbeddingPredictor
     from sklearn_repr.estimators.masked import MaskedAutoencoder
@@ -35,11 +37,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "AutoencoderImputer": "sklearn_repr.estimators.imputer",
     "AutoencoderTransformer": "sklearn_repr.estimators.autoencoder",
+    "BinaryEmbedder": "sklearn_repr.estimators.binary",
     "CannotSaveError": "sklearn_repr.exceptions",
     "CollapseWarning": "sklearn_repr.exceptions",
     "ContrastiveEmbedder": "sklearn_repr.estimators.contrastive",
     "ContrastivePredictiveCoder": "sklearn_repr.estimators.predictive",
     "DenoisingAutoencoder": "sklearn_repr.estimators.denoising",
+    "EmbeddingIndex": "sklearn_repr.estimators.embedding_index",
     "InvalidFileError": "sklearn_repr.exceptions",
     "JointEmbeddingPredictor": "sklearn_repr.estimators.joint_embedding",
     "MaskedAutoencoder": "sklearn_repr.estimators.masked",
@@ -56,11 +60,13 @@ _HOMES = {
 __all__ = [
     "AutoencoderImputer",
     "AutoencoderTransformer",
+    "BinaryEmbedder",
     "CannotSaveError",
     "CollapseWarning",
     "ContrastiveEmbedder",
     "ContrastivePredictiveCoder",
     "DenoisingAutoencoder",
+    "EmbeddingIndex",
     "InvalidFileError",
     "JointEmbeddingPredictor",
     "MaskedAutoencoder",

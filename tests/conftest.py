@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.utils import get_tags
 
-from sklearn_repr import AutoencoderImputer, MaskedAutoencoder, PairedEmbedder
+from sklearn_repr import (
+    AutoencoderImputer,
+    BinaryEmbedder,
+    EmbeddingIndex,
+    MaskedAutoencoder,
+    PairedEmbedder,
+)
 from sklearn_repr.utils.discovery import all_estimators
 
 # enough epochs to learn something, few enough to stay fast
@@ -61,7 +68,14 @@ class SelfPaired(PairedEmbedder):
 PAIRED = [cls() for _, cls in all_estimators() if get_tags(cls()).target_tags.required]
 # those that train another estimator, and have no parameters of training themselves
 WRAPPERS = [AutoencoderImputer(MaskedAutoencoder(2, max_iter=5, random_state=0))]
-ESTIMATORS = [cls() for _, cls in all_estimators() if cls is not AutoencoderImputer]
+# those that train no network of their own
+OTHERS = [
+    BinaryEmbedder(),
+    EmbeddingIndex(),
+    EmbeddingIndex(PCA(1), index="hnsw"),
+]
+WITHOUT_NETWORK = {type(e) for e in [*WRAPPERS, *OTHERS]}
+ESTIMATORS = [cls() for _, cls in all_estimators() if cls not in WITHOUT_NETWORK]
 ESTIMATORS = [SelfPaired() if type(e) is PairedEmbedder else e for e in ESTIMATORS]
 TRANSFORMERS = [e for e in ESTIMATORS if hasattr(e, "transform")]
 RECONSTRUCTORS = [e for e in TRANSFORMERS if hasattr(e, "inverse_transform")]

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from conftest import ESTIMATORS, TRANSFORMERS, each, fast
+from conftest import ESTIMATORS, OTHERS, TRANSFORMERS, each, fast
 from numpydoc.docscrape import ClassDoc, FunctionDoc
 from numpydoc.validate import validate
 
@@ -48,7 +48,7 @@ def test_numpydoc(name):
     assert not errors
 
 
-@each(ESTIMATORS)
+@each(ESTIMATORS + OTHERS[:2])
 def test_every_parameter_is_documented_in_order_with_its_default(estimator):
     signature = inspect.signature(type(estimator)).parameters
     documented = ClassDoc(type(estimator))["Parameters"]
@@ -63,7 +63,7 @@ def test_every_parameter_is_documented_in_order_with_its_default(estimator):
     assert set(type(estimator)._parameter_constraints) == set(signature)
 
 
-@each(ESTIMATORS)
+@each(ESTIMATORS + OTHERS[:2])
 def test_fitted_attributes_are_documented(estimator, X):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=list("abcde"))

@@ -1,5 +1,14 @@
 """Judge any representation by what it does; scikit-learn's own included."""
 
+from sklearn_repr.inspection.attributions import Attribution, attribution
+from sklearn_repr.inspection.disentanglement import (
+    DCI,
+    dci,
+    factor_vae_score,
+    mig,
+    modularity,
+    sap,
+)
 from sklearn_repr.inspection.embedding import (
     alignment,
     effective_rank,
@@ -11,18 +20,37 @@ from sklearn_repr.inspection.embedding import (
 from sklearn_repr.inspection.level_sets import excess_mass_score, mass_volume_score
 from sklearn_repr.inspection.ranking import detection_score
 from sklearn_repr.inspection.reconstruction import reconstruction_r2
-from sklearn_repr.inspection.retrieval import retrieval_accuracy
+from sklearn_repr.inspection.retrieval import (
+    mean_average_precision,
+    ndcg_at_k,
+    recall_at_k,
+    retrieval_accuracy,
+)
+from sklearn_repr.inspection.traversal import LatentTraversal, latent_traversal
 
 __all__ = [
+    "DCI",
+    "Attribution",
+    "LatentTraversal",
     "alignment",
+    "attribution",
+    "dci",
     "detection_score",
     "effective_rank",
     "excess_mass_score",
+    "factor_vae_score",
     "infonce_bound",
     "knn_probe_score",
+    "latent_traversal",
     "linear_probe_score",
     "mass_volume_score",
+    "mean_average_precision",
+    "mig",
+    "modularity",
+    "ndcg_at_k",
+    "recall_at_k",
     "reconstruction_r2",
     "retrieval_accuracy",
+    "sap",
     "uniformity",
 ]
