@@ -1,5 +1,11 @@
 """Judge any representation by what it does; scikit-learn's own included."""
 
+from sklearn_repr.inspection.by_boosting import two_sample_auroc, usefulness
+from sklearn_repr.inspection.closeness import (
+    exact_copy_share,
+    manifold_precision_recall,
+    near_copy_share,
+)
 from sklearn_repr.inspection.embedding import (
     alignment,
     effective_rank,
@@ -9,20 +15,30 @@ from sklearn_repr.inspection.embedding import (
     uniformity,
 )
 from sklearn_repr.inspection.level_sets import excess_mass_score, mass_volume_score
+from sklearn_repr.inspection.marginals import dependence_differences, marginal_distances
 from sklearn_repr.inspection.ranking import detection_score
 from sklearn_repr.inspection.reconstruction import reconstruction_r2
 from sklearn_repr.inspection.retrieval import retrieval_accuracy
+from sklearn_repr.inspection.synthetic import synthetic_report
 
 __all__ = [
     "alignment",
+    "dependence_differences",
     "detection_score",
     "effective_rank",
+    "exact_copy_share",
     "excess_mass_score",
     "infonce_bound",
     "knn_probe_score",
     "linear_probe_score",
+    "manifold_precision_recall",
+    "marginal_distances",
     "mass_volume_score",
+    "near_copy_share",
     "reconstruction_r2",
     "retrieval_accuracy",
+    "synthetic_report",
+    "two_sample_auroc",
     "uniformity",
+    "usefulness",
 ]
