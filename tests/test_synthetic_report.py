@@ -47,7 +47,9 @@ def mixed(n, seed=0, shift=0.0):
     rng = np.random.default_rng(seed)
     size = rng.normal(size=n) + shift
     rooms = np.round(size + rng.normal(size=n)).astype("int64")
-    city = np.where(size > rng.normal(size=n), "Oslo", rng.choice(["Rome", "Bonn"], n))
+    city = np.where(
+        size > rng.normal(size=n), "Oslo", rng.choice(["Rome", "Bonn", "Lima"], n)
+    )
     frame = pd.DataFrame({"size": size, "rooms": rooms, "city": city, "new": size > 0.5})
     frame["new"] = frame["new"].astype(object).mask(rng.random(n) < 0.1)
     frame["city"] = frame["city"].mask(rng.random(n) < 0.1).astype("category")
@@ -168,7 +170,21 @@ def test_categories_and_holes_are_told():
     real, drawn = mixed(100), mixed(100, seed=1)
     auroc, error = two_sample_auroc(real, drawn)
     assert abs(auroc - 0.5) < 3 * error
-    other = drawn.assign(city=drawn["city"].cat.rename_categories({"Oslo": "Lima"}))
+    both = pd.concat([real.astype(object), drawn.astype(object)], ignore_index=True)
+    for name in ("city", "new"):
+        both[name] = both[name].map(
+            {level: i for i, level in enumerate(both[name].value_counts().index)}
+        )
+    model = HistGradientBoostingClassifier(
+        categorical_features=[2, 3], early_stopping=False, random_state=0
+    )
+    label = np.repeat([0, 1], 100)
+    folds = StratifiedKFold(5, shuffle=True, random_state=0).split(both, label)
+    rows, told = both.to_numpy(float), np.zeros(200)
+    for a, b in folds:
+        told[b] = model.fit(rows[a], label[a]).predict_proba(rows[b])[:, 1]
+    assert auroc == pytest.approx(roc_auc_score(label, told))
+    other = drawn.assign(city=drawn["city"].cat.rename_categories({"Oslo": "Paris"}))
     assert two_sample_auroc(real, other)[0] > auroc + 0.1
     assert two_sample_auroc(real, drawn.assign(size=1.0 * drawn["rooms"]))[0] > 0.55
 

@@ -192,8 +192,6 @@ def usefulness(
         "random_state": random_state,
     }
     if first.categorical[j] or _are_classes(y):
-        if len(np.unique(y_drawn)) == 1:  # boosting wants two classes
-            return float(accuracy_score(y, np.full(len(y), y_drawn[0])))
         classifier = HistGradientBoostingClassifier(**settings).fit(A, y_drawn)
         return float(accuracy_score(y, classifier.predict(B)))
     regressor = HistGradientBoostingRegressor(**settings).fit(A, y_drawn)
