@@ -49,7 +49,7 @@ def split(seed: int) -> tuple[Rows, Rows]:
 
 def drawn(X: pd.DataFrame, y: pd.Series, n: int, seed: int) -> pd.DataFrame:
     """Draw rare rows from a diffusion model of the table and its classes."""
-    model = LatentDiffusion(random_state=seed).fit(X, y)
+    model = LatentDiffusion(max_steps=300, random_state=seed).fit(X, y)
     return model.sample(y=np.ones(n, int), random_state=seed)
 
 

@@ -30,6 +30,7 @@ from sklearn_repr.inspection import (
     two_sample_auroc,
     usefulness,
 )
+from sklearn_repr.inspection._alike import read_alike
 
 PAIRS = [
     marginal_distances,
@@ -258,6 +259,13 @@ def distances(points, table, reference):
     )
 
 
+def test_distances_are_their_formula():
+    train, drawn = mixed(25), mixed(15, seed=1, shift=1.0)
+    reference, points = read_alike(train=train, drawn=drawn)
+    found = np.vstack(list(closeness.Places(reference).distances(points, reference)))
+    assert found == pytest.approx(distances(drawn, train, train))
+
+
 def test_precision_and_recall_are_their_formulas(monkeypatch):
     real, drawn = mixed(40), mixed(30, seed=1, shift=1.0)
 
@@ -279,6 +287,10 @@ def test_precision_and_recall_of_known_cases():
     assert min(manifold_precision_recall(real, drawn)) > 0.85
     assert manifold_precision_recall(real, real) == (1.0, 1.0)
     assert manifold_precision_recall(real, drawn + 1e4) == (0.0, 0.0)
+    # no row reaches further than itself; a column that does not vary changes nothing
+    assert manifold_precision_recall(np.ones((5, 2)), np.ones((5, 2))) == (1.0, 1.0)
+    wider = [np.c_[rows, np.full(300, 0.1)] for rows in (real, drawn)]
+    assert manifold_precision_recall(*wider) == manifold_precision_recall(real, drawn)
     precision, recall = manifold_precision_recall(real, drawn / 10)
     assert precision > 0.99
     assert recall < 0.1
@@ -298,6 +310,10 @@ def test_near_copies_are_their_formula_and_known_cases():
     assert near_copy_share(real, train + 1e-6, train) == 1.0
     half = np.vstack([train[:500], drawn[:500] + 9.0])
     assert near_copy_share(real, half, train) == 0.5
+    # scales are those of the training rows: one drawn row far out changes no other
+    third = np.c_[train[:, :2], drawn[:, 2]]
+    third[0, 2] = 1e6
+    assert near_copy_share(real, third, train) < 0.2
 
 
 def test_exact_copies_are_rows_that_equal_in_every_cell():
