@@ -37,7 +37,7 @@ def manifold_precision_recall(
     real, synthetic : array-like or DataFrame of shape (n_samples, n_features)
         Tables of the same columns, best of the same number of rows.
     n_neighbors : int, default=3
-        k. The larger, the more space both tables cover.
+        How many, k. The larger, the more space both tables cover.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def manifold_precision_recall(
 
     See Also
     --------
-    near_copy_share : Whether synthetic rows are too close to real ones.
+    near_copy_share : Whether synthetic rows are too close to training rows.
 
     Notes
     -----

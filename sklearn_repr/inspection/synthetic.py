@@ -81,8 +81,8 @@ def synthetic_report(
 
     See Also
     --------
-    two_sample_auroc : Can a classifier tell them?
-    near_copy_share : Are they copies of training rows?
+    two_sample_auroc : Whether a classifier can tell them.
+    near_copy_share : Whether they are copies of training rows.
 
     Examples
     --------
