@@ -73,9 +73,11 @@ bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=, OUTLIERS=, LA
 	$(BIN)/python benchmarks/disentanglement.py
 	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/reconstruction.py $(DATA); fi
 	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/mixed.py $(DATA) --tasks numeric; fi
+	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/generation.py $(DATA); fi
 	@if [ -n "$(OUTLIERS)" ]; then $(BIN)/python benchmarks/detection.py $(OUTLIERS); fi
 	@if [ -n "$(LABELLED)" ]; then $(BIN)/python benchmarks/representation.py $(LABELLED); fi
 	@if [ -n "$(MIXED)" ]; then $(BIN)/python benchmarks/mixed.py $(MIXED); fi
+	@if [ -n "$(MIXED)" ]; then $(BIN)/python benchmarks/generation.py --mixed $(MIXED); fi
 	@if [ -n "$(IMAGES)" ]; then $(BIN)/python benchmarks/images.py $(IMAGES); fi
 	@if [ -n "$(IMAGES)" ]; then $(BIN)/python benchmarks/retrieval.py $(IMAGES); fi
 

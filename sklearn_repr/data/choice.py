@@ -24,7 +24,7 @@ def chosen_columns(
     names : sequence or None
         Names of the columns, if they have any.
     kinds : sequence of str
-        What each column holds, as :func:`~sklearn_repr.data.frames.kind_of` says.
+        What each column holds, as :func:`~sklearn_repr.utils.frames.kind_of` says.
 
     Returns
     -------

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from sklearn_repr._contracts import Table, Weights
 from sklearn_repr.data.choice import chosen_columns
-from sklearn_repr.data.frames import (
+from sklearn_repr.utils.constraints import CATEGORIES
+from sklearn_repr.utils.frames import (
     as_pandas,
     container_of,
     factorized,
@@ -27,7 +28,6 @@ from sklearn_repr.data.frames import (
     what_to_do_with,
     whole_numbers,
 )
-from sklearn_repr.utils.constraints import CATEGORIES
 from sklearn_repr.utils.validation import validate_table
 from sklearn_repr.utils.weights import check_sample_weight
 

@@ -38,6 +38,9 @@ ROWS_TO_FIT_ON = 10_000
 # nothing happens to rows
 CLEAN = Inputs()
 
+# what skorch knows by two names: the parameter, and what is trained
+BUILT = ("module", "criterion")
+
 BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
@@ -114,6 +117,25 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return [("epoch_timer", EpochTimer())]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds: weights once, and the optimiser if it goes on."""
+        # tensors that are made again where they are needed
+        left_out = {"known_weights_"}
+        if not self.warm_start:
+            left_out.add("optimizer_")
+        own = self.__dict__
+        left_out |= {name for name in BUILT if own.get(f"{name}_") is own[name]}
+        light = object.__new__(type(self))
+        light.__dict__ = {k: v for k, v in own.items() if k not in left_out}
+        state: dict[str, Any] = NeuralNet.__getstate__(light)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what a pickle holds."""
+        super().__setstate__(state)
+        for name in BUILT:
+            self.__dict__.setdefault(name, self.__dict__.get(f"{name}_"))
 
     def initialize_optimizer(
         self, triggered_directly: object = None

@@ -353,7 +353,7 @@ class BaseRepresentation(
         curves = epoch_curves(net, "")
         patience = dict(net.callbacks_)["engine_patience"]
         chosen = "valid_loss" in curves and net.criterion_.comparable
-        self.net_ = net
+        self.net_, net.warm_start = net, self.warm_start
         self.loss_curve_ = loss + curves.get("train_loss", [])
         self.validation_curve_ = None
         if "valid_loss" in curves:

@@ -17,8 +17,8 @@ from sklearn_repr._contracts import (
     RandomState,
     Table,
 )
-from sklearn_repr.data.frames import holed_columns, missing_cells, with_indicators
 from sklearn_repr.estimators.masked import MaskedAutoencoder
+from sklearn_repr.utils.frames import holed_columns, missing_cells, with_indicators
 from sklearn_repr.utils.randomness import Seeds, seeded_clone
 from sklearn_repr.utils.state import restored_on_failure
 

@@ -8,6 +8,11 @@ from sklearn_repr.inspection.disentanglement import (
     mig,
     modularity,
     sap,
+from sklearn_repr.inspection.by_boosting import two_sample_auroc, usefulness
+from sklearn_repr.inspection.closeness import (
+    exact_copy_share,
+    manifold_precision_recall,
+    near_copy_share,
 )
 from sklearn_repr.inspection.embedding import (
     alignment,
@@ -18,6 +23,7 @@ from sklearn_repr.inspection.embedding import (
     uniformity,
 )
 from sklearn_repr.inspection.level_sets import excess_mass_score, mass_volume_score
+from sklearn_repr.inspection.marginals import dependence_differences, marginal_distances
 from sklearn_repr.inspection.ranking import detection_score
 from sklearn_repr.inspection.reconstruction import reconstruction_r2
 from sklearn_repr.inspection.retrieval import (
@@ -27,6 +33,8 @@ from sklearn_repr.inspection.retrieval import (
     retrieval_accuracy,
 )
 from sklearn_repr.inspection.traversal import LatentTraversal, latent_traversal
+from sklearn_repr.inspection.retrieval import retrieval_accuracy
+from sklearn_repr.inspection.synthetic import synthetic_report
 
 __all__ = [
     "DCI",
@@ -35,14 +43,18 @@ __all__ = [
     "alignment",
     "attribution",
     "dci",
+    "dependence_differences",
     "detection_score",
     "effective_rank",
+    "exact_copy_share",
     "excess_mass_score",
     "factor_vae_score",
     "infonce_bound",
     "knn_probe_score",
     "latent_traversal",
     "linear_probe_score",
+    "manifold_precision_recall",
+    "marginal_distances",
     "mass_volume_score",
     "mean_average_precision",
     "mig",
@@ -52,5 +64,11 @@ __all__ = [
     "reconstruction_r2",
     "retrieval_accuracy",
     "sap",
+    "near_copy_share",
+    "reconstruction_r2",
+    "retrieval_accuracy",
+    "synthetic_report",
+    "two_sample_auroc",
     "uniformity",
+    "usefulness",
 ]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Sequence
 from numbers import Number, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sklearn_repr._contracts import Table
+if TYPE_CHECKING:
+    from sklearn_repr._contracts import Table
 
 __all__ = [
     "as_pandas",
