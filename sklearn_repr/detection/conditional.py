@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from scipy.special import ndtri
 
 from sklearn_repr._contracts import Block
 from sklearn_repr.detection.neighbours import soft
-from sklearn_repr.detection.table_cells import ONE_EACH, TableCells
+from sklearn_repr.detection.table_cells import ONE_EACH, Observed, TableCells
 from sklearn_repr.detection.units import ERROR_FLOOR, ColumnUnits
 
 __all__ = ["ConditionalErrors", "ConditionalNetworks", "MildColumns", "ledoit_wolf"]
@@ -91,7 +91,8 @@ class MildColumns:
 
     def __call__(self, rows: Rows) -> Rows:
         """Return milder columns of rows; missing cells stay missing."""
-        mild = np.where(self.ranked, soft(rows), rows)
+        mild = soft(rows)
+        mild[:, ~self.ranked] = rows[:, ~self.ranked]
         for j, (points, normal) in self.points_.items():
             # columns one by one lie apart in memory
             ranks = np.interp(rows[:, j], points, normal)
@@ -175,17 +176,23 @@ class ConditionalErrors:
         if self.units.scaling == "standard":
             ranked[self.values_] = True
         self.mild_ = MildColumns(ranked & ~constant).fit(seen)
+        # one array of all rows at a time, changed in place
         mild = self.mild_(seen)
+        del seen
         self.center_ = np.nanmean(mild, axis=0)
-        filled, _ = table.fill(mild - self.center_)
+        mild -= self.center_
+        filled, observed = table.fill(mild)
         self.silent_ = constant | (filled.std(axis=0) == 0)
         filled[:, self.silent_] = 0.0
         residual, self.unit_ = self._linear(filled)
+        filled /= self.unit_
         scaled = residual * self.unit_[:, None] / self.unit_
-        self.networks.fit(filled / self.unit_, scaled, self.cells_, self.unit_)
-        raw, known = self._raw(rows)
+        self.networks.fit(filled, scaled, self.cells_, self.unit_)
+        raw = self._raw(rows, filled, observed)
         own = self.units.scaling == "standard"
-        usual = raw.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        known = self._known(observed)
+        count = len(raw) if known is None else np.maximum(known.sum(axis=0), 1)
+        usual = raw.sum(axis=0) / count
         self.usual_ = usual + ERROR_FLOOR if own else np.ones(raw.shape[1])
         return self._in_units(raw, known)
 
@@ -203,40 +210,50 @@ class ConditionalErrors:
             deviation[mine] = np.sqrt(np.diag(within))
         return residual, deviation
 
-    def _residuals(self, rows: Rows) -> Rows:
-        """Return what is not expected, in mild columns, of rows in units of networks."""
-        filled, _ = self.table.fill(self.mild_(rows) - self.center_)
+    def _filled(self, rows: Rows) -> tuple[Rows, Observed]:
+        """Return rows as networks see them, 0 where cells are missing, and where not."""
+        mild = self.mild_(self.units.networks(rows))
+        mild -= self.center_
+        filled, observed = self.table.fill(mild)
         filled[:, self.silent_] = 0.0
-        found: Rows = self.networks.residuals(filled / self.unit_) * self.unit_
-        return found
+        filled /= self.unit_
+        return filled, observed
 
-    def _raw(self, rows: Rows) -> tuple[Rows, NDArray[np.bool_]]:
-        """Return errors of cells in units of their residuals, and which are known."""
-        seen = self.units.networks(rows)
-        _, observed = self.table.fill(seen)
-        residuals = self._residuals(seen)
-        errors = np.zeros((len(rows), self.cells_.max() + 1))
-        own = self.units.scaling == "standard"
-        unit = self.unit_[self.values_] if own else 1.0
-        errors[:, self.cells_[self.values_]] = np.abs(residuals[:, self.values_]) / unit
+    def _known(self, observed: Observed) -> Observed:
+        """Return which cells of the table are there, None if all are."""
+        return None if observed is None else observed[:, self.first_]
+
+    def _raw(self, rows: Rows, filled: Rows, observed: Observed) -> Rows:
+        """Return errors of cells in units of their residuals, 0 for missing cells."""
+        residuals = self.networks.residuals(filled)
+        residuals *= self.unit_
+        errors = np.empty((len(rows), self.cells_.max() + 1))
+        numbers = residuals[:, self.values_]
+        np.abs(numbers, out=numbers)
+        if self.units.scaling == "standard":
+            numbers /= self.unit_[self.values_]
+        errors[:, self.cells_[self.values_]] = numbers
         for block in self.categories_:
             mine = slice(block.start, block.stop)
             missed = residuals[:, mine] * self.units.unit_[mine]
             errors[:, self.cells_[block.start]] = _surprise(block, rows[:, mine], missed)
-        known = np.ones(errors.shape, bool)
-        if observed is not None:
-            known = observed[:, self.first_]
-        return np.where(known, errors, 0.0), known
+        known = self._known(observed)
+        if known is not None:
+            errors[~known] = 0.0
+        return errors
 
-    def _in_units(self, raw: Rows, known: NDArray[np.bool_]) -> Rows:
-        # as if all cells were there
-        count = np.maximum(known.sum(axis=1, keepdims=True), 1)
-        scaled: Rows = raw / self.usual_ * (known.shape[1] / count)
-        return scaled
+    def _in_units(self, raw: Rows, known: Observed) -> Rows:
+        raw /= self.usual_
+        if known is not None:
+            # as if all cells were there
+            count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+            raw *= known.shape[1] / count
+        return raw
 
     def errors(self, rows: Rows) -> Rows:
         """Return errors in their units; see :class:`CellErrors`."""
-        return self._in_units(*self._raw(rows))
+        filled, observed = self._filled(rows)
+        return self._in_units(self._raw(rows, filled, observed), self._known(observed))
 
     def sums(self, rows: Rows) -> NDArray[np.float64]:
         """Return the sums of the errors; see :class:`CellErrors`."""
@@ -244,18 +261,13 @@ class ConditionalErrors:
 
     def expected(self, rows: Rows) -> Rows:
         """Return what cells are expected to be; see :class:`CellErrors`."""
-        seen = self.units.networks(rows)
-        filled, _ = self.table.fill(self.mild_(seen) - self.center_)
-        expected = self.mild_.inverse(filled - self._residuals(seen) + self.center_)
-        return self.units.scaled(expected)
+        filled, _ = self._filled(rows)
+        expected = (filled - self.networks.residuals(filled)) * self.unit_
+        return self.units.scaled(self.mild_.inverse(expected + self.center_))
 
     def neighbour_units(self, rows: Rows) -> Rows:
         """Return rows as neighbours are compared; see :class:`CellErrors`."""
         return self.near.neighbours(rows)
-
-    def fit_table(self, rows: Any, constant: NDArray[np.bool_]) -> None:
-        """Refuse a large sparse table: networks without cells of their own take it."""
-        raise NotImplementedError
 
 
 def _surprise(block: Block, encoded: Rows, missed: Rows) -> NDArray[np.float64]:

@@ -33,10 +33,12 @@ SET_SHARE = 1 / 8
 
 def soft(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return rows in which single far cells do not decide."""
-    softened: NDArray[np.float64] = (
-        np.sign(rows) * SOFT_DEVIATIONS * np.log1p(np.abs(rows) / SOFT_DEVIATIONS)
-    )
-    return softened
+    # in place: fresh memory for every step would cost as much as the steps
+    softened: NDArray[np.float64] = np.abs(rows)
+    softened /= SOFT_DEVIATIONS
+    np.log1p(softened, out=softened)
+    softened *= SOFT_DEVIATIONS
+    return np.copysign(softened, rows, out=softened)
 
 
 class SetNeighbours:
