@@ -94,9 +94,11 @@ class MildColumns:
         mild = soft(rows)
         mild[:, ~self.ranked] = rows[:, ~self.ranked]
         for j, (points, normal) in self.points_.items():
-            # columns one by one lie apart in memory
-            ranks = np.interp(rows[:, j], points, normal)
-            mild[:, j] = 0.5 * (mild[:, j] + ranks)
+            # in order, values are found beside each other among the points
+            column = rows[:, j].copy()
+            order = column.argsort()
+            column[order] = np.interp(column[order], points, normal)
+            mild[:, j] = 0.5 * (mild[:, j] + column)
         return mild
 
     def inverse(self, mild: Rows) -> Rows:
