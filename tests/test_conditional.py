@@ -220,7 +220,7 @@ def test_the_error_of_a_category_is_the_surprise_of_its_level():
     filled, observed = errors._filled(rows)
     assert observed is None
     raw = errors._raw(rows, filled, observed)
-    missed = errors.networks.residuals(filled)[:, 1:] * errors.unit_[1:]
+    missed = errors._residuals(filled)[:, 1:]
     chances = np.maximum((encoded[level] - missed) * scale + shares, 0.02 * shares + 1e-3)
     chances /= chances.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(raw[:, 1], -np.log(chances[np.arange(400), level]))

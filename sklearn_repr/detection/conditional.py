@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from sklearn_repr._contracts import Block
+from sklearn_repr.detection.blame import blame
 from sklearn_repr.detection.neighbours import soft
 from sklearn_repr.detection.table_cells import ONE_EACH, Observed, TableCells
 from sklearn_repr.detection.units import ERROR_FLOOR, ColumnUnits
@@ -121,7 +122,7 @@ class ConditionalNetworks(Protocol):
         """Train on rows (n, D) in units (D,), beside the residual rows · residual."""
 
     def residuals(self, rows: Rows) -> Rows:
-        """Return how far the cells of rows are from what is expected, (n, D)."""
+        """Return how far cells are from what is expected, a new array (n, D)."""
 
 
 class ConditionalErrors:
@@ -186,13 +187,11 @@ class ConditionalErrors:
         filled, observed = table.fill(mild)
         self.silent_ = constant | (filled.std(axis=0) == 0)
         filled[:, self.silent_] = 0.0
-        residual, self.unit_ = self._linear(filled)
-        filled /= self.unit_
-        scaled = residual * self.unit_[:, None] / self.unit_
-        self.networks.fit(filled, scaled, self.cells_, self.unit_)
-        raw = self._raw(rows, filled, observed)
+        self.linear_, self.unit_ = self._linear(filled)
+        scaled = self.linear_ * self.unit_[:, None] / self.unit_
+        self.networks.fit(filled / self.unit_, scaled, self.cells_, self.unit_)
+        raw, known = self._raw(rows, filled, observed), self._known(observed)
         own = self.units.scaling == "standard"
-        known = self._known(observed)
         count = len(raw) if known is None else np.maximum(known.sum(axis=0), 1)
         usual = raw.sum(axis=0) / count
         self.usual_ = usual + ERROR_FLOOR if own else np.ones(raw.shape[1])
@@ -213,22 +212,33 @@ class ConditionalErrors:
         return residual, deviation
 
     def _filled(self, rows: Rows) -> tuple[Rows, Observed]:
-        """Return rows as networks see them, 0 where cells are missing, and where not."""
+        """Return mild columns of rows, the mean in holes, and where there are none."""
         mild = self.mild_(self.units.networks(rows))
         mild -= self.center_
         filled, observed = self.table.fill(mild)
         filled[:, self.silent_] = 0.0
-        filled /= self.unit_
         return filled, observed
 
     def _known(self, observed: Observed) -> Observed:
-        """Return which cells of the table are there, None if all are."""
+        """Return which cells of the table are not missing, None if all are there."""
         return None if observed is None else observed[:, self.first_]
+
+    def _residuals(self, filled: Rows) -> Rows:
+        """Return what is not expected of mild columns."""
+        found = self.networks.residuals(filled / self.unit_)
+        found *= self.unit_
+        return found
 
     def _raw(self, rows: Rows, filled: Rows, observed: Observed) -> Rows:
         """Return errors of cells in units of their residuals, 0 for missing cells."""
-        residuals = self.networks.residuals(filled)
-        residuals *= self.unit_
+        errors = self._cell_errors(self._residuals(filled), rows)
+        known = self._known(observed)
+        if known is not None:
+            errors[~known] = 0.0
+        return errors
+
+    def _cell_errors(self, residuals: Rows, rows: Rows) -> Rows:
+        """Return errors of cells by the residuals of encoded rows, (n, d)."""
         errors = np.empty((len(rows), self.cells_.max() + 1))
         numbers = residuals[:, self.values_]
         np.abs(numbers, out=numbers)
@@ -239,9 +249,6 @@ class ConditionalErrors:
             mine = slice(block.start, block.stop)
             missed = residuals[:, mine] * self.units.unit_[mine]
             errors[:, self.cells_[block.start]] = _surprise(block, rows[:, mine], missed)
-        known = self._known(observed)
-        if known is not None:
-            errors[~known] = 0.0
         return errors
 
     def _in_units(self, raw: Rows, known: Observed) -> Rows:
@@ -261,11 +268,24 @@ class ConditionalErrors:
         """Return the sums of the errors; see :class:`CellErrors`."""
         return np.asarray(self.errors(rows).sum(axis=1))
 
+    def blamed(self, rows: Rows) -> Rows:
+        """Return errors by who is to blame; see :class:`CellErrors`."""
+        filled, observed = self._filled(rows)
+        known = self._known(observed)
+        return blame(
+            filled,
+            np.ones((len(rows), len(self.usual_)), bool) if known is None else known,
+            linear=self.linear_,
+            cells=self.cells_,
+            residuals=self._residuals,
+            errors=lambda found, i: self._cell_errors(found, rows[i]) / self.usual_,
+        )
+
     def expected(self, rows: Rows) -> Rows:
         """Return what cells are expected to be; see :class:`CellErrors`."""
         filled, _ = self._filled(rows)
-        expected = (filled - self.networks.residuals(filled)) * self.unit_
-        return self.units.scaled(self.mild_.inverse(expected + self.center_))
+        expected = filled - self._residuals(filled) + self.center_
+        return self.units.scaled(self.mild_.inverse(expected))
 
     def neighbour_units(self, rows: Rows) -> Rows:
         """Return rows as neighbours are compared; see :class:`CellErrors`."""

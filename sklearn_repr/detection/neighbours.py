@@ -167,7 +167,7 @@ class SetNeighbours:
     def _products(
         self, softened: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return squared sizes (n,), and what they lack to squared distances, (kept, n)."""
+        """Return squared sizes (n,), and what they lack to distances, (kept, n)."""
         # always as many rows, so that a product does not depend on how many there are
         padded = np.zeros((ROWS_PER_PRODUCT, softened.shape[1] + 1))
         padded[: len(softened), :-1] = softened
