@@ -8,8 +8,9 @@ With --sparse it fits and scores CSR tables, 1% of whose cells are stored, by ev
 estimator that takes them: 40,000 x 2,000 and 4,000 x 20,000. The start is after the
 imports, the table, and a fit of a small one.
 
-usage: python benchmarks/memory.py [--gib 4] [--folder DIR]
-       [--rows 100000 1000000 10000000] [--jobs transform reconstruction_error detector]
+usage: python benchmarks/memory.py [--gib 4] [--folder DIR] [--columns 8]
+       [--rows 100000 1000000 10000000]
+       [--jobs transform reconstruction_error detector detector_fit]
        python benchmarks/memory.py --sparse [NAME ...] [--set '{"max_iter": 2}']
 """
 
@@ -33,7 +34,6 @@ from scipy import sparse
 from sklearn.base import clone
 
 SPARSE = (40_000, 2_000), (4_000, 20_000)
-COLUMNS = 8
 WIDE = 32
 
 
@@ -93,6 +93,8 @@ def work(job: str, path: str, n: int, d: int) -> None:
         call = AutoencoderTransformer(4, batch_size=256, **options).fit
     elif job == "detector":
         call = ReconstructionOutlierDetector(random_state=0).fit(some).score_samples
+    elif job == "detector_fit":
+        call = ReconstructionOutlierDetector(random_state=0).fit
     else:
         call = getattr(AutoencoderTransformer(4, **options).fit(some), job)
     call(some)
@@ -196,6 +198,7 @@ def main() -> None:
     parser.add_argument("--gib", type=float, default=4.0)
     parser.add_argument("--folder", default=None)
     parser.add_argument("--rows", type=int, nargs="*", default=[10**5, 10**6, 10**7])
+    parser.add_argument("--columns", type=int, default=8)
     parser.add_argument(
         "--jobs", nargs="+", default=["transform", "reconstruction_error"]
     )
@@ -217,13 +220,13 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder) / "table"
-        table = {}
+        d, table = options.columns, {}
         for n in options.rows:
-            write_table(path, n, COLUMNS)
+            write_table(path, n, d)
             for job in options.jobs:
-                table[f"{job}, {n} rows"] = measure(job, path, n, COLUMNS)
+                table[f"{job}, {n} rows"] = measure(job, path, n, d)
         if table:
-            print(f"point 3: MiB while scoring rows of {COLUMNS} columns from a file")
+            print(f"point 3: MiB for rows of {d} columns from a file")
             print(pd.DataFrame(table).T.round(1).to_string(), "\n")
         if options.gib:
             n = int(options.gib * 2**30) // (4 * WIDE)

@@ -217,16 +217,18 @@ def test_the_error_of_a_category_is_the_surprise_of_its_level():
     rows = np.c_[x, encoded[level]]
     errors = ConditionalErrors(Silent(), "standard", novelty=False)
     errors.fit_errors(rows, np.zeros(4, bool), table)
-    raw, known = errors._raw(rows)
-    assert known.all()
-    missed = errors._residuals(errors._filled(errors.units.networks(rows)))[:, 1:]
+    filled, observed = errors._filled(rows)
+    assert observed is None
+    raw = errors._raw(rows, filled, observed)
+    missed = errors._residuals(filled)[:, 1:]
     chances = np.maximum((encoded[level] - missed) * scale + shares, 0.02 * shares + 1e-3)
     chances /= chances.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(raw[:, 1], -np.log(chances[np.arange(400), level]))
     # probabilities know what the number says
     assert raw[(x + 1) == level, 1].mean() < 0.5 * raw[(x + 1) != level, 1].mean()
     unknown = np.r_[0.0, encoded[3]][None]
-    np.testing.assert_allclose(errors._raw(unknown)[0][0, 1], 6.0)
+    raw = errors._raw(unknown, *errors._filled(unknown))
+    np.testing.assert_allclose(raw[0, 1], 6.0)
 
 
 def test_holes_neither_help_nor_hurt():
@@ -238,8 +240,8 @@ def test_holes_neither_help_nor_hurt():
     holed[0, [0, 3]] = np.nan
     cells = errors.errors(holed)[0]
     assert not cells[[0, 3]].any()
-    raw, known = errors._raw(holed)
-    np.testing.assert_allclose(cells, (raw / errors.usual_)[0] * 6 / known.sum())
+    raw = errors._raw(holed, *errors._filled(holed))
+    np.testing.assert_allclose(cells, (raw / errors.usual_)[0] * 6 / 4)
     empty = np.full((1, 6), np.nan)
     assert not errors.errors(empty).any()
     assert np.isfinite(errors.expected(empty)).all()

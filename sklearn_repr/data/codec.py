@@ -13,8 +13,8 @@ from torch import Tensor
 
 from sklearn_repr._contracts import Array, Batch, Block, Names, Table, in_proportion
 from sklearn_repr.data.ranks import RankBlend
-from sklearn_repr.utils.mapped import forget
 from sklearn_repr.utils.patches import patch_numbers
+from sklearn_repr.utils.sampling import rows_at, spread_places
 from sklearn_repr.utils.validation import column_label, parts_of
 
 __all__ = ["NumericCodec", "as_batch", "dense"]
@@ -216,20 +216,14 @@ class NumericCodec:
         if weights is not None:
             count = min(count, max(FEWEST_ROWS, n_rows))
             chosen = in_proportion(torch.from_numpy(weights), count).numpy()
+            chosen = chosen.clip(max=n_rows - 1)
         elif n_rows <= count:
             return X
         else:
             rng = np.random.default_rng(self.seed)
-            spread = np.arange(count) + rng.random(count)
-            chosen = (spread * (n_rows / count)).astype(int)
-        chosen = chosen.clip(max=n_rows - 1)
-        if sparse.issparse(X):
-            return X[chosen]
-        parts = []
-        for index in np.array_split(chosen, 64):
-            parts.append(dense(X[index]))
-            forget(X[index[0] : index[-1] + 1])
-        return np.concatenate(parts)
+            chosen = spread_places(n_rows, count, rng)
+        rows = rows_at(X, chosen)
+        return rows if sparse.issparse(X) else dense(rows)
 
     def scale(self, X: Table, out: Array | None = None) -> Array:
         """Encode rows as a NumPy array; row by row the same, whatever comes with it.

@@ -11,10 +11,11 @@ from scipy import sparse
 
 from sklearn_repr._contracts import Table
 from sklearn_repr.data.blocks import POOL
+from sklearn_repr.utils.sampling import rows_at, spread_places
 from sklearn_repr.utils.validation import parts_of
 from sklearn_repr.utils.weights import check_sample_weight
 
-__all__ = ["Arranged", "arrange"]
+__all__ = ["Arranged", "arrange", "draw_rows"]
 
 # Cells whose bits are mixed at a time
 CELLS_AT_A_TIME = 2**15
@@ -123,14 +124,9 @@ def arrange(
         order = _own_order(X) if n_rows <= pool else None
         return Arranged(X) if order is None else Arranged(X[order], None, order)
     weights = check_sample_weight(sample_weight, n_rows)
-    broken = weights != np.floor(weights)
-    if whole and broken.any():
-        row = int(broken.argmax())
-        raise ValueError(
-            "sample_weight must hold whole numbers: a row of weight 2 is two rows. Row"
-            f" {row} has {weights[row]:g}; multiply and round the weights."
-        )
-    if whole or (not broken.any() and weights.sum() <= pool):
+    if whole:
+        _refuse_broken(weights)
+    if whole or ((weights == np.floor(weights)).all() and weights.sum() <= pool):
         index = np.repeat(np.arange(n_rows), weights.astype(np.intp))
         rows, weights = X[index], np.ones(0)
     else:
@@ -142,6 +138,63 @@ def arrange(
     if order is None:
         return Arranged(rows, None, index)
     return Arranged(rows[order], None, index[order])
+
+
+def draw_rows(
+    X: Table, sample_weight: Any, most: int, rng: np.random.Generator
+) -> Table | None:
+    """Draw rows that are spread over a table, one from each of `most` equal stretches.
+
+    Parameters
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        Validated rows.
+    sample_weight : array-like of shape (n_samples,) or None
+        Whole numbers: how often each row counts.
+    most : int
+        How many rows are drawn.
+    rng : Generator
+        Source of randomness.
+
+    Returns
+    -------
+    rows : {ndarray, CSR matrix} of shape (most, n_features) or None
+        In memory, in the order of the table. None if no more rows than that count.
+
+    Raises
+    ------
+    ValueError
+        As :func:`arrange` with `whole`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_repr.data.repeats import draw_rows
+    >>> X = np.arange(6.0)[:, None]
+    >>> draw_rows(X, None, 2, np.random.default_rng(0)).ravel() // 3
+    array([0., 1.])
+    """
+    if sample_weight is None:
+        if X.shape[0] <= most:
+            return None
+        return rows_at(X, spread_places(X.shape[0], most, rng))
+    weights = check_sample_weight(sample_weight, X.shape[0])
+    _refuse_broken(weights)
+    upto = weights.cumsum()
+    if upto[-1] <= most:
+        return None
+    places = spread_places(int(upto[-1]), most, rng)
+    return rows_at(X, np.searchsorted(upto, places, side="right"))
+
+
+def _refuse_broken(weights: NDArray[np.float64]) -> None:
+    broken = weights != np.floor(weights)
+    if broken.any():
+        row = int(broken.argmax())
+        raise ValueError(
+            "sample_weight must hold whole numbers: a row of weight 2 is two rows. Row"
+            f" {row} has {weights[row]:g}; multiply and round the weights."
+        )
 
 
 def _own_order(X: Table) -> NDArray[np.intp] | None:

@@ -29,7 +29,6 @@ from sklearn_repr.detection.probability import (
 )
 from sklearn_repr.detection.rules import RULES, threshold_by_rule
 from sklearn_repr.detection.search import no_score
-from sklearn_repr.detection.sparse_tables import is_large
 from sklearn_repr.detection.thresholds import (
     conformal_threshold,
     mad_threshold,
@@ -63,7 +62,6 @@ __all__ = [
     "errors_of_estimator",
     "fit_probability_map",
     "gpd_threshold",
-    "is_large",
     "mad_threshold",
     "no_score",
     "outlier_probability",

@@ -60,9 +60,6 @@ class CellErrors(Protocol):
     ) -> Rows:
         """Fit to encoded rows of a table, and return their errors (n, d)."""
 
-    def fit_table(self, rows: ScaledRows, constant: NDArray[np.bool_]) -> None:
-        """Fit to a large sparse table of numbers."""
-
     def errors(self, rows: Rows) -> Rows:
         """Return errors of encoded rows, (n, d)."""
 
@@ -243,8 +240,12 @@ class CellScorer:
     def fit_sums_of_table(
         self, rows: ScaledRows, constant: NDArray[np.bool_]
     ) -> dict[str, Rows]:
-        """Fit both parts to a large sparse table, as :meth:`fit_sums` to others."""
-        self.table, reconstructor = ONE_EACH, self.reconstructor
+        """Fit both parts to a large sparse table, as :meth:`fit_sums` to others.
+
+        The reconstructor must have ``fit_table(rows, constant)``.
+        """
+        reconstructor: Any = self.reconstructor
+        self.table = ONE_EACH
         reconstructor.fit_table(rows, constant)
         found = [reconstructor.sums(part) for part in rows.chunks()]
         errors = np.concatenate(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from sklearn_repr._contracts import Block
 from sklearn_repr.detection.blame import blame
 from sklearn_repr.detection.neighbours import soft
-from sklearn_repr.detection.table_cells import ONE_EACH, TableCells
+from sklearn_repr.detection.table_cells import ONE_EACH, Observed, TableCells
 from sklearn_repr.detection.units import ERROR_FLOOR, ColumnUnits
 
 __all__ = ["ConditionalErrors", "ConditionalNetworks", "MildColumns", "ledoit_wolf"]
@@ -92,11 +92,14 @@ class MildColumns:
 
     def __call__(self, rows: Rows) -> Rows:
         """Return milder columns of rows; missing cells stay missing."""
-        mild = np.where(self.ranked, soft(rows), rows)
+        mild = soft(rows)
+        mild[:, ~self.ranked] = rows[:, ~self.ranked]
         for j, (points, normal) in self.points_.items():
-            # columns one by one lie apart in memory
-            ranks = np.interp(rows[:, j], points, normal)
-            mild[:, j] = 0.5 * (mild[:, j] + ranks)
+            # in order, values are found beside each other among the points
+            column = rows[:, j].copy()
+            order = column.argsort()
+            column[order] = np.interp(column[order], points, normal)
+            mild[:, j] = 0.5 * (mild[:, j] + column)
         return mild
 
     def inverse(self, mild: Rows) -> Rows:
@@ -119,7 +122,7 @@ class ConditionalNetworks(Protocol):
         """Train on rows (n, D) in units (D,), beside the residual rows · residual."""
 
     def residuals(self, rows: Rows) -> Rows:
-        """Return how far the cells of rows are from what is expected, (n, D)."""
+        """Return how far cells are from what is expected, a new array (n, D)."""
 
 
 class ConditionalErrors:
@@ -176,17 +179,21 @@ class ConditionalErrors:
         if self.units.scaling == "standard":
             ranked[self.values_] = True
         self.mild_ = MildColumns(ranked & ~constant).fit(seen)
+        # one array of all rows at a time, changed in place
         mild = self.mild_(seen)
+        del seen
         self.center_ = np.nanmean(mild, axis=0)
-        filled, _ = table.fill(mild - self.center_)
+        mild -= self.center_
+        filled, observed = table.fill(mild)
         self.silent_ = constant | (filled.std(axis=0) == 0)
         filled[:, self.silent_] = 0.0
         self.linear_, self.unit_ = self._linear(filled)
         scaled = self.linear_ * self.unit_[:, None] / self.unit_
         self.networks.fit(filled / self.unit_, scaled, self.cells_, self.unit_)
-        raw, known = self._raw(rows)
+        raw, known = self._raw(rows, filled, observed), self._known(observed)
         own = self.units.scaling == "standard"
-        usual = raw.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        count = len(raw) if known is None else np.maximum(known.sum(axis=0), 1)
+        usual = raw.sum(axis=0) / count
         self.usual_ = usual + ERROR_FLOOR if own else np.ones(raw.shape[1])
         return self._in_units(raw, known)
 
@@ -204,52 +211,58 @@ class ConditionalErrors:
             deviation[mine] = np.sqrt(np.diag(within))
         return residual, deviation
 
-    def _filled(self, seen: Rows) -> Rows:
-        """Return mild columns of rows in units of networks, the mean in holes."""
-        filled, _ = self.table.fill(self.mild_(seen) - self.center_)
+    def _filled(self, rows: Rows) -> tuple[Rows, Observed]:
+        """Return mild columns of rows, the mean in holes, and where there are none."""
+        mild = self.mild_(self.units.networks(rows))
+        mild -= self.center_
+        filled, observed = self.table.fill(mild)
         filled[:, self.silent_] = 0.0
-        return filled
+        return filled, observed
+
+    def _known(self, observed: Observed) -> Observed:
+        """Return which cells of the table are not missing, None if all are there."""
+        return None if observed is None else observed[:, self.first_]
 
     def _residuals(self, filled: Rows) -> Rows:
         """Return what is not expected of mild columns."""
-        found: Rows = self.networks.residuals(filled / self.unit_) * self.unit_
+        found = self.networks.residuals(filled / self.unit_)
+        found *= self.unit_
         return found
 
-    def _raw(self, rows: Rows) -> tuple[Rows, NDArray[np.bool_]]:
-        """Return errors of cells in units of their residuals, and which are known."""
-        seen = self.units.networks(rows)
-        errors = self._cell_errors(self._residuals(self._filled(seen)), rows)
-        known = self._known(seen)
-        return np.where(known, errors, 0.0), known
-
-    def _known(self, seen: Rows) -> NDArray[np.bool_]:
-        """Return which cells are not missing, (n, d)."""
-        _, observed = self.table.fill(seen)
-        if observed is None:
-            return np.ones((len(seen), self.cells_.max() + 1), bool)
-        return observed[:, self.first_]
+    def _raw(self, rows: Rows, filled: Rows, observed: Observed) -> Rows:
+        """Return errors of cells in units of their residuals, 0 for missing cells."""
+        errors = self._cell_errors(self._residuals(filled), rows)
+        known = self._known(observed)
+        if known is not None:
+            errors[~known] = 0.0
+        return errors
 
     def _cell_errors(self, residuals: Rows, rows: Rows) -> Rows:
         """Return errors of cells by the residuals of encoded rows, (n, d)."""
-        errors = np.zeros((len(rows), self.cells_.max() + 1))
-        own = self.units.scaling == "standard"
-        unit = self.unit_[self.values_] if own else 1.0
-        errors[:, self.cells_[self.values_]] = np.abs(residuals[:, self.values_]) / unit
+        errors = np.empty((len(rows), self.cells_.max() + 1))
+        numbers = residuals[:, self.values_]
+        np.abs(numbers, out=numbers)
+        if self.units.scaling == "standard":
+            numbers /= self.unit_[self.values_]
+        errors[:, self.cells_[self.values_]] = numbers
         for block in self.categories_:
             mine = slice(block.start, block.stop)
             missed = residuals[:, mine] * self.units.unit_[mine]
             errors[:, self.cells_[block.start]] = _surprise(block, rows[:, mine], missed)
         return errors
 
-    def _in_units(self, raw: Rows, known: NDArray[np.bool_]) -> Rows:
-        # as if all cells were there
-        count = np.maximum(known.sum(axis=1, keepdims=True), 1)
-        scaled: Rows = raw / self.usual_ * (known.shape[1] / count)
-        return scaled
+    def _in_units(self, raw: Rows, known: Observed) -> Rows:
+        raw /= self.usual_
+        if known is not None:
+            # as if all cells were there
+            count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+            raw *= known.shape[1] / count
+        return raw
 
     def errors(self, rows: Rows) -> Rows:
         """Return errors in their units; see :class:`CellErrors`."""
-        return self._in_units(*self._raw(rows))
+        filled, observed = self._filled(rows)
+        return self._in_units(self._raw(rows, filled, observed), self._known(observed))
 
     def sums(self, rows: Rows) -> NDArray[np.float64]:
         """Return the sums of the errors; see :class:`CellErrors`."""
@@ -257,10 +270,11 @@ class ConditionalErrors:
 
     def blamed(self, rows: Rows) -> Rows:
         """Return errors by who is to blame; see :class:`CellErrors`."""
-        seen = self.units.networks(rows)
+        filled, observed = self._filled(rows)
+        known = self._known(observed)
         return blame(
-            self._filled(seen),
-            self._known(seen),
+            filled,
+            np.ones((len(rows), len(self.usual_)), bool) if known is None else known,
             linear=self.linear_,
             cells=self.cells_,
             residuals=self._residuals,
@@ -269,17 +283,13 @@ class ConditionalErrors:
 
     def expected(self, rows: Rows) -> Rows:
         """Return what cells are expected to be; see :class:`CellErrors`."""
-        filled = self._filled(self.units.networks(rows))
+        filled, _ = self._filled(rows)
         expected = filled - self._residuals(filled) + self.center_
         return self.units.scaled(self.mild_.inverse(expected))
 
     def neighbour_units(self, rows: Rows) -> Rows:
         """Return rows as neighbours are compared; see :class:`CellErrors`."""
         return self.near.neighbours(rows)
-
-    def fit_table(self, rows: Any, constant: NDArray[np.bool_]) -> None:
-        """Refuse a large sparse table: networks without cells of their own take it."""
-        raise NotImplementedError
 
 
 def _surprise(block: Block, encoded: Rows, missed: Rows) -> NDArray[np.float64]:

@@ -33,10 +33,12 @@ SET_SHARE = 1 / 8
 
 def soft(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return rows in which single far cells do not decide."""
-    softened: NDArray[np.float64] = (
-        np.sign(rows) * SOFT_DEVIATIONS * np.log1p(np.abs(rows) / SOFT_DEVIATIONS)
-    )
-    return softened
+    # in place: fresh memory for every step would cost as much as the steps
+    softened: NDArray[np.float64] = np.abs(rows)
+    softened /= SOFT_DEVIATIONS
+    np.log1p(softened, out=softened)
+    softened *= SOFT_DEVIATIONS
+    return np.copysign(softened, rows, out=softened)
 
 
 class SetNeighbours:
@@ -99,14 +101,15 @@ class SetNeighbours:
 
     def _keep(self, rows: Any, drawn: NDArray[np.intp]) -> None:
         self.rows_: Any = soft(rows[drawn])
-        self.sizes_ = np.square(self.rows_).sum(axis=1)
+        # one product has the members' squared sizes in it
+        sizes = np.square(self.rows_).sum(axis=1)
+        self.factor_ = np.c_[-2.0 * self.rows_, sizes]
 
     def sums(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the distances, (n,)."""
         found = np.empty(len(rows))
         for i in range(0, len(rows), ROWS_PER_PRODUCT):
-            squares = self._squares(soft(rows[i : i + ROWS_PER_PRODUCT]))
-            near = squares.min(axis=1)
+            _, near = self._squares(soft(rows[i : i + ROWS_PER_PRODUCT]))
             found[i : i + len(near)] = _mean_root(near)
         return found
 
@@ -126,11 +129,11 @@ class SetNeighbours:
         total = np.zeros(rows.shape)
         for i in range(0, len(rows), ROWS_PER_PRODUCT):
             softened = soft(rows[i : i + ROWS_PER_PRODUCT])
-            squares = self._squares(softened)
-            known = np.isfinite(squares.min(axis=1))
-            best = squares.argmin(axis=1) * self.n_sets + np.arange(self.n_sets)
+            squares, near = self._squares(softened)
+            known = np.isfinite(near)
+            best = squares.argmin(axis=0) * self.n_sets + np.arange(self.n_sets)[:, None]
             part = total[i : i + len(softened)]
-            for members, there in zip(best.T, known.T, strict=True):
+            for members, there in zip(best, known.T, strict=True):
                 apart = np.square(softened - self._kept(members))
                 part += np.where(there[:, None], _shares(apart), 0.0)
             part /= np.maximum(known.sum(axis=1, keepdims=True), 1)
@@ -140,34 +143,37 @@ class SetNeighbours:
         """Return rows of sets, softened."""
         return np.asarray(self.rows_[members])
 
-    def _squares(self, softened: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return squared distances to members of sets, (n, size, n_sets).
+    def _squares(
+        self, softened: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return squared distances to members of sets, and the least of every set.
 
-        Infinite for the first member that is a twin of the row.
+        The former, (size, n_sets, n), lack the squared size of the row, and are infinite
+        for the first member that is a twin of it; the latter are of shape (n, n_sets).
         """
-        size, products = self._products(softened)
+        size, lacking = self._products(softened)
+        squares = lacking.reshape(*self.shape_, len(softened))
+        near = squares.min(axis=0).T.copy()
+        near += size[:, None]
         whole = np.square(softened).sum(axis=1)
-        products *= -2.0
-        products += self.sizes_
-        products += size[:, None]
-        np.maximum(products, 0.0, out=products)
-        squares = products.reshape(len(softened), *self.shape_)
         limit = (SAME_SHARE * (1.0 + np.sqrt(whole))) ** 2
-        row, where = np.nonzero(squares.min(axis=1) <= limit[:, None])
+        row, where = np.nonzero(near <= limit[:, None])
         if len(row):
-            twin = (squares[row, :, where] <= limit[row, None]).argmax(axis=1)
-            squares[row, twin, where] = np.inf
-        return squares
+            twin = (squares[:, where, row] + size[row] <= limit[row]).argmax(axis=0)
+            squares[twin, where, row] = np.inf
+            near[row, where] = squares[:, where, row].min(axis=0) + size[row]
+        return squares, np.maximum(near, 0.0, out=near)
 
     def _products(
         self, softened: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return squared sizes (n,), and inner products with all that is kept."""
+        """Return squared sizes (n,), and what they lack to distances, (kept, n)."""
         # always as many rows, so that a product does not depend on how many there are
-        padded = np.zeros((ROWS_PER_PRODUCT, softened.shape[1]))
-        padded[: len(softened)] = softened
-        products = (padded @ self.rows_.T)[: len(softened)]
-        return np.square(softened).sum(axis=1), products
+        padded = np.zeros((ROWS_PER_PRODUCT, softened.shape[1] + 1))
+        padded[: len(softened), :-1] = softened
+        padded[:, -1] = 1.0
+        lacking = self.factor_ @ padded.T
+        return np.square(softened).sum(axis=1), lacking[:, : len(softened)]
 
 
 def _mean_root(near: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -124,4 +124,7 @@ class SparseSetNeighbours(SetNeighbours):
         self, softened: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         apart = self._apart(softened)
-        return np.asarray(apart.power(2).sum(axis=1)), (apart @ self.rows_.T).toarray()
+        lacking = (self.rows_ @ apart.T).toarray()
+        lacking *= -2.0
+        lacking += self.sizes_[:, None]
+        return np.asarray(apart.power(2).sum(axis=1)), lacking

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sklearn_repr._contracts import Block
 
-__all__ = ["ONE_EACH", "TableCells"]
+__all__ = ["ONE_EACH", "Observed", "TableCells"]
 
 Rows = NDArray[np.float64]
 Observed = NDArray[np.bool_] | None

@@ -121,8 +121,9 @@ class ColumnUnits:
     def _in_units(
         self, rows: NDArray[np.float64], unit: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        inside: NDArray[np.float64] = (rows - self.center_) / unit
-        return inside.clip(-FAR_OUT, FAR_OUT)
+        inside: NDArray[np.float64] = rows - self.center_
+        inside /= unit
+        return inside.clip(-FAR_OUT, FAR_OUT, out=inside)
 
 
 class ErrorUnits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -17,12 +18,13 @@ from sklearn_repr import detection
 from sklearn_repr._contracts import Constraints, Labels, RandomState, Table
 from sklearn_repr.data import Columns, NumericCodec, choose_codec
 from sklearn_repr.data.columns import read_table
-from sklearn_repr.data.repeats import arrange
+from sklearn_repr.data.repeats import arrange, draw_rows
 from sklearn_repr.engine.ensembles import RECIPES, Conditionals, Denoisers, Recipe
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import cells_as_frame
 from sklearn_repr.utils.draws import row_uniforms
 from sklearn_repr.utils.randomness import Seeds, seeded_clone
+from sklearn_repr.utils.references import Reference
 from sklearn_repr.utils.state import restored_on_failure
 
 __all__ = ["ReconstructionOutlierDetector"]
@@ -31,8 +33,11 @@ __all__ = ["ReconstructionOutlierDetector"]
 FOLDS = 5
 # Share of a row's squared size that single precision may get wrong
 ROUNDING_SHARE = 1e-12
-# Columns of a table whose cells are each expected from all others, at most
-MOST_COLUMNS = 256
+# Columns of a table whose cells are each expected from all others, at most, and encoded
+# ones, of which a category has one a level
+MOST_COLUMNS, MOST_ENCODED = 256, 1024
+# Encoded cells of the rows that are fitted, at most, and rows that may always be so many
+CELLS_FITTED, ROWS_FITTED = 2**20, 10_000
 
 
 class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
@@ -56,8 +61,9 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         The reconstructor, with fit, transform and inverse_transform, or what `score_with`
         needs: PCA, KernelPCA with ``fit_inverse_transform=True``, an autoencoder, a
         pipeline of them; cloned before it is fitted, on scaled rows. None rebuilds every
-        cell from the others. Tables of more than 256 columns, which are too wide for
-        that, and large sparse ones have an ensemble of denoising networks.
+        cell from the others. Tables of more than 256 columns, or 1024 with one for each
+        level of a category, are too wide for that and have an ensemble of denoising
+        networks.
     score_with : {"reconstruction", "density", "conditionals"}, default="reconstruction"
         What of an `estimator` the score is: its squared error; how improbable a row is by
         its `score_samples`, as of a VariationalAutoencoder, KernelDensity or a
@@ -123,7 +129,9 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     estimator_ : object
         The fitted reconstructor, which takes scaled rows; None for the default.
     training_scores_ : ndarray of shape (n_samples,)
-        `score_samples` of the training rows.
+        `score_samples` of the training rows; of a table too large to be fitted whole
+        computed when they are first asked for, from the table given to `fit`, which is
+        not kept: it must still be there then, and unchanged.
     offset_ : float
         ``decision_function = score_samples - offset_``.
     n_features_in_ : int
@@ -139,6 +147,12 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
 
     Notes
     -----
+    Without an `estimator`, tables of more than 2²⁰ cells, a category being as many as it
+    has levels, and more than 10,000 rows are not fitted whole: as many rows as make up
+    2²⁰ cells, but at least 10,000, are drawn, one from each of equally long stretches of
+    the table. All that is learned is learned from these, thresholds and calibration too;
+    so the share of all rows that is flagged is `contamination` up to the error of a draw.
+
     The distance to training rows leaves out, once, a training row that is the same as
     the row in question: a training row is never near because it is itself.
 
@@ -179,13 +193,14 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     }
 
     estimator_: Any
-    training_scores_: NDArray[np.float64]
     offset_: float
     _scorer: detection.TableScorer
     _calibration: detection.Calibration
     # how a frame with categories is read; None where all columns are numbers
     _columns: Columns | None
     _odds: detection.ProbabilityMap
+    # what `fit` was given, for training scores that it did not compute
+    _table: Reference
 
     # absent, as in scikit-learn's detectors, with a message that names scorers
     score = property(detection.no_score)
@@ -247,9 +262,15 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             The fitted detector.
         """
         with restored_on_failure(self):
+            self._table = Reference(X)
             table = self._validate(X, reset=True, weights=sample_weight)
-            X, *_ = arranged = arrange(table, sample_weight, itemsize=8, whole=True)
             seeds = Seeds(self.random_state)
+            drawn = self._draw(table, sample_weight, seeds)
+            if drawn is None:
+                arranged = arrange(table, sample_weight, itemsize=8, whole=True)
+                X = arranged.X
+            else:
+                X = drawn
             folds = self._calibration_folds(X.shape[0], seeds)
             if len(folds) == 1:
                 ((held_out, rest),) = folds
@@ -263,7 +284,9 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
                 fitted = [(part, part.score(X[i])) for part, i in scorers]
             # of rows as often as they count, and of those given
             self._fitted_scores = scores
-            self.training_scores_ = arranged.back(scores, table, self._scorer.score)
+            self.__dict__.pop("training_scores_", None)
+            if drawn is None:
+                self.training_scores_ = arranged.back(scores, table, self._scorer.score)
             self._calibration = detection.Calibration(fitted)
             self.estimator_ = getattr(self._scorer.cells.reconstructor, "estimator", None)
             self._set_offset(self._offset_by_rule(self.threshold))
@@ -272,6 +295,33 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     def _validate(self, X: Table, *, reset: bool, weights: Any = None) -> Table:
         largest = float(np.finfo(np.float32).max)
         return read_table(self, X, reset=reset, largest=largest, weights=weights)
+
+    @cached_property
+    def training_scores_(self) -> NDArray[np.float64]:
+        """Score the rows of a table from which others were drawn to be fitted."""
+        check_is_fitted(self)
+        table = self._table()
+        if table is None:
+            raise AttributeError(
+                "training_scores_ of a table too large to be fitted whole are computed"
+                " when they are asked for, and the table is gone: keep it, or call"
+                " score_samples(X)."
+            )
+        return self.score_samples(table)
+
+    def _draw(self, X: Table, sample_weight: Any, seeds: Seeds) -> Table | None:
+        """Draw the rows that are fitted, None where all are."""
+        if self.estimator is not None:
+            return None
+        most = max(ROWS_FITTED, CELLS_FITTED // self._encoded_width(X))
+        rng = np.random.default_rng(seeds["rows"])
+        return draw_rows(X, sample_weight, most, rng)
+
+    def _encoded_width(self, X: Table) -> int:
+        if self._columns is None:
+            return int(X.shape[1])
+        # one more number than levels, 0 for columns of numbers
+        return int(np.maximum(np.asarray(self._columns.n_codes_) - 1, 1).sum())
 
     def _calibration_folds(self, n_rows: int, seeds: Seeds) -> Any:
         calibration: Any = self.calibration
@@ -296,7 +346,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         if self.estimator is not None:
             estimator = seeded_clone(self.estimator, seeds)
             errors = detection.errors_of_estimator(self.score_with, estimator)
-        elif X.shape[1] > MOST_COLUMNS or detection.is_large(X):
+        elif X.shape[1] > MOST_COLUMNS or self._encoded_width(X) > MOST_ENCODED:
             recipe = self._recipe("clean" if novelty else "contaminated")
             errors = detection.NetworkErrors(
                 Denoisers(recipe, *settings),

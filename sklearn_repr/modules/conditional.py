@@ -16,6 +16,8 @@ __all__ = ["ConditionalEnsemble"]
 # Deviations beyond which a residual counts no more when trust is learned
 FAR = 3.0
 TINY = 1e-9
+# Rows whose hidden layers, one for each cell, are in memory when trust is learned
+ROWS_AT_A_TIME = 64
 
 
 class ConditionalEnsemble(nn.Module):
@@ -143,7 +145,10 @@ class ConditionalEnsemble(nn.Module):
         unseen : bool Tensor of shape (M, n)
             Which rows each member has not been trained on.
         """
-        said = self.corrections(x.expand(self.n_members, *x.shape))
+        every = x.expand(self.n_members, *x.shape)
+        starts = range(0, len(x), ROWS_AT_A_TIME)
+        parts = [self.corrections(every[:, i : i + ROWS_AT_A_TIME]) for i in starts]
+        said = torch.cat(parts, dim=1)
         # single far cells do not decide
         missed = torch.matmul(x, self.residual).clamp(-FAR, FAR)
         weight = unseen.unsqueeze(2).to(said.dtype)
