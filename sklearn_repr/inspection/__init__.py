@@ -1,6 +1,12 @@
 """Judge any representation by what it does; scikit-learn's own included."""
 
 from sklearn_repr.inspection.attributions import Attribution, attribution
+from sklearn_repr.inspection.by_boosting import two_sample_auroc, usefulness
+from sklearn_repr.inspection.closeness import (
+    exact_copy_share,
+    manifold_precision_recall,
+    near_copy_share,
+)
 from sklearn_repr.inspection.disentanglement import (
     DCI,
     dci,
@@ -8,11 +14,6 @@ from sklearn_repr.inspection.disentanglement import (
     mig,
     modularity,
     sap,
-from sklearn_repr.inspection.by_boosting import two_sample_auroc, usefulness
-from sklearn_repr.inspection.closeness import (
-    exact_copy_share,
-    manifold_precision_recall,
-    near_copy_share,
 )
 from sklearn_repr.inspection.embedding import (
     alignment,
@@ -32,9 +33,8 @@ from sklearn_repr.inspection.retrieval import (
     recall_at_k,
     retrieval_accuracy,
 )
-from sklearn_repr.inspection.traversal import LatentTraversal, latent_traversal
-from sklearn_repr.inspection.retrieval import retrieval_accuracy
 from sklearn_repr.inspection.synthetic import synthetic_report
+from sklearn_repr.inspection.traversal import LatentTraversal, latent_traversal
 
 __all__ = [
     "DCI",
@@ -60,13 +60,11 @@ __all__ = [
     "mig",
     "modularity",
     "ndcg_at_k",
+    "near_copy_share",
     "recall_at_k",
     "reconstruction_r2",
     "retrieval_accuracy",
     "sap",
-    "near_copy_share",
-    "reconstruction_r2",
-    "retrieval_accuracy",
     "synthetic_report",
     "two_sample_auroc",
     "uniformity",
