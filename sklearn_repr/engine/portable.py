@@ -11,7 +11,7 @@ from __future__ import annotations
 import pkgutil
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from inspect import isclass, isroutine
 from typing import Any
@@ -34,6 +34,7 @@ from sklearn_repr.engine.ensembles import Conditionals, Denoisers
 from sklearn_repr.engine.net import RepresentationNet
 from sklearn_repr.exceptions import CannotSaveError
 from sklearn_repr.utils.randomness import Seeds
+from sklearn_repr.utils.references import Reference
 
 __all__ = [
     "DTYPES",
@@ -50,7 +51,7 @@ __all__ = [
 # Rooms all of whose classes are carried; of others, those named here. The engine and
 # utils have classes that compile and run code.
 ROOMS = "corruptions", "data", "detection", "estimators", "modules", "objectives"
-OURS = Block, Conditionals, Denoisers, RepresentationNet, Seeds
+OURS = Block, Conditionals, Denoisers, Reference, RepresentationNet, Seeds
 # what networks are made of
 LAYERS = (
     *("BatchNorm1d", "Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d", "Dropout"),
@@ -160,6 +161,8 @@ def check_state(cls: type, state: dict[str, Any]) -> None:
     """Raise if a state has an attribute in the place of a method, or a cache on disk."""
     for key in state:
         there = getattr(cls, key, None)
+        if isinstance(there, cached_property):  # whose place is an attribute's
+            continue
         if isroutine(there) or isinstance(there, property):
             raise CannotSaveError(
                 f"{cls.__name__}.{key} is a method, and a file cannot bring another."

@@ -32,9 +32,8 @@ class Reference:
     True
     """
 
-    _find: Callable[[], Any]
-
     def __init__(self, table: Any):
+        self._find: Callable[[], Any]
         try:
             self._find = weakref.ref(table)
         except TypeError:
@@ -44,5 +43,8 @@ class Reference:
         """Return the table, None if it is gone."""
         return self._find()
 
-    def __reduce__(self) -> tuple[type[Reference], tuple[None]]:
-        return Reference, (None,)
+    def __getstate__(self) -> dict[str, None]:
+        return {"table": None}
+
+    def __setstate__(self, state: dict[str, None]) -> None:
+        self._find = lambda: None
