@@ -579,6 +579,7 @@ def test_classes_of_files_run_nothing():
         "sklearn_repr.engine.ensembles",
         "sklearn_repr.engine.net",
         "sklearn_repr.utils.randomness",
+        "sklearn_repr.utils.references",
     }
 
 
