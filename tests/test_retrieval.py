@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import warnings
 from itertools import pairwise, permutations
 from types import SimpleNamespace
@@ -177,6 +178,13 @@ def test_what_the_graph_does_not_lead_to_is_found_exactly():
     lost[10:] = expected[10:]
     fitted._search = SimpleNamespace(hnsw=search.hnsw, search=lambda q, k: (None, lost))
     np.testing.assert_array_equal(fitted.kneighbors(rows, 4)[1], expected)
+
+
+def test_without_faiss_the_extra_is_named_before_anything_is_fitted(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    index = EmbeddingIndex(FunctionTransformer(pytest.fail), index="hnsw")
+    with pytest.raises(ImportError, match=r"'hnsw' needs faiss.*sklearn_repr\[index\]"):
+        index.fit(np.eye(3))
 
 
 def test_packed_codes_are_counted_as_before_numpy_2(monkeypatch):
