@@ -1,5 +1,6 @@
 """Drawn shapes, whose factors are known: what each unit of a code says about them.
 
+The factors are those of dSprites, without the rotation, and with a grey for its colour.
 Run with ``python examples/shapes.py``; it takes about 20 seconds.
 """
 
@@ -22,18 +23,16 @@ GREYS = np.linspace(0.4, 1.0, 3)
 WIDTH = 16
 
 
-def draw_shapes(n: int | None = None, seed: int = 0) -> tuple[np.ndarray, pd.DataFrame]:
-    """Draw all combinations of shape, size, place and grey, or n of them.
+def draw_shapes() -> tuple[np.ndarray, pd.DataFrame]:
+    """Draw all combinations of shape, size, place and grey, and say which is which.
 
     Images are 16 × 16, flat, with values in [0, 1]; each pixel is the mean over 3 × 3
-    points. They stand to dSprites as its factors do, but for the rotation.
+    points.
     """
     factors = pd.DataFrame(
         list(product(SHAPES, SIZES, PLACES, PLACES, GREYS)),
         columns=["shape", "size", "x", "y", "grey"],
     )
-    if n is not None:
-        factors = factors.sample(n, random_state=seed).reset_index(drop=True)
     points = (np.arange(3 * WIDTH) + 0.5) / 3 - 0.5
     across = np.abs(points - factors["x"].to_numpy()[:, None])[:, None, :]
     down = np.abs(points - factors["y"].to_numpy()[:, None])[:, :, None]
@@ -54,10 +53,7 @@ def draw_shapes(n: int | None = None, seed: int = 0) -> tuple[np.ndarray, pd.Dat
 
 
 def make_vae(**settings: Any) -> VariationalAutoencoder:
-    """Build a variational autoencoder of pixels in [0, 1], which trains all its epochs.
-
-    It starts at random: at the axes of PCA, it would stay near them.
-    """
+    """Build a variational autoencoder of binary pixels that trains all its epochs."""
     common = {
         "scaling": None,
         "linear_skip": False,
@@ -83,6 +79,8 @@ def describe(images: np.ndarray, factors: pd.DataFrame, model: Any) -> pd.DataFr
         }
         ends = latent_traversal(model, images[:50], unit, values=2).tables
         moved = np.abs(ends[1] - ends[0]).mean()
+        if moved < 0.01:  # a unit that is not used
+            continue
         known = max(shares, key=shares.get)
         table.append({"unit": unit, "knows most of": known, "pixels move by": moved})
     return pd.DataFrame(table)
@@ -92,16 +90,20 @@ def main() -> None:
     """Compare PCA with a variational autoencoder, and look into its units."""
     images, factors = draw_shapes()
     model = make_vae(n_components=8, max_iter=60, random_state=0).fit(images)
-    for name, fitted in (("PCA", PCA(8).fit(images)), ("VAE", model)):
+    for name, fitted in (("PCA", PCA(8, random_state=0).fit(images)), ("VAE", model)):
         print(
             f"{name}: mutual information gap {mig(fitted.transform(images), factors):.3f}"
         )
     table = describe(images, factors, model)
     print(table.round(3).to_string(index=False), "\n")
-    unit = int(table["pixels move by"].idxmax())
+    unit = int(table["unit"].iloc[table["pixels move by"].argmax()])
     cells, _ = attribution(model, images[:1], baseline=images[-1:], output=unit)
-    print(f"Pixels of the first image that move unit {unit} away from the last image's:")
-    print(pd.DataFrame(cells.reshape(WIDTH, WIDTH)).round(1).to_string())
+    largest = np.argsort(-np.abs(cells[0]))[:5]
+    down, across = np.divmod(largest, WIDTH)
+    pixels = {"down": down, "across": across, "moves it by": cells[0, largest]}
+    print(f"From the last image to the first, unit {unit} moves by {cells.sum():.3f};")
+    print("the pixels that move it most:")
+    print(pd.DataFrame(pixels).round(3).to_string(index=False))
 
 
 if __name__ == "__main__":

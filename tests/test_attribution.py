@@ -21,7 +21,7 @@ from sklearn_repr.inspection import attribution, latent_traversal
 
 
 def curved(X):
-    return np.column_stack([X[:, 0] * X[:, 1] + X[:, 2] ** 2, np.sin(X).sum(axis=1)])
+    return np.column_stack([X[:, :3].prod(axis=1) + X[:, 2] ** 2, np.sin(X).sum(axis=1)])
 
 
 CURVED = SimpleNamespace(transform=curved, predict=lambda X: curved(X)[:, 0])
@@ -45,13 +45,30 @@ def shapley(f, row, base):
     return np.array(values)
 
 
-def test_with_all_orders_they_are_shapley_values():
+@pytest.mark.parametrize("random_state", range(4))
+def test_with_all_orders_they_are_shapley_values(random_state):
     rng = np.random.default_rng(0)
     rows, base = rng.normal(size=(5, 3)), rng.normal(size=(1, 3))
-    found = attribution(CURVED, rows, baseline=base, n_permutations=6)
+    found = attribution(
+        CURVED, rows, baseline=base, n_permutations=6, random_state=random_state
+    )
     for row, said in zip(rows, found.contributions, strict=True):
         np.testing.assert_allclose(said, shapley(curved, row, base[0]), atol=1e-12)
     np.testing.assert_allclose(found.base, curved(base)[0])
+
+
+def test_orders_are_drawn_and_their_mean_nears_shapley_values():
+    rng = np.random.default_rng(0)
+    rows, base = rng.normal(size=(3, 5)), np.zeros((1, 5))
+    exact = np.array([shapley(curved, row, base[0]) for row in rows])
+    draws = [
+        attribution(CURVED, rows, baseline=base, n_permutations=n, random_state=seed)
+        for n, seed in ((3, 0), (3, 0), (3, 1), (60, 0))
+    ]
+    few, same, other, many = (draw.contributions for draw in draws)
+    np.testing.assert_array_equal(few, same)
+    assert np.abs(few - other).max() > 0.01
+    assert np.abs(many - exact).max() < np.abs(few - exact).max() / 3
 
 
 @pytest.mark.parametrize("n_permutations", [1, 2, 5])

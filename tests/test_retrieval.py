@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import warnings
 from itertools import pairwise, permutations
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.spatial.distance import cdist
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, ndcg_score
@@ -80,9 +83,9 @@ def test_they_are_brute_force_over_all_orders_of_ties(metric, k):
 
 def test_they_are_scikit_learns_on_rows_in_parts(monkeypatch):
     rng = np.random.default_rng(0)
-    Z, gallery = 1e4 + rng.normal(size=(40, 3)), 1e4 + rng.normal(size=(70, 3))
+    Z, gallery = 1e7 + rng.normal(size=(40, 3)), 1e7 + rng.normal(size=(70, 3))
     y, y_gallery = rng.integers(0, 4, 40), rng.integers(0, 4, 70)
-    near = -pairwise_distances(Z, gallery)
+    near = -cdist(Z, gallery)
     relevant = y[:, None] == y_gallery
     given = {"gallery": gallery, "y_gallery": y_gallery}
     monkeypatch.setattr("sklearn_repr.inspection.retrieval.CELLS_AT_A_TIME", 200)
@@ -165,6 +168,23 @@ def test_rows_that_are_the_same_are_found_and_not_oneself(metric, index):
     distances, found = EmbeddingIndex(metric=metric, index=index).fit(rows).kneighbors()
     np.testing.assert_allclose(distances, 0, atol=1e-12)
     assert all(i not in some and len(set(some)) == 5 for i, some in enumerate(found))
+
+
+def test_what_the_graph_does_not_lead_to_is_found_exactly():
+    rows = np.random.default_rng(0).normal(size=(50, 3))
+    fitted = EmbeddingIndex(index="hnsw").fit(rows)
+    expected = fitted.kneighbors(rows, 4)[1]
+    search, lost = fitted._search, np.full((50, 4), -1)
+    lost[10:] = expected[10:]
+    fitted._search = SimpleNamespace(hnsw=search.hnsw, search=lambda q, k: (None, lost))
+    np.testing.assert_array_equal(fitted.kneighbors(rows, 4)[1], expected)
+
+
+def test_without_faiss_the_extra_is_named_before_anything_is_fitted(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    index = EmbeddingIndex(FunctionTransformer(pytest.fail), index="hnsw")
+    with pytest.raises(ImportError, match=r"'hnsw' needs faiss.*sklearn_repr\[index\]"):
+        index.fit(np.eye(3))
 
 
 def test_packed_codes_are_counted_as_before_numpy_2(monkeypatch):

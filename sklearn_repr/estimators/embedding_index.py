@@ -132,6 +132,9 @@ class EmbeddingIndex(BaseEstimator):
                 "index='hnsw' has no metric='hamming': packed codes are compared exactly."
                 " Set index='exact'."
             )
+        faiss = None
+        if self.index == "hnsw":
+            faiss = import_optional("faiss", extra="index", purpose="index='hnsw'")
         with restored_on_failure(self):
             if self.estimator is None:
                 self.estimator_ = None
@@ -148,7 +151,7 @@ class EmbeddingIndex(BaseEstimator):
                     setattr(self, name, getattr(self.estimator_, name))
                 elif self.estimator_ is not None and hasattr(self, name):
                     delattr(self, name)
-            self._search = self._make_search()
+            self._search = self._make_search(faiss)
         return self
 
     def kneighbors(
@@ -223,13 +226,12 @@ class EmbeddingIndex(BaseEstimator):
 
     # -- search ----------------------------------------------------------------------
 
-    def _make_search(self) -> Any:
-        metric, index = self._searched_by
+    def _make_search(self, faiss: Any) -> Any:
+        metric = self._searched_by[0]
         if metric == "hamming":
             return None
-        if index == "exact":
+        if faiss is None:
             return NearestNeighbors(metric=metric).fit(self.embedding_)
-        faiss = import_optional("faiss", extra="index", purpose="index='hnsw'")
         by = faiss.METRIC_L2 if metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
         graph = faiss.IndexHNSWFlat(self.embedding_.shape[1], LINKS, by)
         graph.hnsw.efConstruction = LOOKED_AT_IN_FIT
