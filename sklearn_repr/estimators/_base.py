@@ -31,6 +31,7 @@ from sklearn_repr.data.chunks import chunk_encoder
 from sklearn_repr.data.columns import read_table
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer, train
 from sklearn_repr.engine.optimizer import OPTIMIZERS
+from sklearn_repr.engine.packing import ArraysForSkops
 from sklearn_repr.engine.schedule import SCHEDULES
 from sklearn_repr.engine.training import epoch_curves
 from sklearn_repr.modules import ACTIVATIONS
@@ -55,7 +56,7 @@ def encode(module: Any, x: Tensor) -> Tensor:
 
 
 class BaseRepresentation(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    ArraysForSkops, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Fit a network without labels and transform rows to its embedding.
 

@@ -19,6 +19,7 @@ from sklearn_repr.data import Columns, NumericCodec, choose_codec
 from sklearn_repr.data.columns import read_table
 from sklearn_repr.data.repeats import arrange
 from sklearn_repr.engine.ensembles import RECIPES, Conditionals, Denoisers, Recipe
+from sklearn_repr.engine.packing import ArraysForSkops
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import cells_as_frame
 from sklearn_repr.utils.draws import row_uniforms
@@ -35,7 +36,7 @@ ROUNDING_SHARE = 1e-12
 MOST_COLUMNS = 256
 
 
-class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
+class ReconstructionOutlierDetector(ArraysForSkops, OutlierMixin, BaseEstimator):
     r"""Outliers are rows that a representation cannot rebuild.
 
     A row's anomaly score is the sum of its cells' contributions, and a row is an outlier
