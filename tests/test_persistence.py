@@ -475,6 +475,12 @@ HOSTILE = {
     "no kind": {},
     "a method": {"object": ["AutoencoderTransformer", {"fit": 1}]},
     "a property": {"object": ["AutoencoderTransformer", {"_n_features_out": 1}]},
+    "a state within a state": {
+        "object": [
+            "AutoencoderTransformer",
+            {"arrays_of_state": {"dict": {"state": {"array": [4, None]}}}},
+        ]
+    },
     "no array of that number": {"array": [7, None]},
     "an array before the first": {"array": [-1, None]},
     "an array of other axes": {"array": [0, [0, 1, 2]]},
@@ -516,6 +522,7 @@ ARRAYS = [
     np.ones(2),
     np.array([0, 9], np.int32),
     np.array([0, 1, 2], np.int32),
+    np.frombuffer(b'{"dict":{}}', np.uint8),
 ]
 
 

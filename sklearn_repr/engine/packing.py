@@ -9,20 +9,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 
-from sklearn_repr.engine.portable import MOST_VALUES
+from sklearn_repr.engine.portable import MOST_VALUES, PACKED
 from sklearn_repr.engine.reader import Reader
 from sklearn_repr.engine.writer import Writer
 from sklearn_repr.exceptions import CannotSaveError
 
-__all__ = ["MOST_BYTES", "STATE", "ArraysForSkops", "is_long", "pack", "unpack"]
+__all__ = ["MOST_BYTES", "STATE", "Packable", "is_long", "pack", "unpack"]
 
 # The name of the JSON text among the arrays; the others are named "0", "1", ...
 STATE = "state"
 # Text takes several times its size while it is read: so much of it at most
 MOST_BYTES = 2**24
-# The only key of a state that is packed
-PACKED = "arrays_of_state"
 
 
 def pack(value: object, where: str) -> dict[str, NDArray[Any]]:
@@ -72,8 +71,8 @@ def is_long(text: bytes) -> bool:
     return len(text) > MOST_BYTES or n_values > MOST_VALUES
 
 
-class ArraysForSkops:
-    """Hands on its state as arrays where skops is in use, which knows no tensors.
+class Packable(BaseEstimator):  # type: ignore[misc]
+    """An estimator that hands on its state as arrays to skops, which knows no tensors.
 
     skops asks for the state as pickle does, so that pickles hold arrays too in a process
     that has imported skops. What cannot be packed is handed on as it is.
@@ -81,7 +80,8 @@ class ArraysForSkops:
 
     def _plain_state(self) -> dict[str, Any]:
         """Return the state as it is."""
-        return super().__getstate__()  # type: ignore[return-value]
+        state: dict[str, Any] = super().__getstate__()
+        return state
 
     def __getstate__(self) -> dict[str, Any]:
         state = self._plain_state()
@@ -95,4 +95,4 @@ class ArraysForSkops:
     def __setstate__(self, state: dict[str, Any]) -> None:
         if PACKED in state:
             state = unpack(state[PACKED].__getitem__)
-        super().__setstate__(state)  # type: ignore[misc]
+        super().__setstate__(state)
