@@ -219,7 +219,7 @@ def test_the_error_of_a_category_is_the_surprise_of_its_level():
     errors.fit_errors(rows, np.zeros(4, bool), table)
     raw, known = errors._raw(rows)
     assert known.all()
-    missed = errors._residuals(errors.units.networks(rows))[:, 1:]
+    missed = errors._residuals(errors._filled(errors.units.networks(rows)))[:, 1:]
     chances = np.maximum((encoded[level] - missed) * scale + shares, 0.02 * shares + 1e-3)
     chances /= chances.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(raw[:, 1], -np.log(chances[np.arange(400), level]))

@@ -77,6 +77,10 @@ class EstimatorErrors:
         """Return the sums of the errors; see :class:`CellErrors`."""
         return np.asarray(self.errors(rows).sum(axis=1))
 
+    def blamed(self, rows: Rows) -> Rows:
+        """Return the errors; see :class:`CellErrors`."""
+        return self.errors(rows)
+
     def expected(self, rows: Rows) -> Rows:
         """Return the reconstruction; see :class:`CellErrors`."""
 

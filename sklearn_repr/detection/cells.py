@@ -69,6 +69,9 @@ class CellErrors(Protocol):
     def sums(self, rows: Rows) -> NDArray[np.float64]:
         """Return the sums of the errors of encoded rows, (n,)."""
 
+    def blamed(self, rows: Rows) -> Rows:
+        """Return what cells are to blame for, (n, d), for explanations."""
+
     def expected(self, rows: Rows) -> Rows:
         """Return what encoded rows are rebuilt to, (n, n_encoded)."""
 
@@ -151,6 +154,10 @@ class NetworkErrors:
     def sums(self, rows: Rows) -> NDArray[np.float64]:
         """Return the sums of the errors; see :class:`CellErrors`."""
         return np.asarray(self.errors(rows).sum(axis=1))
+
+    def blamed(self, rows: Rows) -> Rows:
+        """Return the errors; see :class:`CellErrors`."""
+        return self.errors(rows)
 
     def _raw_errors(self, seen: Rows) -> Rows:
         filled, observed = self.table.fill(seen)
@@ -255,13 +262,6 @@ class CellScorer:
         near = np.concatenate([self._near(part) for part in rows.chunks()])
         return self._fit_join(errors, near)
 
-    def _cells(self, rows: Rows) -> list[Rows]:
-        found = [self.reconstructor.errors(rows)]
-        if self.neighbours is not None:
-            units, observed = self.table.fill(self.reconstructor.neighbour_units(rows))
-            found.append(self.table.join(self.neighbours.distances(units), observed))
-        return found
-
     def _filled_units(self, rows: Rows) -> Rows:
         return self.table.fill(self.reconstructor.neighbour_units(rows))[0]
 
@@ -293,10 +293,11 @@ class CellScorer:
 
     def contributions(self, rows: Rows) -> Rows:
         """Return contributions of shape (n, d); their sum over a row is its score."""
-        found = self._cells(rows)
-        near = None if self.neighbours is None else self._near(rows)
-        parts = self._join(found[0].sum(axis=1), near).values()
-        joined = zip(found, parts, strict=True)
+        found = [self.reconstructor.blamed(rows)]
+        if self.neighbours is not None:
+            units, observed = self.table.fill(self.reconstructor.neighbour_units(rows))
+            found.append(self.table.join(self.neighbours.distances(units), observed))
+        joined = zip(found, self.sums(rows).values(), strict=True)
         # a part that no cell adds to is not 0: the row is as usual
         shares = (
             self.table.shares(cells, rows) * part[:, None] for cells, part in joined

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from sklearn_repr._contracts import Block
+from sklearn_repr.detection.blame import blame
 from sklearn_repr.detection.neighbours import soft
 from sklearn_repr.detection.table_cells import ONE_EACH, TableCells
 from sklearn_repr.detection.units import ERROR_FLOOR, ColumnUnits
@@ -180,8 +181,8 @@ class ConditionalErrors:
         filled, _ = table.fill(mild - self.center_)
         self.silent_ = constant | (filled.std(axis=0) == 0)
         filled[:, self.silent_] = 0.0
-        residual, self.unit_ = self._linear(filled)
-        scaled = residual * self.unit_[:, None] / self.unit_
+        self.linear_, self.unit_ = self._linear(filled)
+        scaled = self.linear_ * self.unit_[:, None] / self.unit_
         self.networks.fit(filled / self.unit_, scaled, self.cells_, self.unit_)
         raw, known = self._raw(rows)
         own = self.units.scaling == "standard"
@@ -203,18 +204,33 @@ class ConditionalErrors:
             deviation[mine] = np.sqrt(np.diag(within))
         return residual, deviation
 
-    def _residuals(self, rows: Rows) -> Rows:
-        """Return what is not expected, in mild columns, of rows in units of networks."""
-        filled, _ = self.table.fill(self.mild_(rows) - self.center_)
+    def _filled(self, seen: Rows) -> Rows:
+        """Return mild columns of rows in units of networks, the mean in holes."""
+        filled, _ = self.table.fill(self.mild_(seen) - self.center_)
         filled[:, self.silent_] = 0.0
+        return filled
+
+    def _residuals(self, filled: Rows) -> Rows:
+        """Return what is not expected of mild columns."""
         found: Rows = self.networks.residuals(filled / self.unit_) * self.unit_
         return found
 
     def _raw(self, rows: Rows) -> tuple[Rows, NDArray[np.bool_]]:
         """Return errors of cells in units of their residuals, and which are known."""
         seen = self.units.networks(rows)
+        errors = self._cell_errors(self._residuals(self._filled(seen)), rows)
+        known = self._known(seen)
+        return np.where(known, errors, 0.0), known
+
+    def _known(self, seen: Rows) -> NDArray[np.bool_]:
+        """Return which cells are not missing, (n, d)."""
         _, observed = self.table.fill(seen)
-        residuals = self._residuals(seen)
+        if observed is None:
+            return np.ones((len(seen), self.cells_.max() + 1), bool)
+        return observed[:, self.first_]
+
+    def _cell_errors(self, residuals: Rows, rows: Rows) -> Rows:
+        """Return errors of cells by the residuals of encoded rows, (n, d)."""
         errors = np.zeros((len(rows), self.cells_.max() + 1))
         own = self.units.scaling == "standard"
         unit = self.unit_[self.values_] if own else 1.0
@@ -223,10 +239,7 @@ class ConditionalErrors:
             mine = slice(block.start, block.stop)
             missed = residuals[:, mine] * self.units.unit_[mine]
             errors[:, self.cells_[block.start]] = _surprise(block, rows[:, mine], missed)
-        known = np.ones(errors.shape, bool)
-        if observed is not None:
-            known = observed[:, self.first_]
-        return np.where(known, errors, 0.0), known
+        return errors
 
     def _in_units(self, raw: Rows, known: NDArray[np.bool_]) -> Rows:
         # as if all cells were there
@@ -242,12 +255,23 @@ class ConditionalErrors:
         """Return the sums of the errors; see :class:`CellErrors`."""
         return np.asarray(self.errors(rows).sum(axis=1))
 
+    def blamed(self, rows: Rows) -> Rows:
+        """Return errors by who is to blame; see :class:`CellErrors`."""
+        seen = self.units.networks(rows)
+        return blame(
+            self._filled(seen),
+            self._known(seen),
+            linear=self.linear_,
+            cells=self.cells_,
+            residuals=self._residuals,
+            errors=lambda found, i: self._cell_errors(found, rows[i]) / self.usual_,
+        )
+
     def expected(self, rows: Rows) -> Rows:
         """Return what cells are expected to be; see :class:`CellErrors`."""
-        seen = self.units.networks(rows)
-        filled, _ = self.table.fill(self.mild_(seen) - self.center_)
-        expected = self.mild_.inverse(filled - self._residuals(seen) + self.center_)
-        return self.units.scaled(expected)
+        filled = self._filled(self.units.networks(rows))
+        expected = filled - self._residuals(filled) + self.center_
+        return self.units.scaled(self.mild_.inverse(expected))
 
     def neighbour_units(self, rows: Rows) -> Rows:
         """Return rows as neighbours are compared; see :class:`CellErrors`."""

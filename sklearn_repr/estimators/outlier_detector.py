@@ -411,6 +411,13 @@ class ReconstructionOutlierDetector(OutlierMixin, Packable):
             a DataFrame, else the position), "column", "observed" and "expected" (in
             original units) and "contribution".
 
+        Notes
+        -----
+        A wrong cell makes other cells look wrong that are expected from it. Without
+        `estimator`, errors are therefore blamed on the cells whose replacement by what
+        is expected makes them fall, one cell after another. A row that is abnormal in
+        many cells takes some milliseconds.
+
         Examples
         --------
         As the last step of a pipeline, on what the other steps make of the table; with
