@@ -275,6 +275,16 @@ def test_arrays_and_tensors_keep_their_layout():
     assert not found[12].requires_grad
 
 
+def test_a_file_is_one_as_others_are(path):
+    other = path.with_name("other")
+    other.write_text("")
+    save(AutoencoderTransformer(2), path)
+    assert path.stat().st_mode == other.stat().st_mode
+    with pytest.raises(FileNotFoundError):
+        save(AutoencoderTransformer(2), path.with_name("no") / "folder")
+    assert sorted(path.parent.iterdir()) == [path, other]
+
+
 def test_pipelines_of_known_steps(path):
     steps = StandardScaler(), fast(AutoencoderTransformer(2)), LogisticRegression()
     pipeline = make_pipeline(*steps).fit(ROWS, CLASSES)

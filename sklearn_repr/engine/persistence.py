@@ -8,6 +8,7 @@ import os
 import platform
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy
 import pandas
@@ -16,7 +17,7 @@ import sklearn
 import skorch
 import torch
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as as_bytes
 from sklearn.base import BaseEstimator
 
 import sklearn_repr
@@ -85,9 +86,10 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
         "python": platform.python_version(),
     }
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
     try:
-        save_file(arrays, partial, {ABOUT: json.dumps(about)})
+        # the library would make a file that only its owner reads
+        partial.write_bytes(as_bytes(arrays, {ABOUT: json.dumps(about)}))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
