@@ -8,23 +8,20 @@ import os
 import platform
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy
-import numpy as np
 import pandas
 import scipy
 import sklearn
 import skorch
 import torch
-from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as as_bytes
 from sklearn.base import BaseEstimator
 
 import sklearn_repr
-from sklearn_repr.engine.portable import MOST_VALUES
-from sklearn_repr.engine.reader import Reader
-from sklearn_repr.engine.writer import Writer
+from sklearn_repr.engine.packing import MOST_BYTES, STATE, is_long, pack, unpack
 from sklearn_repr.exceptions import (
     CannotSaveError,
     InvalidFileError,
@@ -38,10 +35,6 @@ FORMAT = 1
 LIBRARIES = numpy, pandas, scipy, sklearn, skorch, torch
 # The name of what the file says of itself, as JSON too
 ABOUT = "sklearn_repr"
-# The name of the JSON text among the arrays; these are named "0", "1", ...
-STATE = "state"
-# Text takes several times its size while it is read: so much of it at most
-MOST_BYTES = 2**24
 
 
 def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
@@ -84,21 +77,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     """
     if not isinstance(estimator, BaseEstimator):
         raise CannotSaveError(f"{type(estimator).__name__} is no estimator.")
-    writer = Writer()
-    try:
-        state = writer.write(estimator, type(estimator).__name__)
-        text = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
-    except RecursionError:
-        raise CannotSaveError("An attribute holds itself, or too many others.") from None
-    encoded = text.encode("utf-8", "surrogatepass")
-    if _is_long(encoded) or writer.n_numbers > MOST_VALUES:
-        raise CannotSaveError(
-            f"More than {MOST_BYTES >> 20} MiB, or {MOST_VALUES:,} values, are not in"
-            " arrays but in text: there may be a category of very many levels, such as"
-            " names. Drop that column."
-        )
-    arrays = {str(i): array for i, array in enumerate(writer.arrays)}
-    arrays[STATE] = np.frombuffer(encoded, np.uint8)
+    arrays = pack(estimator, type(estimator).__name__)
     about = {
         "format": FORMAT,
         "version": sklearn_repr.__version__,
@@ -107,9 +86,10 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
         "python": platform.python_version(),
     }
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
     try:
-        save_file(arrays, partial, {ABOUT: json.dumps(about)})
+        # the library would make a file that only its owner reads
+        partial.write_bytes(as_bytes(arrays, {ABOUT: json.dumps(about)}))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -152,7 +132,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         places = file.read(min(length, size, MOST_BYTES + 1))
     about: Any = None
     try:
-        if _is_long(places):
+        if is_long(places):
             raise ValueError("too much text")
         with safe_open(path, framework="numpy") as arrays:
             about = json.loads(arrays.metadata()[ABOUT])
@@ -182,19 +162,7 @@ def _read(file: Any) -> Any:
     stored = file.get_slice(STATE)
     if stored.get_dtype() != "U8" or math.prod(stored.get_shape()) > MOST_BYTES:
         raise ValueError("no text, or too much")
-    if _is_long(text := file.get_tensor(STATE).tobytes()):
-        raise ValueError("too much text")
-
-    def array(at: int) -> NDArray[Any]:
-        # a copy, in memory that NumPy aligned
-        return np.array(file.get_tensor(str(at)))
-
-    estimator = Reader(array).read(json.loads(text))
+    estimator = unpack(file.get_tensor)
     if not isinstance(estimator, BaseEstimator):
         raise TypeError(f"no estimator but {type(estimator).__name__}")
     return estimator
-
-
-def _is_long(text: bytes) -> bool:
-    n_values = sum(map(text.count, (b",", b"[", b"{")))
-    return len(text) > MOST_BYTES or n_values > MOST_VALUES

@@ -41,6 +41,7 @@ __all__ = [
     "MOST_VALUES",
     "NUMBERS",
     "OWN_WAYS",
+    "PACKED",
     "PARTS",
     "TORCH_DTYPES",
     "check_state",
@@ -77,6 +78,8 @@ TORCH_DTYPES = {
 }
 # Lists become objects of Python, several times as large: so many of their items at most
 MOST_VALUES = 500_000
+# The only key of a state that is packed, for others than files
+PACKED = "arrays_of_state"
 # NumPy's numbers that a file holds
 NUMBERS = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -159,6 +162,8 @@ OWN_WAYS: dict[type, tuple[Callable[[Any], dict[str, Any]], Callable[..., None]]
 
 def check_state(cls: type, state: dict[str, Any]) -> None:
     """Raise if a state has an attribute in the place of a method, or a cache on disk."""
+    if PACKED in state:  # arrays that would be read as often as it stands there
+        raise CannotSaveError(f"{cls.__name__} is packed already.")
     for key in state:
         there = getattr(cls, key, None)
         if isinstance(there, cached_property):  # whose place is an attribute's

@@ -11,12 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import DTypeLike
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -31,6 +26,7 @@ from sklearn_repr.data.chunks import chunk_encoder
 from sklearn_repr.data.columns import read_table
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer, train
 from sklearn_repr.engine.optimizer import OPTIMIZERS
+from sklearn_repr.engine.packing import Packable
 from sklearn_repr.engine.schedule import SCHEDULES
 from sklearn_repr.engine.training import epoch_curves
 from sklearn_repr.modules import ACTIVATIONS
@@ -54,9 +50,7 @@ def encode(module: Any, x: Tensor) -> Tensor:
     return module.encode(x)  # type: ignore[no-any-return]
 
 
-class BaseRepresentation(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
-):
+class BaseRepresentation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Packable):
     """Fit a network without labels and transform rows to its embedding.
 
     A subclass names its parameters, documents itself and fills hooks. They run in the

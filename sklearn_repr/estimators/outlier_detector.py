@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
+from sklearn.base import OutlierMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
@@ -20,6 +20,7 @@ from sklearn_repr.data import Columns, NumericCodec, choose_codec
 from sklearn_repr.data.columns import read_table
 from sklearn_repr.data.repeats import arrange, draw_rows
 from sklearn_repr.engine.ensembles import RECIPES, Conditionals, Denoisers, Recipe
+from sklearn_repr.engine.packing import Packable
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.containers import cells_as_frame
 from sklearn_repr.utils.draws import row_uniforms
@@ -40,7 +41,7 @@ MOST_COLUMNS, MOST_ENCODED = 256, 1024
 CELLS_FITTED, ROWS_FITTED = 2**20, 10_000
 
 
-class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
+class ReconstructionOutlierDetector(OutlierMixin, Packable):
     r"""Outliers are rows that a representation cannot rebuild.
 
     A row's anomaly score is the sum of its cells' contributions, and a row is an outlier
