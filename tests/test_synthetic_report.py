@@ -353,7 +353,7 @@ def test_exact_copies_are_rows_that_equal_in_every_cell():
 
 
 def test_the_report_holds_every_measure(few_trees):
-    train, real, drawn = mixed(80), mixed(60, seed=1), mixed(60, seed=2)
+    train, real, drawn = mixed(60), mixed(60, seed=1), mixed(60, seed=2)
     given = [frame.copy() for frame in (real, drawn, train)]
     state = np.random.get_state()[1].tolist()  # noqa: NPY002
     report = synthetic_report(real, drawn, train, target="city")
@@ -374,6 +374,8 @@ def test_the_report_holds_every_measure(few_trees):
     assert value["exact_copies"] == exact_copy_share(drawn, train)
     assert report["standard_error"].notna().sum() == 1
     reference = report["reference"]
+    same = marginal_distances(real, train)["distance"].mean()
+    assert reference["marginal_distance"] == same
     assert reference["near_copies"] == near_copy_share(real, real, train)
     assert reference["exact_copies"] == exact_copy_share(real, train)
     alone = synthetic_report(real, drawn)
