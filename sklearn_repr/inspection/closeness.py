@@ -209,7 +209,7 @@ class Places:
         deviation = np.sqrt(squares.sum(axis=0) / count)
         # the mean of equal numbers is rounded
         varies = deviation > 1e-12 * np.abs(self.mean)
-        self.scale = np.where(varies, deviation, 1.0 / self.unit)
+        self.scale = np.where(varies, deviation, 1.0)
 
     def distances(self, points: Cells, table: Cells) -> Iterator[Values]:
         """Yield squared distances of points to all rows of a table, a part at a time."""
