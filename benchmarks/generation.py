@@ -60,6 +60,7 @@ Labels = np.ndarray
 # rows, and their classes where the model draws any
 Drawn = tuple[Frame, Labels | None]
 WIDEST = 200
+MODELS = ("rows", "kernels", "mixture", "SMOTE", "VAE", "copula", "TVAE", "CTGAN", "ours")
 NEEDS = {"SMOTE": "imblearn", "CTGAN": "sdv", "TVAE": "sdv", "copula": "sdv"}
 NAMES = {
     "two_sample_auroc": "AUROC",
@@ -233,8 +234,9 @@ def compare(
         X.iloc[some], y[some], test_size=0.3, stratify=y[some], random_state=seed
     )
     train, real, y_train, y_real = split
-    models = contestants(train, y_train, len(real), seed)
-    for name, drawn, seconds in timed(table, models, options.models):
+    makers = contestants(train, y_train, len(real), seed)
+    models = {name: makers[name] for name in options.models}
+    for name, drawn, seconds in timed(table, models, None):
         scores = judge(train, y_train, real, y_real, drawn)
         row = {"table": table, "seed": seed, "model": name, **scores}
         yield {**row, "seconds": seconds}
@@ -266,7 +268,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--mixed", type=Path)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--models", nargs="+")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--only", nargs="+")
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--out", type=Path)
@@ -274,12 +276,14 @@ def main() -> None:
     if not (options.folder or options.mixed):
         parser.error("there is no folder of tables: pass DIR, --mixed DIR or both")
     warnings.simplefilter("ignore")
-    absent = [name for name, package in NEEDS.items() if find_spec(package) is None]
+    absent = [
+        name
+        for name in options.models
+        if name in NEEDS and find_spec(NEEDS[name]) is None
+    ]
     if absent:
         print(f"left out, packages are missing: {', '.join(absent)}", file=sys.stderr)
-    known = contestants(pd.DataFrame({"a": [0.0]}), np.zeros(1, int), 1, 0)
-    asked = options.models or list(known)
-    options.models = [name for name in asked if name in known and name not in absent]
+    options.models = [name for name in options.models if name not in absent]
     results = []
     for title, source in (
         ("numbers", numeric_tables(options.folder) if options.folder else ()),

@@ -300,6 +300,22 @@ def test_precision_and_recall_of_known_cases():
     assert recall > 0.9
 
 
+@pytest.mark.parametrize("unit", [1e200, 1e-200])
+def test_units_do_not_matter(unit):
+    rows, drawn = np.random.default_rng(0).normal(size=(2, 40, 2))
+    first, second = rows * [unit, 1.0], drawn * [unit, 1.0]
+    assert manifold_precision_recall(first, second) == manifold_precision_recall(
+        rows, drawn
+    )
+    assert near_copy_share(first, second, first, quantile=1.0) == near_copy_share(
+        rows, drawn, rows, quantile=1.0
+    )
+    found, expected = (
+        dependence_differences(*p) for p in ((first, second), (rows, drawn))
+    )
+    assert found.to_numpy() == pytest.approx(expected.to_numpy())
+
+
 def test_near_copies_are_their_formula_and_known_cases():
     train, real, drawn = mixed(50), mixed(40, seed=1), mixed(30, seed=2)
     nearest = [distances(f, train, train).min(axis=1) for f in (real, drawn)]
@@ -337,7 +353,7 @@ def test_exact_copies_are_rows_that_equal_in_every_cell():
 
 
 def test_the_report_holds_every_measure(few_trees):
-    train, real, drawn = mixed(80), mixed(60, seed=1), mixed(60, seed=2)
+    train, real, drawn = mixed(60), mixed(60, seed=1), mixed(60, seed=2)
     given = [frame.copy() for frame in (real, drawn, train)]
     state = np.random.get_state()[1].tolist()  # noqa: NPY002
     report = synthetic_report(real, drawn, train, target="city")
@@ -358,6 +374,8 @@ def test_the_report_holds_every_measure(few_trees):
     assert value["exact_copies"] == exact_copy_share(drawn, train)
     assert report["standard_error"].notna().sum() == 1
     reference = report["reference"]
+    same = marginal_distances(real, train)["distance"].mean()
+    assert reference["marginal_distance"] == same
     assert reference["near_copies"] == near_copy_share(real, real, train)
     assert reference["exact_copies"] == exact_copy_share(real, train)
     alone = synthetic_report(real, drawn)
@@ -388,16 +406,17 @@ def test_the_report_tells_copies_from_fresh_and_from_shifted_rows(few_trees):
 
 def test_more_rows_than_the_smaller_table_or_max_rows_are_not_compared(few_trees):
     rng = np.random.default_rng(0)
-    real, drawn, train = rng.normal(size=(40, 2)), rng.normal(size=(90, 2)), None
+    real, drawn = rng.normal(size=(41, 2)), rng.normal(size=(90, 2)) + 2.0
     first = synthetic_report(real, drawn)
     again = synthetic_report(real, drawn)
     pd.testing.assert_frame_equal(first, again)
-    # the share of real rows that are compared shows in the grid of distances
-    few = synthetic_report(real, drawn, max_rows=10)["value"]
-    assert few["precision"] * 10 == pytest.approx(round(few["precision"] * 10))
-    assert first["value"]["precision"] * 40 == pytest.approx(
-        round(first["value"]["precision"] * 40)
-    )
+    # precision is a number of sevenths, or of 41sts, not of ninetieths
+    few = synthetic_report(real, drawn, max_rows=7).loc["precision", "value"]
+    many = first.loc["precision", "value"]
+    assert 0 < few < 1
+    assert 0 < many < 1
+    assert 7 * few == pytest.approx(round(7 * few))
+    assert 41 * many == pytest.approx(round(41 * many))
     # copies of any training row count
     train = rng.normal(size=(200, 2))
     found = synthetic_report(real, train[150:170], train, max_rows=10)
@@ -458,6 +477,13 @@ def test_what_cannot_be_compared_is_named(measure, case):
     given = (table, good) if measure is exact_copy_share else (good, table)
     with pytest.raises(ValueError, match=message):
         measure(*given)
+
+
+def test_columns_of_one_name_must_have_one_order():
+    real = pd.DataFrame(np.ones((2, 3)), columns=["a", "b", "b"])
+    assert marginal_distances(real, real)["distance"].tolist() == [0.0] * 3
+    with pytest.raises(ValueError, match="in its order where two have one name"):
+        marginal_distances(real, real.iloc[:, [1, 0, 2]])
 
 
 def test_dates_and_objects_are_refused():

@@ -80,6 +80,12 @@ def read_alike(**tables: Any) -> list[Cells]:
     ]
 
 
+def largest(values: Values) -> Values:
+    """Return the largest absolute value of every column, 1 where that is 0."""
+    found = np.fmax.reduce(np.abs(values), axis=0, initial=0.0)
+    return np.where(found > 0.0, found, 1.0)
+
+
 def _frame(table: Any, name: str) -> pd.DataFrame:
     refuse_lazy(table)
     if not is_frame(table) and len(np.shape(table)) != 2:
@@ -99,9 +105,10 @@ def _in_order(
     here, there = list(frame.columns), list(reference.columns)
     if here == there or (not named and len(here) == len(there)):
         return frame
-    if len(here) != len(there) or set(here) != set(there):
+    if len(here) != len(there) or set(here) != set(there) or len(set(here)) < len(here):
         raise ValueError(
-            f"{name} must have the {len(there)} columns of {first}, and has {len(here)}:"
+            f"{name} must have the {len(there)} columns of {first}, in its order where"
+            f" two have one name, and has {len(here)}:"
             f" missing are {[c for c in there if c not in here][:5]}, not expected"
             f" {[c for c in here if c not in there][:5]}."
         )

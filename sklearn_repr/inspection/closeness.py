@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 from sklearn.utils import check_scalar
 
-from sklearn_repr.inspection._alike import Cells, Values, read_alike
+from sklearn_repr.inspection._alike import Cells, Values, largest, read_alike
 
 __all__ = ["exact_copy_share", "manifold_precision_recall", "near_copy_share"]
 
@@ -200,6 +200,8 @@ class Places:
     def __init__(self, reference: Cells):
         self.category = reference.categorical
         values = reference.values[:, ~self.category]
+        self.unit = largest(values)
+        values = values / self.unit
         known = ~np.isnan(values)
         count = np.maximum(known.sum(axis=0), 1)
         self.mean = np.where(known, values, 0.0).sum(axis=0) / count
@@ -226,7 +228,8 @@ class Places:
 
     def _coordinates(self, cells: Cells) -> tuple[Values, Values]:
         """Return scaled numbers, and what is equal or not: levels, holes or none."""
-        numbers = (cells.values[:, ~self.category] - self.mean) / self.scale
+        numbers = cells.values[:, ~self.category] / self.unit
+        numbers = (numbers - self.mean) / self.scale
         holes = np.isnan(numbers)
         levels = np.nan_to_num(cells.values[:, self.category], nan=-1.0)
         return np.where(holes, 0.0, numbers), np.hstack([levels, holes])

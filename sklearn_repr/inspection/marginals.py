@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import sparse
-from scipy.stats import ks_2samp
 
-from sklearn_repr.inspection._alike import Cells, Values, read_alike
+from sklearn_repr.inspection._alike import Cells, Values, largest, read_alike
 
 __all__ = ["dependence_differences", "marginal_distances"]
 
@@ -74,11 +73,17 @@ def marginal_distances(real: ArrayLike, synthetic: ArrayLike) -> pd.DataFrame:
         elif is_category:
             distance = _total_variation(a, b)
         else:
-            distance = float(ks_2samp(a, b, method="asymp").statistic)
+            distance = _kolmogorov_smirnov(a, b)
         found.append(("total_variation" if is_category else "ks", distance, missing))
     # names that are tuples are names
     index = pd.Index(first.names, tupleize_cols=False)
     return pd.DataFrame(found, index=index, columns=["measure", "distance", "missing"])
+
+
+def _kolmogorov_smirnov(a: Values, b: Values) -> float:
+    cells = np.concatenate([a, b])
+    below = [np.searchsorted(np.sort(x), cells, side="right") / len(x) for x in (a, b)]
+    return float(np.abs(below[0] - below[1]).max())
 
 
 def _total_variation(a: Values, b: Values) -> float:
@@ -152,7 +157,10 @@ def dependence_differences(real: ArrayLike, synthetic: ArrayLike) -> pd.DataFram
 
 def _correlations(values: Values) -> Values:
     """Return correlations over the rows in which both columns are there."""
-    found: Values = np.nan_to_num(pd.DataFrame(values).corr().to_numpy())
+    # squares of huge numbers are infinite, those of tiny ones are 0
+    frame = pd.DataFrame(values / largest(values))
+    with np.errstate(all="ignore"):  # of single rows
+        found: Values = np.nan_to_num(frame.corr().to_numpy())
     return found
 
 
