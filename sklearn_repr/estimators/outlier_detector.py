@@ -26,6 +26,7 @@ from sklearn_repr.utils.draws import row_uniforms
 from sklearn_repr.utils.randomness import Seeds, seeded_clone
 from sklearn_repr.utils.references import Reference
 from sklearn_repr.utils.state import restored_on_failure
+from sklearn_repr.utils.validation import unobserved_columns
 
 __all__ = ["ReconstructionOutlierDetector"]
 
@@ -199,6 +200,8 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
     # how a frame with categories is read; None where all columns are numbers
     _columns: Columns | None
     _odds: detection.ProbabilityMap
+    # columns that hold no cell in the whole table
+    _unobserved: NDArray[np.bool_]
     # what `fit` was given, for training scores that it did not compute
     _table: Reference
 
@@ -264,6 +267,7 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         with restored_on_failure(self):
             self._table = Reference(X)
             table = self._validate(X, reset=True, weights=sample_weight)
+            self._unobserved = unobserved_columns(table)
             seeds = Seeds(self.random_state)
             drawn = self._draw(table, sample_weight, seeds)
             if drawn is None:
@@ -362,7 +366,9 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
         )
         numbers = NumericCodec(self.scaling, "float64", seeds["scaling"])
         codec = choose_codec(numbers, self._columns, X, unseen=self.estimator is not None)
-        return detection.TableScorer(codec, cells).fit(X, names)
+        # of some rows of the table; what is missing in all of them is an error
+        lacking = np.flatnonzero(unobserved_columns(X) & ~self._unobserved)
+        return detection.TableScorer(codec, cells).fit(X, names, lacking.tolist())
 
     def score_samples(self, X: Table) -> NDArray[np.float64]:
         """Score rows, the higher the more normal.
