@@ -367,11 +367,18 @@ def test_a_heavy_tail_does_not_decide_what_others_say_of_each_other(scaling):
     assert explained[0].max() < 0.9
 
 
-@pytest.mark.parametrize(("most", "kind"), [(9, "ConditionalErrors"), (8, "NetworkErrors")])
+@pytest.mark.parametrize(
+    ("most", "kind"), [(9, "ConditionalErrors"), (8, "NetworkErrors")]
+)
 def test_levels_count_as_columns_where_there_may_be_too_many(most, kind, monkeypatch):
+    monkeypatch.setattr("sklearn_repr.engine.ensembles.CELLS_PER_PASS", 2**10)
     monkeypatch.setattr("sklearn_repr.estimators.outlier_detector.MOST_ENCODED", most)
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"a": rng.normal(size=80), "b": rng.choice(list("abcdefgh"), 80)})
     detector = ReconstructionOutlierDetector(n_steps=2, random_state=0).fit(X)
     assert type(detector._scorer.cells.reconstructor).__name__ == kind
     assert detector._scorer.codec.n_encoded_ == 9
+    # networks of fewer rows at a time and, of more columns, narrower ones
+    narrow = RECIPES["contaminated"].narrowed(9).rows_per_pass
+    rows = detector._scorer.cells.reconstructor.networks.recipe.rows_per_pass
+    assert rows == (narrow if kind == "NetworkErrors" else 64)

@@ -346,12 +346,15 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             usual = 4.0 if self._columns is None else 1.6
             weight = 0.0 if self.estimator is not None else usual
         errors: detection.CellErrors
+        width = self._encoded_width(X)
         settings = self.n_steps, seeds, int(self.verbose), names, type(self).__name__
         if self.estimator is not None:
             estimator = seeded_clone(self.estimator, seeds)
             errors = detection.errors_of_estimator(self.score_with, estimator)
-        elif X.shape[1] > MOST_COLUMNS or self._encoded_width(X) > MOST_ENCODED:
+        elif X.shape[1] > MOST_COLUMNS or width > MOST_ENCODED:
             recipe = self._recipe("clean" if novelty else "contaminated")
+            if self._columns is not None and width > MOST_ENCODED:
+                recipe = recipe.narrowed(width)
             errors = detection.NetworkErrors(
                 Denoisers(recipe, *settings),
                 detection.ColumnUnits(self.scaling, novelty=novelty),
