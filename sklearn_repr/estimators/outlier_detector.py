@@ -255,9 +255,9 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             Ignored, labels too; here for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             How often each row counts: whole numbers. A row of weight 2 is two rows, in
-            any order and to the last bit (up to 32 MiB of rows), for the reconstructor,
-            the distance to training rows, calibration and threshold alike; one of weight
-            0 is left out. None lets every row count once.
+            any order and to the last bit (up to 32 MiB of rows, all of which are fitted),
+            for the reconstructor, the distance to training rows, calibration and
+            threshold alike; one of weight 0 is left out. None lets every row count once.
 
         Returns
         -------
@@ -265,11 +265,11 @@ class ReconstructionOutlierDetector(OutlierMixin, BaseEstimator):
             The fitted detector.
         """
         with restored_on_failure(self):
-            self._table = Reference(X)
             table = self._validate(X, reset=True, weights=sample_weight)
             self._unobserved = unobserved_columns(table)
             seeds = Seeds(self.random_state)
             drawn = self._draw(table, sample_weight, seeds)
+            self._table = Reference(None if drawn is None else X)
             if drawn is None:
                 arranged = arrange(table, sample_weight, itemsize=8, whole=True)
                 X = arranged.X
