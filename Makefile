@@ -63,10 +63,12 @@ bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=, OUTLIERS=, LA
 	$(BIN)/python benchmarks/speed_estimators.py
 	$(BIN)/python benchmarks/small.py
 	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/scoring.py --detector --rows 100000 --columns 20
 	$(BIN)/python benchmarks/ensembles.py
 	$(BIN)/python benchmarks/many_fits.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/memory.py --gib 0 --rows 500000 --columns 50 --jobs detector_fit
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/mixed.py --tasks speed

@@ -319,3 +319,66 @@ def test_the_part_that_sets_some_training_rows_apart_weighs_more():
     assert np.isfinite(sum(TailJoin(1.0).fit(parts)(parts))).all()
     parts[0] = 0.0
     assert np.isfinite(sum(TailJoin(1.0).fit(parts)(parts))).all()
+
+
+# -- what is expected ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scaling", ["standard", "robust", None])
+@pytest.mark.parametrize("width", [2, 260])
+def test_what_is_expected_is_inside_of_what_was_seen(scaling, width):
+    rng = np.random.default_rng(0)
+    size = rng.normal(size=100)
+    X = np.exp(size)[:, None] + 0.1 * rng.random((100, width))
+    X[:, 1] = size
+    odd = X[:2].copy()
+    odd[0, 1:], odd[1, 1:] = -50.0, 5e4
+    detector = ReconstructionOutlierDetector(scaling=scaling, n_steps=20, random_state=0)
+    cells = detector.fit(X).explain(odd, as_frame=True)
+    expected = cells.loc[cells["column"] == 0, "expected"]
+    assert expected.min() >= X[:, 0].min() - 1e-9
+    assert expected.max() <= X[:, 0].max() + 1e-9
+
+
+def test_mild_columns_are_inverted_one_by_one(monkeypatch):
+    rows = np.random.default_rng(0).exponential(size=(50, 3))
+    columns = MildColumns(np.ones(3, bool)).fit(rows)
+    mild = columns(rows)
+    # whole rows for every column would take time with the square of their number
+    monkeypatch.setattr(MildColumns, "__call__", None)
+    np.testing.assert_allclose(columns.inverse(mild), rows)
+    beyond = columns.inverse(np.array([[-99.0] * 3, [99.0] * 3]))
+    np.testing.assert_array_equal(beyond, [rows.min(axis=0), rows.max(axis=0)])
+
+
+@pytest.mark.parametrize("scaling", ["robust", None])
+def test_a_heavy_tail_does_not_decide_what_others_say_of_each_other(scaling):
+    rng = np.random.default_rng(0)
+    X = correlated(300)
+    tail = 1e3 * np.exp(4 * rng.normal(size=300))
+    explained = []
+    for table in (X, np.c_[X, tail]):
+        errors = ConditionalErrors(Silent(), scaling, novelty=False)
+        errors.fit_errors(table, np.zeros(table.shape[1], bool))
+        share = errors.unit_[:6] * errors.units.unit_[:6] / table[:, :6].std(axis=0)
+        explained.append(share)
+    # deviations of what the others leave unexplained
+    np.testing.assert_allclose(explained[1], explained[0], rtol=0.1)
+    assert explained[0].max() < 0.9
+
+
+@pytest.mark.parametrize(
+    ("most", "kind"), [(9, "ConditionalErrors"), (8, "NetworkErrors")]
+)
+def test_levels_count_as_columns_where_there_may_be_too_many(most, kind, monkeypatch):
+    monkeypatch.setattr("sklearn_repr.engine.ensembles.CELLS_PER_PASS", 2**10)
+    monkeypatch.setattr("sklearn_repr.estimators.outlier_detector.MOST_ENCODED", most)
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.normal(size=80), "b": rng.choice(list("abcdefgh"), 80)})
+    detector = ReconstructionOutlierDetector(n_steps=2, random_state=0).fit(X)
+    assert type(detector._scorer.cells.reconstructor).__name__ == kind
+    assert detector._scorer.codec.n_encoded_ == 9
+    # networks of fewer rows at a time and, of more columns, narrower ones
+    narrow = RECIPES["contaminated"].narrowed(9).rows_per_pass
+    rows = detector._scorer.cells.reconstructor.networks.recipe.rows_per_pass
+    assert rows == (narrow if kind == "NetworkErrors" else 64)

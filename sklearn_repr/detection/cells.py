@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -11,6 +11,7 @@ from typing import (
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from sklearn_repr.detection.by_estimator import ROWS_PER_CHUNK
 from sklearn_repr.detection.joining import TailJoin
@@ -321,7 +322,9 @@ class TableScorer:
         self.codec = codec
         self.cells = cells
 
-    def fit(self, X: Table, names: Names = None) -> TableScorer:
+    def fit(
+        self, X: Table, names: Names = None, lacking: Sequence[int] = ()
+    ) -> TableScorer:
         """Fit scaling and cells to validated rows.
 
         Parameters
@@ -330,12 +333,17 @@ class TableScorer:
             Validated rows.
         names : sequence of str or None, default=None
             Names of the columns, for messages.
+        lacking : sequence of int, default=()
+            Columns of which these rows hold no cell, but other rows do: they say
+            nothing, whatever they hold when rows are scored.
 
         Returns
         -------
         self : TableScorer
             Itself.
         """
+        self.lacking = np.array(lacking, np.intp)
+        X = _with_constants(X, self.lacking)
         self.codec.fit(X, names)
         if is_large(X):
             self.chunk_ = rows_at_a_time(X.shape[1])
@@ -362,14 +370,22 @@ class TableScorer:
         """Return what cells are rebuilt to, in original units, (n, d)."""
         rebuilt = self.cells.reconstructor.expected
         parts = [self.codec.decode(rebuilt(rows)) for rows in self.scaled_chunks(X)]
-        return np.concatenate(parts)
+        found = np.concatenate(parts)
+        found[:, self.lacking] = np.nan
+        return found
 
     def scaled_chunks(self, X: Table) -> Iterator[Rows]:
         """Yield scaled rows, a chunk at a time."""
         step = getattr(self, "chunk_", ROWS_PER_CHUNK)
         for start in range(0, X.shape[0], step):
             part = X[start : start + step]
-            yield self.codec.scale(part)
+            rows = self.codec.scale(part)
+            if len(self.lacking):
+                columns = getattr(self.codec, "columns_", None)
+                columns = np.arange(rows.shape[1]) if columns is None else columns
+                # what the constants of `fit` became
+                rows[:, np.isin(columns, self.lacking)] = 0.0
+            yield rows
             forget(part)
 
     def sums(self, X: Table) -> dict[str, Rows]:
@@ -385,3 +401,15 @@ class TableScorer:
             scores[start : start + len(rows)] = -np.asarray(sum(sums))
             start += len(rows)
         return scores
+
+
+def _with_constants(X: Table, columns: NDArray[np.intp]) -> Table:
+    """Return rows with a constant in columns that hold no cell."""
+    if not len(columns):
+        return X
+    X = X.copy()
+    if sparse.issparse(X):
+        X.data[np.isin(X.indices, columns)] = 0.0
+    else:
+        X[:, columns] = 0.0
+    return X

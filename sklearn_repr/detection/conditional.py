@@ -14,18 +14,23 @@ from sklearn_repr.detection.neighbours import soft
 from sklearn_repr.detection.table_cells import ONE_EACH, Observed, TableCells
 from sklearn_repr.detection.units import ERROR_FLOOR, ColumnUnits
 
-__all__ = ["ConditionalErrors", "ConditionalNetworks", "MildColumns", "ledoit_wolf"]
+__all__ = [
+    "ConditionalErrors",
+    "ConditionalNetworks",
+    "MildColumns",
+    "ledoit_wolf",
+    "shrunk_by_correlations",
+]
 
 Rows = NDArray[np.float64]
 
-# Variance added to every column, so that the covariance can be inverted
+# Variance added to every column, of columns of one variance, so that the covariance can
+# be inverted
 RIDGE = 1e-3
 # Points by which the ranks of a column are interpolated, at most
 RANK_POINTS = 1000
 # Least probability of a level: this share of what it is in training, and this much more
 SHARE_KEPT, LEAST_PROBABILITY = 0.02, 1e-3
-# Values to invert a column by, beyond the training values
-BEYOND = np.array([1.0, 3.0, 10.0, 100.0, 1e4])
 
 
 def ledoit_wolf(rows: Rows) -> Rows:
@@ -55,6 +60,42 @@ def ledoit_wolf(rows: Rows) -> Rows:
     share = min(max(spread, 0.0), size) / size if size > 0 else 0.0
     shrunk: Rows = (1 - share) * sample
     shrunk.flat[:: width + 1] += share * mean
+    return shrunk
+
+
+def shrunk_by_correlations(rows: Rows) -> Rows:
+    r"""Return the covariance of centred rows, with shrunk correlations.
+
+    .. math:: \hat\Sigma_{ij} = s_i s_j (1 - \delta) r_{ij} \quad (i \neq j), \qquad
+              \delta = \frac{\sum_{i \neq j} \widehat{\mathrm{Var}}(r_{ij})}
+              {\sum_{i \neq j} r_{ij}^2}
+
+    with deviations s and correlations r, from Schäfer and Strimmer, "A shrinkage approach
+    to large-scale covariance matrix estimation", Stat. Appl. Genet. Mol. Biol. 4 (2005),
+    doi:10.2202/1544-6115.1175. Units of columns have no part in it, and one with a heavy
+    tail has a small one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_repr.detection.conditional import shrunk_by_correlations
+    >>> shrunk_by_correlations(np.array([[-1.0, -9.0], [1.0, 9.0]])).round(2)
+    array([[ 1.,  9.],
+           [ 9., 81.]])
+    """
+    deviation = np.sqrt(np.square(rows).mean(axis=0))
+    deviation[deviation == 0] = 1.0
+    scaled = rows / deviation
+    correlations = scaled.T @ scaled / len(rows)
+    np.square(scaled, out=scaled)
+    variance = scaled.T @ scaled / len(rows) - np.square(correlations)
+    diagonal = np.diag_indices_from(correlations)
+    variance[diagonal] = correlations[diagonal] = 0.0
+    size = np.square(correlations).sum()
+    share = min(max(variance.sum() / len(rows), 0.0), size) / size if size > 0 else 0.0
+    shrunk: Rows = (1 - share) * correlations
+    shrunk[diagonal] = 1.0
+    shrunk *= deviation * deviation[:, None]
     return shrunk
 
 
@@ -103,13 +144,10 @@ class MildColumns:
         return mild
 
     def inverse(self, mild: Rows) -> Rows:
-        """Return the values of milder columns."""
+        """Return the values of milder columns, inside of what was seen where ranked."""
         rows = mild.copy()
-        for j, (points, _) in self.points_.items():
-            grid = np.r_[points[0] - BEYOND[::-1], points, points[-1] + BEYOND]
-            whole = np.zeros((len(grid), mild.shape[1]))
-            whole[:, j] = grid
-            rows[:, j] = np.interp(mild[:, j], self(whole)[:, j], grid)
+        for j, (points, normal) in self.points_.items():
+            rows[:, j] = np.interp(mild[:, j], 0.5 * (soft(points) + normal), points)
         return rows
 
 
@@ -199,8 +237,13 @@ class ConditionalErrors:
 
     def _linear(self, filled: Rows) -> tuple[Rows, Rows]:
         """Return R, with the linear residuals x · R, and their deviations."""
-        covariance = ledoit_wolf(filled)
-        covariance.flat[:: len(covariance) + 1] += RIDGE
+        if self.units.scaling == "standard":
+            covariance = ledoit_wolf(filled)
+            covariance.flat[:: len(covariance) + 1] += RIDGE
+        else:
+            # columns of any unit
+            covariance = shrunk_by_correlations(filled)
+            covariance.flat[:: len(covariance) + 1] *= 1 + RIDGE
         precision = np.asarray(np.linalg.inv(covariance), np.float64)
         residual = precision.copy()
         deviation = np.empty(len(precision))

@@ -71,7 +71,7 @@ class ScaledRows:
             yield self[start : start + step : every]
 
     def moments(self) -> tuple[NDArray[np.float64], ...]:
-        """Return mean, deviation and range of every column, of the cells that it has."""
+        """Return mean, deviation, least and largest cell of every column."""
         count, total = np.zeros((2, self.shape[1]))
         low, high = np.full((2, self.shape[1]), np.nan)
         for rows in self.chunks():
@@ -81,7 +81,7 @@ class ScaledRows:
             high = np.fmax(high, np.fmax.reduce(rows, axis=0))
         mean = total / count
         squares = sum(np.nansum(np.square(rows - mean), axis=0) for rows in self.chunks())
-        return mean, np.sqrt(squares / count), high - low
+        return mean, np.sqrt(squares / count), low, high
 
 
 def rows_at_a_time(width: int) -> int:

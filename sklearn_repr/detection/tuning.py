@@ -11,6 +11,7 @@ from numpy.typing import (
 )
 
 from sklearn_repr.detection._checks import check_scores, cut_between
+from sklearn_repr.utils.outlier_labels import outliers_by_label
 
 __all__ = ["best_threshold"]
 
@@ -83,7 +84,13 @@ def best_threshold(
     -9.0
     """
     scores = check_scores(scores, "scores")
-    outlier = _outliers(y, len(scores), outlier_label)
+    labels = np.asarray(y)
+    if labels.shape != scores.shape:
+        raise ValueError(
+            f"y must hold one label for each of {len(scores)} scores, got shape"
+            f" {labels.shape}."
+        )
+    outlier = outliers_by_label(labels, outlier_label)
     if not (callable(metric) or (isinstance(metric, str) and metric in METRICS)):
         raise ValueError(
             f"metric must be callable or one of {sorted(METRICS)}, got {metric!r}."
@@ -110,31 +117,6 @@ def best_threshold(
     if count == len(ordered):
         return float(np.nextafter(ordered[-1], np.inf))
     return cut_between(float(ordered[count - 1]), float(ordered[count]))
-
-
-def _outliers(y: ArrayLike, n_rows: int, outlier_label: int | None) -> NDArray[np.bool_]:
-    """Return which rows are outliers, by either convention."""
-    labels = np.asarray(y)
-    if labels.shape != (n_rows,):
-        raise ValueError(
-            f"y must hold one label for each of {n_rows} scores, got shape"
-            f" {labels.shape}."
-        )
-    if outlier_label not in (None, 1, -1):
-        raise ValueError(f"outlier_label must be 1, -1 or None, got {outlier_label!r}.")
-    found = set(np.unique(labels).tolist())
-    if outlier_label is None:
-        # only ones are the inliers of predict, unless they are Booleans
-        outlier_label = 1 if 0 in found or labels.dtype == np.bool_ else -1
-    allowed = {0, 1} if outlier_label == 1 else {-1, 1}
-    if not found <= allowed:
-        raise ValueError(
-            "y must hold 0 (inlier) and 1 (outlier), or 1 (inlier) and -1 (outlier);"
-            f" got labels {sorted(found, key=str)[:5]} with outlier_label"
-            f" {outlier_label}."
-        )
-    chosen: NDArray[np.bool_] = labels == outlier_label
-    return chosen
 
 
 def _values(

@@ -81,16 +81,19 @@ class ColumnUnits:
             holes = bool(np.isnan(rows).any())
             mean, std = (np.nanmean, np.nanstd) if holes else (np.mean, np.std)
             center, deviation = mean(rows, axis=0), std(rows, axis=0)
-            width = np.nanmax(rows, axis=0) - np.nanmin(rows, axis=0)
+            low, high = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
         else:
-            center, deviation, width = rows.moments()
+            center, deviation, low, high = rows.moments()
             rows = np.concatenate([*rows.chunks(ROWS_TO_CENTRE_BY)])
             # in so few rows a column may hold nothing else than holes
             rows = np.where(np.isnan(rows), center, rows)
-        spread = width if self.novelty else deviation
+        spread = high - low if self.novelty else deviation
         flat = constant | (spread == 0)
         if columns is not None:
-            flat |= np.bincount(columns)[columns] > 1
+            together = np.bincount(columns)[columns] > 1
+            flat |= together
+            low[together], high[together] = -np.inf, np.inf
+        self.low_, self.high_ = low, high
         if self.scaling == "standard":
             self.center_ = center
             self.unit_ = np.where(flat, 1.0, spread)
@@ -115,8 +118,9 @@ class ColumnUnits:
         return self._in_units(rows, self.neighbour_unit_)
 
     def scaled(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return scaled rows from what networks see."""
-        return np.asarray(rows * self.unit_ + self.center_)
+        """Return scaled rows from what networks say, numbers inside of what was seen."""
+        inside = np.clip(rows * self.unit_ + self.center_, self.low_, self.high_)
+        return np.asarray(inside)
 
     def _in_units(
         self, rows: NDArray[np.float64], unit: NDArray[np.float64]

@@ -63,7 +63,7 @@ class Recipe:
     rows_per_pass: int = 256
 
     def narrowed(self, width: int) -> Recipe:
-        """Return the recipe for rows of a large sparse table of `width` columns.
+        """Return the recipe for rows of `width` columns, sparse or of many levels.
 
         With less of everything where there are many columns.
         """

@@ -27,6 +27,7 @@ from sklearn_repr.utils.draws import row_uniforms
 from sklearn_repr.utils.randomness import Seeds, seeded_clone
 from sklearn_repr.utils.references import Reference
 from sklearn_repr.utils.state import restored_on_failure
+from sklearn_repr.utils.validation import unobserved_columns
 
 __all__ = ["ReconstructionOutlierDetector"]
 
@@ -200,6 +201,8 @@ class ReconstructionOutlierDetector(OutlierMixin, Packable):
     # how a frame with categories is read; None where all columns are numbers
     _columns: Columns | None
     _odds: detection.ProbabilityMap
+    # columns that hold no cell in the whole table
+    _unobserved: NDArray[np.bool_]
     # what `fit` was given, for training scores that it did not compute
     _table: Reference
 
@@ -253,9 +256,9 @@ class ReconstructionOutlierDetector(OutlierMixin, Packable):
             Ignored, labels too; here for scikit-learn's conventions.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             How often each row counts: whole numbers. A row of weight 2 is two rows, in
-            any order and to the last bit (up to 32 MiB of rows), for the reconstructor,
-            the distance to training rows, calibration and threshold alike; one of weight
-            0 is left out. None lets every row count once.
+            any order and to the last bit (up to 32 MiB of rows, all of which are fitted),
+            for the reconstructor, the distance to training rows, calibration and
+            threshold alike; one of weight 0 is left out. None lets every row count once.
 
         Returns
         -------
@@ -263,10 +266,11 @@ class ReconstructionOutlierDetector(OutlierMixin, Packable):
             The fitted detector.
         """
         with restored_on_failure(self):
-            self._table = Reference(X)
             table = self._validate(X, reset=True, weights=sample_weight)
+            self._unobserved = unobserved_columns(table)
             seeds = Seeds(self.random_state)
             drawn = self._draw(table, sample_weight, seeds)
+            self._table = Reference(None if drawn is None else X)
             if drawn is None:
                 arranged = arrange(table, sample_weight, itemsize=8, whole=True)
                 X = arranged.X
@@ -343,12 +347,15 @@ class ReconstructionOutlierDetector(OutlierMixin, Packable):
             usual = 4.0 if self._columns is None else 1.6
             weight = 0.0 if self.estimator is not None else usual
         errors: detection.CellErrors
+        width = self._encoded_width(X)
         settings = self.n_steps, seeds, int(self.verbose), names, type(self).__name__
         if self.estimator is not None:
             estimator = seeded_clone(self.estimator, seeds)
             errors = detection.errors_of_estimator(self.score_with, estimator)
-        elif X.shape[1] > MOST_COLUMNS or self._encoded_width(X) > MOST_ENCODED:
+        elif X.shape[1] > MOST_COLUMNS or width > MOST_ENCODED:
             recipe = self._recipe("clean" if novelty else "contaminated")
+            if self._columns is not None and width > MOST_ENCODED:
+                recipe = recipe.narrowed(width)
             errors = detection.NetworkErrors(
                 Denoisers(recipe, *settings),
                 detection.ColumnUnits(self.scaling, novelty=novelty),
@@ -363,7 +370,9 @@ class ReconstructionOutlierDetector(OutlierMixin, Packable):
         )
         numbers = NumericCodec(self.scaling, "float64", seeds["scaling"])
         codec = choose_codec(numbers, self._columns, X, unseen=self.estimator is not None)
-        return detection.TableScorer(codec, cells).fit(X, names)
+        # of some rows of the table; what is missing in all of them is an error
+        lacking = np.flatnonzero(unobserved_columns(X) & ~self._unobserved)
+        return detection.TableScorer(codec, cells).fit(X, names, lacking.tolist())
 
     def score_samples(self, X: Table) -> NDArray[np.float64]:
         """Score rows, the higher the more normal.

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from sklearn_repr.utils.outlier_labels import outliers_by_label
 
 __all__ = ["detection_score"]
 
@@ -82,28 +84,17 @@ def detection_score(
             " (LocalOutlierFactor has it with novelty=True);"
             f" {type(estimator).__name__} has none."
         )
-    outlier = _outliers(y)
+    labels = column_or_1d(y)
+    outlier = outliers_by_label(labels)
+    if outlier.all() or not outlier.any():
+        found = ", ".join(map(repr, np.unique(labels).tolist())) or "missing"
+        raise ValueError(
+            f"y must hold outliers and inliers; all labels here are {found}. With"
+            " cross-validation take cv=StratifiedKFold(...)."
+        )
     scores = np.asarray(estimator.score_samples(X), dtype=np.float64)
     check_consistent_length(scores, outlier)
     if np.isnan(scores).any():
         raise ValueError("score_samples returned NaN, which has no place in an order.")
     # ranks, because scikit-learn's metrics take no infinite scores
     return float(METRICS[metric](outlier, rankdata(-scores)))
-
-
-def _outliers(y: ArrayLike) -> NDArray[np.bool_]:
-    """Return which rows are outliers, by either convention."""
-    labels = column_or_1d(y)
-    found = set(np.unique(labels).tolist())
-    if found in ({0, 1}, {-1, 1}):
-        outlier: NDArray[np.bool_] = labels == (1 if 0 in found else -1)
-        return outlier
-    if found <= {0, 1} or found <= {-1, 1}:
-        raise ValueError(
-            "y must hold outliers and inliers; all labels here are"
-            f" {found.pop()!r}. With cross-validation take cv=StratifiedKFold(...)."
-        )
-    raise ValueError(
-        "y must hold 0 (inlier) and 1 (outlier), or 1 (inlier) and -1 (outlier); got"
-        f" labels {sorted(found, key=str)[:5]}."
-    )

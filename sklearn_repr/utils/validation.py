@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, get_tags
@@ -34,6 +34,7 @@ __all__ = [
     "column_label",
     "has_holes",
     "parts_of",
+    "unobserved_columns",
     "validate_partner",
     "validate_table",
 ]
@@ -138,6 +139,29 @@ def has_holes(X: Table) -> bool:
             if np.isnan(cells.sum()) and np.isnan(cells).any():
                 return True
     return False
+
+
+def unobserved_columns(X: Table) -> NDArray[np.bool_]:
+    """Tell which columns of a table hold no observed cell.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_repr.utils.validation import unobserved_columns
+    >>> unobserved_columns(np.array([[np.nan, 1.0], [np.nan, np.nan]]))
+    array([ True, False])
+    """
+    unobserved = np.ones(X.shape[1], bool)
+    for part in parts_of(X):
+        if sparse.issparse(part):
+            holes = part.indices[np.isnan(part.data)]
+            missing = np.bincount(holes, minlength=X.shape[1]) == part.shape[0]
+        else:
+            missing = np.isnan(part).all(axis=0)
+        unobserved &= missing
+        if not unobserved.any():
+            break
+    return unobserved
 
 
 def check_cells(estimator: BaseEstimator, X: Table, largest: float) -> None:
