@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what __getattr__ loads, for those who do not run it
     from sklearn_repr import inspection
     from sklearn_repr.estimators.autoencoder import AutoencoderTransformer
+    from sklearn_repr.estimators.classifier import RepresentationClassifier
     from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
     from sklearn_repr.estimators.denoising import DenoisingAutoencoder
     from sklearn_repr.estimators.imputer import AutoencoderImputer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # what __getattr__ loads, for those who do not run it
     from sklearn_repr.estimators.outlier_detector import ReconstructionOutlierDetector
     from sklearn_repr.estimators.paired import PairedEmbedder
     from sklearn_repr.estimators.predictive import ContrastivePredictiveCoder
+    from sklearn_repr.estimators.regressor import RepresentationRegressor
     from sklearn_repr.estimators.variational import VariationalAutoencoder
     from sklearn_repr.exceptions import CollapseWarning, NonFiniteLossError
 
@@ -37,6 +39,8 @@ _HOMES = {
     "NonFiniteLossError": "sklearn_repr.exceptions",
     "PairedEmbedder": "sklearn_repr.estimators.paired",
     "ReconstructionOutlierDetector": "sklearn_repr.estimators.outlier_detector",
+    "RepresentationClassifier": "sklearn_repr.estimators.classifier",
+    "RepresentationRegressor": "sklearn_repr.estimators.regressor",
     "VariationalAutoencoder": "sklearn_repr.estimators.variational",
     "inspection": "sklearn_repr.inspection",
 }
@@ -53,6 +57,8 @@ __all__ = [
     "NonFiniteLossError",
     "PairedEmbedder",
     "ReconstructionOutlierDetector",
+    "RepresentationClassifier",
+    "RepresentationRegressor",
     "VariationalAutoencoder",
     "inspection",
 ]

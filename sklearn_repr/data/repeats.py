@@ -6,15 +6,18 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.utils import _safe_indexing
 
 from sklearn_repr._contracts import Table
 from sklearn_repr.data.blocks import POOL
+from sklearn_repr.data.frames import as_pandas, is_frame
 from sklearn_repr.utils.validation import parts_of
 from sklearn_repr.utils.weights import check_sample_weight
 
-__all__ = ["Arranged", "arrange"]
+__all__ = ["Arranged", "arrange", "rows_at"]
 
 # Cells whose bits are mixed at a time
 CELLS_AT_A_TIME = 2**15
@@ -85,8 +88,8 @@ def arrange(
 
     Parameters
     ----------
-    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
-        Validated rows.
+    X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
+        Rows.
     sample_weight : array-like of shape (n_samples,) or None, default=None
         How much each row counts; None lets all count alike.
     itemsize : int, default=4
@@ -121,7 +124,7 @@ def arrange(
     pool = POOL // (itemsize * n_columns)
     if sample_weight is None:
         order = _own_order(X) if n_rows <= pool else None
-        return Arranged(X) if order is None else Arranged(X[order], None, order)
+        return Arranged(X) if order is None else Arranged(rows_at(X, order), None, order)
     weights = check_sample_weight(sample_weight, n_rows)
     broken = weights != np.floor(weights)
     if whole and broken.any():
@@ -132,30 +135,40 @@ def arrange(
         )
     if whole or (not broken.any() and weights.sum() <= pool):
         index = np.repeat(np.arange(n_rows), weights.astype(np.intp))
-        rows, weights = X[index], np.ones(0)
+        rows, weights = rows_at(X, index), np.ones(0)
     else:
         index = np.flatnonzero(weights)
-        rows, weights = X[index], weights[index]
+        rows, weights = rows_at(X, index), weights[index]
     if weights.size and weights.min() < weights.max():
         return Arranged(rows, weights / weights.mean(), index)
     order = _own_order(rows) if rows.shape[0] <= pool else None
     if order is None:
         return Arranged(rows, None, index)
-    return Arranged(rows[order], None, index[order])
+    return Arranged(rows_at(rows, order), None, index[order])
+
+
+def rows_at(X: Table, index: NDArray[np.intp]) -> Table:
+    """Return rows of a table of any kind by their numbers."""
+    return _safe_indexing(X, index) if is_frame(X) else X[index]
 
 
 def _own_order(X: Table) -> NDArray[np.intp] | None:
     """Return an order that depends on the rows alone; None if no two are the same."""
-    if not isinstance(X, np.ndarray) and not sparse.issparse(X):
+    in_cells = not is_frame(X) and getattr(X, "dtype", None) != object
+    if in_cells and not isinstance(X, np.ndarray) and not sparse.issparse(X):
         return None
-    if isinstance(X, np.ndarray):
+    if in_cells and isinstance(X, np.ndarray):
         # rows that are the same have the same sum: most tables have none
         with np.errstate(over="ignore", invalid="ignore"):
             sums = np.sort(X.sum(axis=1))
         if not (sums[1:] == sums[:-1]).any() and not np.isnan(sums[-2:]).all():
             return None
-    parts = [X] if sparse.issparse(X) else parts_of(X, CELLS_AT_A_TIME)
-    keys = np.concatenate([_keys(part) for part in parts])
+    if in_cells:
+        parts = [X] if sparse.issparse(X) else parts_of(X, CELLS_AT_A_TIME)
+        keys = np.concatenate([_keys(part) for part in parts])
+    else:
+        frame = as_pandas(X) if is_frame(X) else pd.DataFrame(X)
+        keys = pd.util.hash_pandas_object(frame, index=False).to_numpy()
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     return order if (ordered[1:] == ordered[:-1]).any() else None

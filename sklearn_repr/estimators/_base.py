@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -217,7 +217,15 @@ class BaseRepresentation(
         """
         return self._fit(X, y)
 
-    def _fit(self, X: Table, y: Labels, sample_weight: Weights = None) -> Self:
+    def _fit(
+        self,
+        X: Table,
+        y: Labels,
+        sample_weight: Weights = None,
+        *,
+        trains: bool = True,
+    ) -> Self:
+        """Fit; where it does not train, the module stays what it is at the start."""
         with restored_on_failure(self), torch.inference_mode(False):
             self._check_schedule()
             continuing = self._continues()
@@ -231,6 +239,8 @@ class BaseRepresentation(
             rows = encode_table(codec, X, weights)
             self._after_encoding(rows, y)
             settings = self._training_settings(len(rows))
+            if not trains:
+                settings = replace(settings, max_iter=0)
             pairs = self._build_pairs()
             split = settings.split(rows, seeds, numbered=pairs is not None)
             # held-out rows must not shape the start that they are compared with

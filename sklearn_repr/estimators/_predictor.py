@@ -1,0 +1,497 @@
+"""What a classifier and a regressor on a representation share."""
+
+from __future__ import annotations
+
+import copy
+from numbers import Real
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Tags, check_array, get_tags
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    has_fit_parameter,
+    validate_data,
+)
+from torch import Tensor, nn
+
+from sklearn_repr._contracts import (
+    Array,
+    Batch,
+    Constraints,
+    Labels,
+    Rows,
+    Table,
+    Weights,
+)
+from sklearn_repr.data.batches import Split, bounded
+from sklearn_repr.data.blocks import encode_table
+from sklearn_repr.data.frames import as_pandas, is_frame, refuse_lazy
+from sklearn_repr.data.repeats import arrange, rows_at
+from sklearn_repr.engine import TrainingSettings, infer, train
+from sklearn_repr.engine.linear_heads import LinearMap
+from sklearn_repr.engine.optimizer import OPTIMIZERS
+from sklearn_repr.engine.training import epoch_curves
+from sklearn_repr.estimators._base import BaseRepresentation
+from sklearn_repr.modules import make_mlp
+from sklearn_repr.modules.predictor import Head, Predictor
+from sklearn_repr.objectives import Objective
+from sklearn_repr.utils import constraints
+from sklearn_repr.utils.devices import single_thread
+from sklearn_repr.utils.randomness import Seeds, local_torch_seed, seeded_clone
+from sklearn_repr.utils.state import restored_on_failure
+from sklearn_repr.utils.validation import check_layer_sizes
+
+__all__ = ["BasePredictor"]
+
+# Where encoder and head are tuned, the encoder's share of the learning rate
+ENCODER_SHARE = 0.1
+# Unlabelled rows that are looked at beside the labelled ones, evenly spread over all
+MOST_UNLABELLED = 10_000
+
+
+def as_they_are(module: nn.Module, codes: Tensor) -> Tensor:
+    """Return codes, where nothing maps rows to them any more."""
+    return codes
+
+
+def unwrapped(encoder: Any) -> Any:
+    """Return what a FrozenEstimator holds, anything else as it is."""
+    return encoder.estimator if isinstance(encoder, FrozenEstimator) else encoder
+
+
+def is_fitted(encoder: Any) -> bool:
+    """Tell encoders that were fitted; those that need no fit are not."""
+    if not get_tags(encoder).requires_fit:
+        return False
+    try:
+        check_is_fitted(encoder)
+    except NotFittedError:
+        return False
+    return True
+
+
+def own_columns(encoder: Any, X: Table) -> list[str] | None:
+    """Return which columns of a frame a fitted encoder takes, None for all as they are.
+
+    Raises
+    ------
+    ValueError
+        If the frame lacks some of them.
+    """
+    names = getattr(encoder, "feature_names_in_", None)
+    if names is None or not is_frame(X) or list(X.columns) == list(names):
+        return None
+    missing = [name for name in names if name not in set(X.columns)]
+    if missing:
+        raise ValueError(
+            f"encoder was fitted on columns that X lacks: {missing}. Pass a table that has"
+            f" all of {list(names)}, in any order and among others."
+        )
+    return list(names)
+
+
+def looked_at(known: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the numbers of labelled rows, and of others evenly spread over all."""
+    others = np.flatnonzero(~known)
+    some = others[:: max(1, -(-len(others) // MOST_UNLABELLED))]
+    return np.sort(np.concatenate([np.flatnonzero(known), some]))
+
+
+def moments(codes: Array) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of codes; 1 where one is constant."""
+    values = torch.from_numpy(codes).double()
+    scale = values.std(dim=0, correction=0)
+    # what is constant varies by rounding
+    constant = scale <= 1e-7 * values.abs().amax(dim=0).clamp(min=1e-30)
+    return values.mean(dim=0), scale.masked_fill(constant, 1.0)
+
+
+def spread_share(keys: Array, fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Choose a share of rows at random, but evenly over the order of their keys.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_repr.estimators._predictor import spread_share
+    >>> keys = np.array([0, 1, 0, 1, 0, 1, 0, 1])
+    >>> keys[spread_share(keys, 0.5, 0)].tolist()
+    [0, 1, 0, 1]
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(keys))
+    order = shuffled[np.argsort(keys[shuffled], kind="stable")]
+    steps = np.floor(fraction * np.arange(len(keys) + 1))
+    chosen = np.zeros(len(keys), dtype=bool)
+    chosen[order[np.diff(steps) > 0]] = True
+    return chosen
+
+
+class Learned(NamedTuple):
+    """What a head is learned from: rows, what is known of them, and how much each counts.
+
+    Attributes
+    ----------
+    X : table of shape (n, n_features)
+        Rows as the encoder takes them.
+    codes : ndarray of shape (n, n_components)
+        Their codes before any tuning.
+    targets : float64 ndarray of shape (n, k)
+        What is to be predicted, NaN where it is unknown.
+    weights : float64 ndarray of shape (n,)
+        How much each row counts.
+    """
+
+    X: Table
+    codes: Array
+    targets: Array
+    weights: Array
+
+    def take(self, index: NDArray[np.intp]) -> Learned:
+        """Return some of the rows."""
+        return Learned(rows_at(self.X, index), *(part[index] for part in self[1:]))
+
+
+class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A head g on a representation φ: f(x) = g(φ(x)).
+
+    A subclass reads targets (`_read`, `_encode_targets`), finds a linear head for fixed
+    codes (`_fit_linear`), and says what training minimises (`_build_objective`).
+    """
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        "encoder": [HasMethods(["fit", "transform"]), None],
+        "mode": [StrOptions({"auto", "probe", "fine_tune", "end_to_end"})],
+        "head_layer_sizes": ["array-like", constraints.COUNT],
+        "alpha": [constraints.AUTO, constraints.NOT_NEGATIVE],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
+        "learning_rate": [StrOptions({"constant", "one_cycle", "cosine", "plateau"})],
+        "learning_rate_init": [constraints.POSITIVE],
+        "encoder_learning_rate": [constraints.AUTO, constraints.NOT_NEGATIVE],
+        "batch_size": [constraints.AUTO, constraints.COUNT],
+        "max_iter": [constraints.COUNT],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [constraints.COUNT],
+        "tol": [constraints.NOT_NEGATIVE],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    # -- hooks -----------------------------------------------------------------------
+
+    def _read(self, y: Labels) -> Array:
+        """Return targets as an array, one entry or row for each row of the table."""
+        raise NotImplementedError
+
+    def _encode_targets(self, y: Array) -> Array:
+        """Return what a head is to predict, (n, k), NaN where it is unknown."""
+        raise NotImplementedError
+
+    def _encoder_targets(self, targets: Array) -> Array:
+        """Return targets as an encoder that wants them takes them."""
+        raise NotImplementedError
+
+    def _keys(self, targets: Array) -> Array:
+        """Return by what held-out rows are to be like the others, (n,)."""
+        raise NotImplementedError
+
+    def _weigh(self, targets: Array, weights: Array) -> Array:
+        """Return the weights of labelled rows in the loss of a head."""
+        return weights
+
+    def _default_encoder(self) -> Any:
+        raise NotImplementedError
+
+    def _auto_mode(self, n_labelled: int) -> str:
+        """Resolve ``mode="auto"`` for an encoder that can be trained."""
+        raise NotImplementedError
+
+    def _fit_linear(
+        self, codes: Tensor, targets: Tensor, weights: Tensor, seeds: Seeds
+    ) -> LinearMap:
+        """Return the best linear map of standardised codes."""
+        raise NotImplementedError
+
+    def _build_objective(self) -> Objective:
+        raise NotImplementedError
+
+    # -- fit -------------------------------------------------------------------------
+
+    def _fit(self, X: Table, y: Labels, sample_weight: Weights) -> Self:
+        with restored_on_failure(self), torch.inference_mode(False):
+            y = self._read(y)
+            X = self._table(X)
+            check_consistent_length(X, y)
+            validate_data(self, X, reset=True, skip_check_array=True)
+            X, weights, origin = arrange(X, sample_weight)
+            targets = self._encode_targets(y if origin is None else y[origin])
+            known = ~np.isnan(targets).all(axis=1)
+            seeds = Seeds(self.random_state)
+            self.mode_ = self._resolved_mode(int(known.sum()))
+            self._selected: list[str] | None = None
+            self.encoder_ = self._prepared_encoder(X, targets, known, weights, seeds)
+            self.loss_curve_: list[float] = []
+            self.validation_curve_: list[float] | None = None
+            few = looked_at(known)
+            X = rows_at(X, few)
+            weights = np.ones(len(few)) if weights is None else weights[few]
+            rows = Learned(X, self._codes(X), targets[few], weights)
+            with single_thread():
+                head = self._fit_head(rows, seeds)
+            self.n_components_ = len(head.mean)
+            # in double precision, as codes of float64 rows are
+            self.head_ = head.cpu().double().requires_grad_(False)
+        return self
+
+    def _table(self, X: Table) -> Table:
+        """Return frames as they are, everything else as an array or a CSR matrix."""
+        refuse_lazy(X)
+        if is_frame(X):
+            return as_pandas(X) if type(X).__module__.startswith("pyarrow") else X
+        return check_array(
+            X, accept_sparse="csr", dtype=None, ensure_all_finite=False, estimator=self
+        )
+
+    def _hidden(self) -> tuple[int, ...]:
+        return tuple(check_layer_sizes(self.head_layer_sizes))
+
+    def _resolved_mode(self, n_labelled: int) -> str:
+        encoder = unwrapped(self.encoder)
+        trainable = encoder is None or isinstance(encoder, BaseRepresentation)
+        if self.mode == "auto":
+            return self._auto_mode(n_labelled) if trainable else "probe"
+        if self.mode != "probe" and not trainable:
+            raise ValueError(
+                f"mode={self.mode!r} trains the encoder, which must be an estimator of this"
+                f" package that trains a network; got {encoder!r}. Set mode='probe'."
+            )
+        return str(self.mode)
+
+    def _prepared_encoder(
+        self, X: Table, targets: Array, known: Array, weights: Array | None, seeds: Seeds
+    ) -> Any:
+        """Return an encoder that is fitted: the one given if it is, else a clone."""
+        own = unwrapped(self.encoder)
+        if own is None:
+            own = self._default_encoder()
+        if isinstance(self.encoder, FrozenEstimator):
+            check_is_fitted(own)
+        if is_fitted(own):
+            if self.mode_ == "end_to_end":
+                raise ValueError(
+                    "mode='end_to_end' trains the encoder from a random start, but encoder"
+                    " is fitted. Set mode='fine_tune', or pass sklearn.base.clone(encoder)."
+                )
+            self._selected = own_columns(own, X)
+            kept = isinstance(self.encoder, FrozenEstimator) and self.mode_ == "probe"
+            return own if kept else copy.deepcopy(own)
+        if hasattr(own, "transform_y"):
+            raise ValueError(
+                f"encoder={own!r} learns from two tables: fit it on both, and pass it in a"
+                " sklearn.frozen.FrozenEstimator."
+            )
+        own = seeded_clone(own, seeds)
+        options: dict[str, Any] = {}
+        if weights is not None and has_fit_parameter(own, "sample_weight"):
+            options["sample_weight"] = weights
+        y = None
+        if get_tags(own).target_tags.required:
+            y = self._encoder_targets(targets)
+            if not isinstance(own, BaseRepresentation):
+                X, y = rows_at(X, np.flatnonzero(known)), y[known]
+        if self.mode_ == "end_to_end":
+            own._validate_params()
+            return own._fit(X, y, *options.values(), trains=False)
+        return own.fit(X, y, **options)
+
+    def _codes(self, X: Table) -> Array:
+        """Map rows to their codes, as the encoder does it now."""
+        if self._selected is not None:
+            X = X[self._selected]
+        codes = self.encoder_.transform(X)
+        if sparse.issparse(codes):
+            raise ValueError(
+                f"encoder={self.encoder!r} returns a sparse matrix; codes are dense. Reduce"
+                " them, for example by TruncatedSVD behind it in a Pipeline."
+            )
+        codes = np.asarray(codes)
+        if codes.ndim != 2 or codes.dtype.kind not in "fiub":
+            raise ValueError(
+                f"encoder={self.encoder!r} must map rows to numbers, in two dimensions."
+            )
+        if not np.isfinite(codes).all():
+            raise ValueError(
+                f"encoder={self.encoder!r} returns NaN or infinity. Fill missing cells"
+                " before it, or use an encoder that takes them."
+            )
+        return codes
+
+    def _fit_head(self, rows: Learned, seeds: Seeds) -> Head:
+        """Fit a head on fixed codes, and train on from there if that is asked for."""
+        mean, scale = moments(rows.codes)
+        known = ~np.isnan(rows.targets).all(axis=1)
+        rows = rows.take(np.flatnonzero(known))
+        rows = rows._replace(weights=self._weigh(rows.targets, rows.weights))
+        rows, held_out = self._hold_out(rows, seeds)
+        hidden = self._hidden()
+        if hidden or self.mode_ == "end_to_end":
+            with local_torch_seed(seeds["head"]):
+                sizes = [len(mean), *hidden, rows.targets.shape[1]]
+                head = Head(mean, scale, make_mlp(sizes, activation="relu"))
+            if self.mode_ != "end_to_end":
+                head = self._train(head, rows, held_out, seeds, joint=False)
+        else:
+            codes = (torch.from_numpy(rows.codes).double() - mean) / scale
+            parts = torch.from_numpy(rows.targets), torch.from_numpy(rows.weights)
+            found = self._fit_linear(codes, *parts, seeds)
+            self.n_iter_ = found.n_iter
+            head = Head(mean, scale, found.layer())
+        if self.mode_ != "probe":
+            head = self._train(head, rows, held_out, seeds, joint=True)
+        return head
+
+    def _hold_out(self, rows: Learned, seeds: Seeds) -> tuple[Learned, Learned | None]:
+        """Set labelled rows aside by which early stopping goes."""
+        by_gradient = self.mode_ != "probe" or self._hidden()
+        if not (self.early_stopping and by_gradient):
+            return rows, None
+        keys = self._keys(rows.targets)
+        aside = spread_share(keys, self.validation_fraction, seeds["split"])
+        if not aside.any():
+            return rows, None
+        return rows.take(np.flatnonzero(~aside)), rows.take(np.flatnonzero(aside))
+
+    def _train(
+        self,
+        head: Head,
+        rows: Learned,
+        held_out: Learned | None,
+        seeds: Seeds,
+        *,
+        joint: bool,
+    ) -> Head:
+        """Train a head by gradient, and the encoder with it if they are `joint`."""
+        encoder = self.encoder_
+        if joint:
+            embed = encoder._embedding()
+            module = Predictor(encoder.net_.module_, embed, head)
+        else:
+            module = Predictor(nn.Identity(), as_they_are, head)
+        train_rows = self._batch(rows, joint)
+        aside = None if held_out is None else self._batch(held_out, joint)
+        net = train(
+            module,
+            self._build_objective(),
+            Split(train_rows, train_rows, aside),
+            corruption=None,
+            settings=self._settings(len(train_rows), joint),
+            seeds=seeds,
+            column_names=encoder._codec.encoded_names() if joint else None,
+            global_generator=joint and encoder._draws_globally(),
+        )
+        curves = epoch_curves(net, "")
+        self.loss_curve_ = curves["train_loss"]
+        self.validation_curve_ = curves.get("valid_loss")
+        self.n_iter_ = len(self.loss_curve_)
+        return head
+
+    def _batch(self, rows: Learned, joint: bool) -> Rows:
+        """Return rows as a module is trained on them."""
+        if joint:
+            X = rows.X if self._selected is None else rows.X[self._selected]
+            X = self.encoder_._validate(X, reset=False)
+            batch = encode_table(self.encoder_._codec, X)
+        else:
+            batch = Batch(torch.from_numpy(rows.codes).float())
+        dtype = batch.values.dtype
+        batch.labels = torch.from_numpy(rows.targets).to(dtype)
+        if (rows.weights != rows.weights[0]).any():
+            batch.weights = torch.from_numpy(rows.weights).to(dtype)
+        return batch.with_mean_weight()
+
+    def _settings(self, n_rows: int, joint: bool) -> TrainingSettings:
+        encoder, rate, share = self.encoder_, self.encoder_learning_rate, 1.0
+        if joint and not isinstance(rate, str):
+            share = rate / self.learning_rate_init
+        elif joint and self.mode_ == "fine_tune":
+            share = ENCODER_SHARE
+        size = self.batch_size
+        if size == "auto":
+            size = int(min(256, max(32, 2 ** (n_rows // 20).bit_length())))
+            size = bounded(size, encoder._codec.n_encoded_) if joint else size
+        device = torch.device(encoder.net_.device) if joint else torch.device("cpu")
+        return TrainingSettings(
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate,
+            learning_rate_init=self.learning_rate_init,
+            encoder_rate=share,
+            batch_size=size,
+            max_iter=self.max_iter,
+            n_iter_no_change=self.n_iter_no_change,
+            tol=self.tol,
+            alpha=0.0 if self.alpha == "auto" else self.alpha,
+            device=device,
+            good_start=joint and self.mode_ == "fine_tune",
+            label=type(self).__name__,
+            verbose=int(self.verbose),
+            mixed=joint and encoder.dtype == "bfloat16",
+        )
+
+    # -- use -------------------------------------------------------------------------
+
+    def transform(self, X: Table) -> Array:
+        """Map rows to their codes, the tuned ones where the encoder was tuned.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components_)
+            What ``encoder_`` returns.
+        """
+        return self._coded(X)
+
+    def _coded(self, X: Table) -> Array:
+        check_is_fitted(self)
+        X = self._table(X)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        return self._codes(X)
+
+    def _head_values(self, X: Table) -> NDArray[np.float64]:
+        """Return what the head says of rows, (n, k)."""
+        return infer(
+            self.head_.forward,
+            lambda part: torch.from_numpy(np.array(part, dtype=np.float64)),
+            self._coded(X),
+            "cpu",
+        )
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.n_components_)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        own = unwrapped(self.encoder)
+        of_encoder = get_tags(self._default_encoder() if own is None else own)
+        for name in ("sparse", "allow_nan", "categorical"):
+            setattr(tags.input_tags, name, getattr(of_encoder.input_tags, name))
+        kept = of_encoder.transformer_tags
+        tags.transformer_tags.preserves_dtype = kept.preserves_dtype if kept else []
+        tags.target_tags.required = True
+        return tags

@@ -1,0 +1,287 @@
+"""RepresentationClassifier."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax, softmax
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from sklearn_repr._contracts import (
+    Array,
+    Constraints,
+    Labels,
+    LayerSizes,
+    Optimizer,
+    RandomState,
+    Table,
+    Weights,
+)
+from sklearn_repr.engine.linear_heads import LinearMap, fit_logistic
+from sklearn_repr.estimators._predictor import BasePredictor
+from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
+from sklearn_repr.objectives import Objective
+from sklearn_repr.objectives.predicted_targets import PredictedClasses
+from sklearn_repr.utils import constraints
+from sklearn_repr.utils.labels import known_labels, read_labels
+from sklearn_repr.utils.randomness import Seeds
+
+__all__ = ["RepresentationClassifier"]
+
+
+class RepresentationClassifier(ClassifierMixin, BasePredictor):
+    """DOC"""
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        **BasePredictor._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "label_smoothing": [constraints.SHARE_BELOW_1],
+    }
+
+    classes_: Array
+
+    def __init__(
+        self,
+        encoder: Any = None,
+        *,
+        mode: str = "auto",
+        head_layer_sizes: LayerSizes = (),
+        class_weight: dict[Any, float] | str | None = None,
+        label_smoothing: float = 0.0,
+        alpha: float | str = "auto",
+        optimizer: Optimizer = "adamw",
+        learning_rate: str = "one_cycle",
+        learning_rate_init: float = 0.003,
+        encoder_learning_rate: float | str = "auto",
+        batch_size: int | str = "auto",
+        max_iter: int = 100,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ):
+        self.encoder = encoder
+        self.mode = mode
+        self.head_layer_sizes = head_layer_sizes
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
+        self.alpha = alpha
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.encoder_learning_rate = encoder_learning_rate
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Table, y: Labels, sample_weight: Weights = None) -> Self:
+        """Learn the representation from all rows, and the classes from labelled ones.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,)
+            Labels of any type; -1, NaN and None mean that a row has none. If all labels
+            are -1 or 1, both are classes.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            How much each row counts, not negative. A row of weight 0 is left out. If all
+            weights are whole numbers, a row of weight 2 is two rows. Other weights weigh
+            the loss of labelled rows, and rows in the encoder where it takes weights.
+            None lets all rows count alike.
+
+        Returns
+        -------
+        self : object
+            The fitted classifier.
+        """
+        return self._fit(X, y, sample_weight)
+
+    # -- hooks -----------------------------------------------------------------------
+
+    def _read(self, y: Labels) -> Array:
+        return read_labels(y, type(self).__name__)
+
+    def _encode_targets(self, y: Array) -> Array:
+        name = type(self).__name__
+        known = known_labels(y, two_signs=True)
+        if not known.any():
+            raise ValueError(
+                f"{name} needs labelled rows, but y holds no label: all are -1, NaN or None."
+            )
+        check_classification_targets(y[known].tolist())
+        classes, numbers = np.unique(y[known], return_inverse=True)
+        refuse_written_minus_one(classes)
+        if len(classes) < 2:
+            raise ValueError(
+                f"{name} needs rows of at least two classes, but all labelled rows are of the"
+                f" class {classes[0]!r}."
+            )
+        self.classes_ = classes
+        targets = np.full((len(y), len(classes)), np.nan)
+        smooth = self.label_smoothing
+        targets[known] = (
+            smooth / len(classes) + (1 - smooth) * np.eye(len(classes))[numbers]
+        )
+        return targets
+
+    def _encoder_targets(self, targets: Array) -> Array:
+        return np.where(np.isnan(targets[:, 0]), -1, self._keys(targets))
+
+    def _keys(self, targets: Array) -> Array:
+        return np.nan_to_num(targets).argmax(axis=1)
+
+    def _weigh(self, targets: Array, weights: Array) -> Array:
+        numbers = self._keys(targets)
+        if self.class_weight is None:
+            return weights
+        y = self.classes_[numbers]
+        by_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        return weights * by_class[numbers]
+
+    def _default_encoder(self) -> Any:
+        return ContrastiveEmbedder()
+
+    def _auto_mode(self, n_labelled: int) -> str:
+        return "probe"
+
+    def _fit_linear(
+        self, codes: Tensor, targets: Tensor, weights: Tensor, seeds: Seeds
+    ) -> LinearMap:
+        penalty = 1.0 if self.alpha == "auto" else float(self.alpha)
+        return fit_logistic(codes, targets, weights, penalty)
+
+    def _build_objective(self) -> Objective:
+        return PredictedClasses()
+
+    # -- use -------------------------------------------------------------------------
+
+    def decision_function(self, X: Table) -> NDArray[np.float64]:
+        """Return the logits of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_classes) or (n_samples,)
+            Of two classes the logit of the second less that of the first.
+        """
+        logits = self._head_values(X)
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+
+    def predict(self, X: Table) -> Array:
+        """Return the most probable class of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels, of the type that `fit` saw.
+        """
+        logits = self._head_values(X)
+        labels: Array = self.classes_[logits.argmax(axis=1)]
+        return labels
+
+    def predict_proba(self, X: Table) -> NDArray[np.float64]:
+        """Return the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            Probabilities in the order of ``classes_``.
+        """
+        p: NDArray[np.float64] = softmax(self._head_values(X), axis=1)
+        return p
+
+    def predict_log_proba(self, X: Table) -> NDArray[np.float64]:
+        """Return the logarithms of the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        log_p : ndarray of shape (n_samples, n_classes)
+            Logarithms in the order of ``classes_``.
+        """
+        log_p: NDArray[np.float64] = log_softmax(self._head_values(X), axis=1)
+        return log_p
+
+    def score(self, X: Table, y: Labels, sample_weight: Weights = None) -> float:
+        """Return the share of labelled rows whose class is predicted.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            Labels. Rows without one, as in `fit`, are left out.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            How much each row counts; None lets all count alike.
+
+        Returns
+        -------
+        score : float
+            The accuracy.
+
+        Raises
+        ------
+        ValueError
+            If no row has a label, or one has a class that `fit` did not see.
+        """
+        check_is_fitted(self)
+        y = self._read(y)
+        known = known_labels(y) | np.isin(y, self.classes_)
+        unseen = np.setdiff1d(y[known], self.classes_)
+        if len(unseen):
+            raise ValueError(
+                f"y holds classes that fit did not see: {unseen.tolist()}. It saw"
+                f" {self.classes_.tolist()}."
+            )
+        if not known.any():
+            raise ValueError("y holds no label to compare with: all are -1, NaN or None.")
+        predicted = self.predict(X)
+        weights = None if sample_weight is None else np.asarray(sample_weight)[known]
+        return float(accuracy_score(y[known], predicted[known], sample_weight=weights))
+
+
+def refuse_written_minus_one(classes: Array) -> None:
+    """Refuse a -1 that became text beside labels that are words."""
+    if classes.dtype.kind not in "OU":
+        return
+    words = [label for label in classes if isinstance(label, str)]
+    if "-1" in words and not all(label.lstrip("-").isdigit() for label in words):
+        raise ValueError(
+            "y holds the text '-1' beside other text: NumPy has made text of a -1. Mark"
+            " unlabelled rows by None, in a list or an array of objects."
+        )

@@ -1,0 +1,204 @@
+"""RepresentationRegressor."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from sklearn_repr._contracts import (
+    Array,
+    Constraints,
+    Labels,
+    LayerSizes,
+    Optimizer,
+    RandomState,
+    Table,
+    Weights,
+)
+from sklearn_repr.engine.linear_heads import LinearMap, fit_ridge
+from sklearn_repr.estimators._predictor import BasePredictor
+from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
+from sklearn_repr.objectives import Objective
+from sklearn_repr.objectives.predicted_targets import PredictedNumbers
+from sklearn_repr.utils.labels import read_numbers
+from sklearn_repr.utils.randomness import Seeds
+
+__all__ = ["RepresentationRegressor"]
+
+# Candidates for the penalty of a linear head
+PENALTIES = tuple(float(p) for p in np.logspace(-2, 4, 13))
+
+
+class RepresentationRegressor(RegressorMixin, BasePredictor):
+    """DOC"""
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        **BasePredictor._parameter_constraints
+    }
+
+    def __init__(
+        self,
+        encoder: Any = None,
+        *,
+        mode: str = "auto",
+        head_layer_sizes: LayerSizes = (),
+        alpha: float | str = "auto",
+        optimizer: Optimizer = "adamw",
+        learning_rate: str = "one_cycle",
+        learning_rate_init: float = 0.003,
+        encoder_learning_rate: float | str = "auto",
+        batch_size: int | str = "auto",
+        max_iter: int = 100,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ):
+        self.encoder = encoder
+        self.mode = mode
+        self.head_layer_sizes = head_layer_sizes
+        self.alpha = alpha
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.encoder_learning_rate = encoder_learning_rate
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Table, y: Labels, sample_weight: Weights = None) -> Self:
+        """Learn the representation from all rows, and targets from rows that have them.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Numbers; NaN where one is unknown.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            How much each row counts, not negative. A row of weight 0 is left out. If all
+            weights are whole numbers, a row of weight 2 is two rows. Other weights weigh
+            the loss of labelled rows, and rows in the encoder where it takes weights.
+            None lets all rows count alike.
+
+        Returns
+        -------
+        self : object
+            The fitted regressor.
+        """
+        return self._fit(X, y, sample_weight)
+
+    # -- hooks -----------------------------------------------------------------------
+
+    def _read(self, y: Labels) -> Array:
+        return read_numbers(y, type(self).__name__)
+
+    def _encode_targets(self, y: Array) -> Array:
+        targets = y.reshape(len(y), -1)
+        unknown = np.isnan(targets).all(axis=0)
+        if unknown.any():
+            which = "y" if y.ndim == 1 else f"column {int(unknown.argmax())} of y"
+            raise ValueError(
+                f"{type(self).__name__} needs rows with known targets, but {which} holds no"
+                " number: all are NaN."
+            )
+        self._one_dimensional = y.ndim == 1
+        self._center, scale = np.nanmean(targets, axis=0), np.nanstd(targets, axis=0)
+        self._scale = np.where(scale > 0, scale, 1.0)
+        return (targets - self._center) / self._scale
+
+    def _encoder_targets(self, targets: Array) -> Array:
+        numbers = targets * self._scale + self._center
+        return numbers[:, 0] if self._one_dimensional else numbers
+
+    def _keys(self, targets: Array) -> Array:
+        return targets[:, 0]
+
+    def _default_encoder(self) -> Any:
+        return ContrastiveEmbedder()
+
+    def _auto_mode(self, n_labelled: int) -> str:
+        return "probe"
+
+    def _fit_linear(
+        self, codes: Tensor, targets: Tensor, weights: Tensor, seeds: Seeds
+    ) -> LinearMap:
+        penalties = PENALTIES if self.alpha == "auto" else (float(self.alpha),)
+        k, d = targets.shape[1], codes.shape[1]
+        weight, bias = codes.new_zeros(k, d), codes.new_zeros(k)
+        known = ~targets.isnan()
+        # outputs that are known of the same rows are fitted together
+        patterns, group = torch.unique(known, dim=1, return_inverse=True)
+        for number, rows in enumerate(patterns.T):
+            own = group == number
+            parts = codes[rows], targets[rows][:, own], weights[rows]
+            fitted, _ = fit_ridge(*parts, penalties)
+            weight[own], bias[own] = fitted.weight, fitted.bias
+        return LinearMap(weight, bias, 1)
+
+    def _build_objective(self) -> Objective:
+        return PredictedNumbers()
+
+    # -- use -------------------------------------------------------------------------
+
+    def predict(self, X: Table) -> Array:
+        """Return what is expected of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Numbers, in the units of `y` in `fit`.
+        """
+        numbers: Array = self._head_values(X) * self._scale + self._center
+        return numbers[:, 0] if self._one_dimensional else numbers
+
+    def score(self, X: Table, y: Labels, sample_weight: Weights = None) -> float:
+        """Return R² on the rows whose targets are known.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets. Rows of which one is NaN are left out.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            How much each row counts; None lets all count alike.
+
+        Returns
+        -------
+        score : float
+            R², the mean over outputs.
+        """
+        check_is_fitted(self)
+        y = self._read(y)
+        known = ~np.isnan(y.reshape(len(y), -1)).any(axis=1)
+        if not known.any():
+            raise ValueError("y holds no known target to compare with: all are NaN.")
+        predicted = self.predict(X)
+        weights = None if sample_weight is None else np.asarray(sample_weight)[known]
+        return float(r2_score(y[known], predicted[known], sample_weight=weights))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
