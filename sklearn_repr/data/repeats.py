@@ -167,8 +167,11 @@ def _own_order(X: Table) -> NDArray[np.intp] | None:
         parts = [X] if sparse.issparse(X) else parts_of(X, CELLS_AT_A_TIME)
         keys = np.concatenate([_keys(part) for part in parts])
     else:
-        frame = as_pandas(X) if is_frame(X) else pd.DataFrame(X)
-        keys = pd.util.hash_pandas_object(frame, index=False).to_numpy()
+        try:
+            frame = as_pandas(X)
+            keys = pd.util.hash_pandas_object(frame, index=False).to_numpy()
+        except TypeError:  # cells that cannot be compared
+            return None
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     return order if (ordered[1:] == ordered[:-1]).any() else None

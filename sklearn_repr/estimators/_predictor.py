@@ -474,10 +474,11 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _head_values(self, X: Table) -> NDArray[np.float64]:
         """Return what the head says of rows, (n, k)."""
+        codes = self._coded(X)
         return infer(
             self.head_.forward,
             lambda part: torch.from_numpy(np.array(part, dtype=np.float64)),
-            self._coded(X),
+            codes,
             "cpu",
         )
 

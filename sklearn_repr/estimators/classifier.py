@@ -130,8 +130,8 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         refuse_written_minus_one(classes)
         if len(classes) < 2:
             raise ValueError(
-                f"{name} needs rows of at least two classes, but all labelled rows are of the"
-                f" class {classes[0]!r}."
+                f"{name} needs rows of at least two classes, but y holds one class only:"
+                f" {classes.tolist()}."
             )
         self.classes_ = classes
         targets = np.full((len(y), len(classes)), np.nan)
