@@ -1,17 +1,17 @@
 """Few labels: RepresentationClassifier beside what else learns from them, in one run.
 
-Every table is split 80/20 by class. Of the first part 1, 5 and 10 rows a class have a label,
-the mean of several draws is shown, or all have one; accuracy, in per cent, is that of the
-other part. Ours gets the table as it is; others get standardised numbers and one indicator
-a level. The encoder is fitted once a table, since it does not see labels.
+Every table is split 80/20 by class. Of the first part 1, 5 and 10 rows a class have a
+label, the mean of several draws is shown, or all have one; accuracy, in per cent, is that
+of the other part. Ours gets the table as it is; others get standardised numbers and one
+indicator a level. The encoder is fitted once a table, since it does not see labels.
 
 usage: python benchmarks/few_labels.py DIR ... [--labels 1 5 10 all] [--draws 10]
            [--seeds 0] [--models NAME ...] [--only TABLE ...] [--rows N] [--bundled]
            [--out FILE.csv]
 
 DIR holds tables as .npz files with arrays X and y, or as Parquet files whose column
-`target` is the class. `--rows` limits the rows of a table; `--bundled` adds tables that come
-with scikit-learn.
+`target` is the class. `--rows` limits the rows of a table; `--bundled` adds tables that
+come with scikit-learn.
 """
 
 from __future__ import annotations

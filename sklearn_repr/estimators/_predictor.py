@@ -36,6 +36,8 @@ from sklearn_repr._contracts import (
     Table,
     Weights,
 )
+from sklearn_repr.corruptions import Corruption, make_views
+from sklearn_repr.corruptions.views import TwoViews
 from sklearn_repr.data.batches import Split, bounded
 from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.data.frames import as_pandas, is_frame, refuse_lazy
@@ -58,6 +60,10 @@ __all__ = ["BasePredictor"]
 
 # Where encoder and head are tuned, the encoder's share of the learning rate
 ENCODER_SHARE = 0.1
+# What unlabelled rows weigh together, as a share of what labelled ones do
+UNLABELLED_SHARE = 0.3
+# Weight of the variance between two views, beside the error of labelled rows
+CONSISTENCY_WEIGHT = 1.0
 # Unlabelled rows that are looked at beside the labelled ones, evenly spread over all
 MOST_UNLABELLED = 10_000
 
@@ -103,6 +109,13 @@ def own_columns(encoder: Any, X: Table) -> list[str] | None:
     return list(names)
 
 
+def own_views(encoder: BaseRepresentation) -> Corruption:
+    """Return what an encoder's views are made by, or cells swapped between rows."""
+    views = encoder._option("views", "swap")
+    level = encoder._option("corruption_level", "auto") if views != "swap" else "auto"
+    return make_views(views, level, input_shape=encoder._row_shape())
+
+
 def looked_at(known: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Return the numbers of labelled rows, and of others evenly spread over all."""
     others = np.flatnonzero(~known)
@@ -112,7 +125,7 @@ def looked_at(known: NDArray[np.bool_]) -> NDArray[np.intp]:
 
 def moments(codes: Array) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of codes; 1 where one is constant."""
-    values = torch.from_numpy(codes).double()
+    values = torch.from_numpy(codes)
     scale = values.std(dim=0, correction=0)
     # what is constant varies by rounding
     constant = scale <= 1e-7 * values.abs().amax(dim=0).clamp(min=1e-30)
@@ -145,7 +158,7 @@ class Learned(NamedTuple):
     ----------
     X : table of shape (n, n_features)
         Rows as the encoder takes them.
-    codes : ndarray of shape (n, n_components)
+    codes : float64 ndarray of shape (n, n_components)
         Their codes before any tuning.
     targets : float64 ndarray of shape (n, k)
         What is to be predicted, NaN where it is unknown.
@@ -162,6 +175,20 @@ class Learned(NamedTuple):
         """Return some of the rows."""
         return Learned(rows_at(self.X, index), *(part[index] for part in self[1:]))
 
+    def known(self) -> NDArray[np.bool_]:
+        """Tell rows of which a target is known."""
+        found: NDArray[np.bool_] = ~np.isnan(self.targets).all(axis=1)
+        return found
+
+    def labelled(self) -> Learned:
+        """Return these rows."""
+        return self.take(np.flatnonzero(self.known()))
+
+    def tensors(self, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return standardised codes, targets and weights."""
+        codes = (torch.from_numpy(self.codes) - mean) / scale
+        return codes, torch.from_numpy(self.targets), torch.from_numpy(self.weights)
+
 
 class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A head g on a representation φ: f(x) = g(φ(x)).
@@ -173,6 +200,7 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     _parameter_constraints: ClassVar[Constraints] = {
         "encoder": [HasMethods(["fit", "transform"]), None],
         "mode": [StrOptions({"auto", "probe", "fine_tune", "end_to_end"})],
+        "semi_supervised": [StrOptions({"auto", "consistency"}), None],
         "head_layer_sizes": ["array-like", constraints.COUNT],
         "alpha": [constraints.AUTO, constraints.NOT_NEGATIVE],
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
@@ -224,7 +252,16 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """Return the best linear map of standardised codes."""
         raise NotImplementedError
 
-    def _build_objective(self) -> Objective:
+    def _auto_recipe(self) -> str | None:
+        """Resolve ``semi_supervised="auto"``."""
+        return None
+
+    def _guess(self, recipe: str, rows: Learned, seeds: Seeds) -> Array:
+        """Return targets of all rows, NaN where nothing is believed of one."""
+        raise NotImplementedError
+
+    def _build_objective(self, share: float | None) -> Objective:
+        """Return what is minimised; of two views if a share of the rows is labelled."""
         raise NotImplementedError
 
     # -- fit -------------------------------------------------------------------------
@@ -247,7 +284,10 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             few = looked_at(known)
             X = rows_at(X, few)
             weights = np.ones(len(few)) if weights is None else weights[few]
-            rows = Learned(X, self._codes(X), targets[few], weights)
+            codes = np.array(self._codes(X), dtype=np.float64)
+            rows = Learned(X, codes, targets[few], weights)
+            known = rows.known()
+            weights[known] = self._weigh(rows.targets[known], weights[known])
             with single_thread():
                 head = self._fit_head(rows, seeds)
             self.n_components_ = len(head.mean)
@@ -341,21 +381,17 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def _fit_head(self, rows: Learned, seeds: Seeds) -> Head:
         """Fit a head on fixed codes, and train on from there if that is asked for."""
         mean, scale = moments(rows.codes)
-        known = ~np.isnan(rows.targets).all(axis=1)
-        rows = rows.take(np.flatnonzero(known))
-        rows = rows._replace(weights=self._weigh(rows.targets, rows.weights))
         rows, held_out = self._hold_out(rows, seeds)
+        rows = self._with_unlabelled(rows, seeds)
         hidden = self._hidden()
         if hidden or self.mode_ == "end_to_end":
             with local_torch_seed(seeds["head"]):
                 sizes = [len(mean), *hidden, rows.targets.shape[1]]
                 head = Head(mean, scale, make_mlp(sizes, activation="relu"))
             if self.mode_ != "end_to_end":
-                head = self._train(head, rows, held_out, seeds, joint=False)
+                head = self._train(head, rows.labelled(), held_out, seeds, joint=False)
         else:
-            codes = (torch.from_numpy(rows.codes).double() - mean) / scale
-            parts = torch.from_numpy(rows.targets), torch.from_numpy(rows.weights)
-            found = self._fit_linear(codes, *parts, seeds)
+            found = self._fit_linear(*rows.labelled().tensors(mean, scale), seeds)
             self.n_iter_ = found.n_iter
             head = Head(mean, scale, found.layer())
         if self.mode_ != "probe":
@@ -367,11 +403,41 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         by_gradient = self.mode_ != "probe" or self._hidden()
         if not (self.early_stopping and by_gradient):
             return rows, None
-        keys = self._keys(rows.targets)
-        aside = spread_share(keys, self.validation_fraction, seeds["split"])
-        if not aside.any():
+        known = np.flatnonzero(rows.known())
+        keys = self._keys(rows.targets[known])
+        chosen = spread_share(keys, self.validation_fraction, seeds["split"])
+        if not chosen.any():
             return rows, None
-        return rows.take(np.flatnonzero(~aside)), rows.take(np.flatnonzero(aside))
+        aside = known[chosen]
+        return rows.take(np.setdiff1d(np.arange(len(rows.weights)), aside)), rows.take(
+            aside
+        )
+
+    def _with_unlabelled(self, rows: Learned, seeds: Seeds) -> Learned:
+        """Return labelled rows, and others with what they are good for."""
+        recipe = self.semi_supervised
+        known = rows.known()
+        if recipe == "auto":
+            recipe = self._auto_recipe()
+        if known.all():
+            recipe = None
+        self.semi_supervised_ = recipe
+        if recipe is None:
+            return rows.labelled()
+        if recipe == "consistency":
+            if self.mode_ == "probe":
+                raise ValueError(
+                    "semi_supervised='consistency' needs an encoder that is trained: set"
+                    " mode='fine_tune' or 'end_to_end', or another recipe."
+                )
+            return rows
+        guesses = self._guess(recipe, rows, seeds)
+        sure = ~np.isnan(guesses).any(axis=1)
+        share = UNLABELLED_SHARE * rows.weights[known].sum()
+        others = sure & ~known
+        weights = np.where(known, rows.weights, share / max(1, others.sum()))
+        guessed = rows._replace(targets=guesses, weights=weights)
+        return guessed.take(np.flatnonzero(sure))
 
     def _train(
         self,
@@ -391,11 +457,17 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             module = Predictor(nn.Identity(), as_they_are, head)
         train_rows = self._batch(rows, joint)
         aside = None if held_out is None else self._batch(held_out, joint)
+        views, share = None, None
+        if joint and self.semi_supervised_ == "consistency":
+            views = TwoViews(own_views(encoder))
+            if encoder._codec.columns_ is not None:
+                views.group(torch.from_numpy(encoder._codec.columns_))
+            share = float(rows.known().mean())
         net = train(
             module,
-            self._build_objective(),
+            self._build_objective(share),
             Split(train_rows, train_rows, aside),
-            corruption=None,
+            corruption=views,
             settings=self._settings(len(train_rows), joint),
             seeds=seeds,
             column_names=encoder._codec.encoded_names() if joint else None,

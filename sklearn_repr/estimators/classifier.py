@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -26,7 +27,13 @@ from sklearn_repr._contracts import (
     Weights,
 )
 from sklearn_repr.engine.linear_heads import LinearMap, fit_logistic
-from sklearn_repr.estimators._predictor import BasePredictor
+from sklearn_repr.estimators._guesses import confident, propagated
+from sklearn_repr.estimators._predictor import (
+    CONSISTENCY_WEIGHT,
+    BasePredictor,
+    Learned,
+    moments,
+)
 from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
 from sklearn_repr.objectives import Objective
 from sklearn_repr.objectives.predicted_targets import PredictedClasses
@@ -42,6 +49,10 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
 
     _parameter_constraints: ClassVar[Constraints] = {
         **BasePredictor._parameter_constraints,
+        "semi_supervised": [
+            StrOptions({"auto", "propagation", "pseudo_labels", "consistency"}),
+            None,
+        ],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "label_smoothing": [constraints.SHARE_BELOW_1],
     }
@@ -53,6 +64,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         encoder: Any = None,
         *,
         mode: str = "auto",
+        semi_supervised: str | None = "auto",
         head_layer_sizes: LayerSizes = (),
         class_weight: dict[Any, float] | str | None = None,
         label_smoothing: float = 0.0,
@@ -72,6 +84,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
     ):
         self.encoder = encoder
         self.mode = mode
+        self.semi_supervised = semi_supervised
         self.head_layer_sizes = head_layer_sizes
         self.class_weight = class_weight
         self.label_smoothing = label_smoothing
@@ -167,8 +180,25 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         penalty = 1.0 if self.alpha == "auto" else float(self.alpha)
         return fit_logistic(codes, targets, weights, penalty)
 
-    def _build_objective(self) -> Objective:
-        return PredictedClasses()
+    def _guess(self, recipe: str, rows: Learned, seeds: Seeds) -> Array:
+        mean, scale = moments(rows.codes)
+        codes, _, _ = rows.tensors(mean, scale)
+        if recipe == "propagation":
+            return propagated(codes.numpy(), rows.targets)
+
+        def fit(known: Array, targets: Array) -> Callable[[Array], Array]:
+            weights = torch.ones(len(known), dtype=torch.float64)
+            parts = map(torch.from_numpy, (known, targets))
+            head = self._fit_linear(*parts, weights, seeds)
+            return lambda z: head(torch.from_numpy(z)).softmax(dim=1).numpy()
+
+        return confident(fit, codes.numpy(), rows.targets)
+
+    def _build_objective(self, share: float | None) -> Objective:
+        if share is None:
+            return PredictedClasses()
+        weights = {"cross_entropy": 1 / share, "consistency": CONSISTENCY_WEIGHT}
+        return PredictedClasses(True, weights)
 
     # -- use -------------------------------------------------------------------------
 

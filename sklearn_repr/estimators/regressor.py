@@ -23,7 +23,7 @@ from sklearn_repr._contracts import (
     Weights,
 )
 from sklearn_repr.engine.linear_heads import LinearMap, fit_ridge
-from sklearn_repr.estimators._predictor import BasePredictor
+from sklearn_repr.estimators._predictor import CONSISTENCY_WEIGHT, BasePredictor
 from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
 from sklearn_repr.objectives import Objective
 from sklearn_repr.objectives.predicted_targets import PredictedNumbers
@@ -48,6 +48,7 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
         encoder: Any = None,
         *,
         mode: str = "auto",
+        semi_supervised: str | None = "auto",
         head_layer_sizes: LayerSizes = (),
         alpha: float | str = "auto",
         optimizer: Optimizer = "adamw",
@@ -65,6 +66,7 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
     ):
         self.encoder = encoder
         self.mode = mode
+        self.semi_supervised = semi_supervised
         self.head_layer_sizes = head_layer_sizes
         self.alpha = alpha
         self.optimizer = optimizer
@@ -151,8 +153,11 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
             weight[own], bias[own] = fitted.weight, fitted.bias
         return LinearMap(weight, bias, 1)
 
-    def _build_objective(self) -> Objective:
-        return PredictedNumbers()
+    def _build_objective(self, share: float | None) -> Objective:
+        if share is None:
+            return PredictedNumbers()
+        weights = {"squared_error": 1 / share, "consistency": CONSISTENCY_WEIGHT}
+        return PredictedNumbers(True, weights)
 
     # -- use -------------------------------------------------------------------------
 
