@@ -37,7 +37,7 @@ from sklearn_repr import (
 )
 from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.engine.linear_heads import fit_logistic, fit_ridge
-from sklearn_repr.estimators._predictor import spread_share
+from sklearn_repr.estimators._learned import spread_share
 from sklearn_repr.objectives.predicted_targets import PredictedClasses, PredictedNumbers
 
 BOTH = [RepresentationClassifier, RepresentationRegressor]

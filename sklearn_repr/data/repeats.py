@@ -154,7 +154,7 @@ def rows_at(X: Table, index: NDArray[np.intp]) -> Table:
 
 def _own_order(X: Table) -> NDArray[np.intp] | None:
     """Return an order that depends on the rows alone; None if no two are the same."""
-    in_cells = not is_frame(X) and getattr(X, "dtype", None) != object
+    in_cells = not is_frame(X) and getattr(X, "dtype", np.dtype(float)).kind != "O"
     if in_cells and not isinstance(X, np.ndarray) and not sparse.issparse(X):
         return None
     if in_cells and isinstance(X, np.ndarray):

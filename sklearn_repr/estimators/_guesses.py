@@ -28,9 +28,9 @@ def propagated(codes: Array, targets: Array) -> NDArray[np.float64]:
 
     .. math:: F = \sum_t (\alpha S)^t Y, \qquad S = D^{-1/2} W D^{-1/2}
 
-    with Y the known targets, W the weights of neighbours, near 1 where they are as near as
-    a row's neighbours are, and D their sums. What reaches a row is divided by how much of
-    every target there is, and then by its sum.
+    with Y the known targets, W the weights of neighbours, larger the nearer they are, and
+    D their sums. What reaches a row is divided by how much of every target there is, and
+    then by its sum.
 
     Parameters
     ----------

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 from numbers import Real
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.exceptions import NotFittedError
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_array, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
-    has_fit_parameter,
     validate_data,
 )
 from torch import Tensor, nn
@@ -36,23 +31,33 @@ from sklearn_repr._contracts import (
     Table,
     Weights,
 )
-from sklearn_repr.corruptions import Corruption, make_views
 from sklearn_repr.corruptions.views import TwoViews
 from sklearn_repr.data.batches import Split, bounded
-from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.data.frames import as_pandas, is_frame, refuse_lazy
 from sklearn_repr.data.repeats import arrange, rows_at
 from sklearn_repr.engine import TrainingSettings, infer, train
 from sklearn_repr.engine.linear_heads import LinearMap
 from sklearn_repr.engine.optimizer import OPTIMIZERS
+from sklearn_repr.engine.schedule import refuse_patience
 from sklearn_repr.engine.training import epoch_curves
-from sklearn_repr.estimators._base import BaseRepresentation
+from sklearn_repr.estimators._encoder import (
+    fitted_encoder,
+    is_trainable,
+    own_views,
+    unwrapped,
+)
+from sklearn_repr.estimators._learned import (
+    Learned,
+    looked_at,
+    moments,
+    spread_share,
+)
 from sklearn_repr.modules import make_mlp
 from sklearn_repr.modules.predictor import Head, Predictor
 from sklearn_repr.objectives import Objective
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.devices import single_thread
-from sklearn_repr.utils.randomness import Seeds, local_torch_seed, seeded_clone
+from sklearn_repr.utils.randomness import Seeds, local_torch_seed
 from sklearn_repr.utils.state import restored_on_failure
 from sklearn_repr.utils.validation import check_layer_sizes
 
@@ -64,130 +69,11 @@ ENCODER_SHARE = 0.1
 UNLABELLED_SHARE = 0.3
 # Weight of the variance between two views, beside the error of labelled rows
 CONSISTENCY_WEIGHT = 1.0
-# Unlabelled rows that are looked at beside the labelled ones, evenly spread over all
-MOST_UNLABELLED = 10_000
 
 
 def as_they_are(module: nn.Module, codes: Tensor) -> Tensor:
     """Return codes, where nothing maps rows to them any more."""
     return codes
-
-
-def unwrapped(encoder: Any) -> Any:
-    """Return what a FrozenEstimator holds, anything else as it is."""
-    return encoder.estimator if isinstance(encoder, FrozenEstimator) else encoder
-
-
-def is_fitted(encoder: Any) -> bool:
-    """Tell encoders that were fitted; those that need no fit are not."""
-    if not get_tags(encoder).requires_fit:
-        return False
-    try:
-        check_is_fitted(encoder)
-    except NotFittedError:
-        return False
-    return True
-
-
-def own_columns(encoder: Any, X: Table) -> list[str] | None:
-    """Return which columns of a frame a fitted encoder takes, None for all as they are.
-
-    Raises
-    ------
-    ValueError
-        If the frame lacks some of them.
-    """
-    names = getattr(encoder, "feature_names_in_", None)
-    if names is None or not is_frame(X) or list(X.columns) == list(names):
-        return None
-    missing = [name for name in names if name not in set(X.columns)]
-    if missing:
-        raise ValueError(
-            f"encoder was fitted on columns that X lacks: {missing}. Pass a table that has"
-            f" all of {list(names)}, in any order and among others."
-        )
-    return list(names)
-
-
-def own_views(encoder: BaseRepresentation) -> Corruption:
-    """Return what an encoder's views are made by, or cells swapped between rows."""
-    views = encoder._option("views", "swap")
-    level = encoder._option("corruption_level", "auto") if views != "swap" else "auto"
-    return make_views(views, level, input_shape=encoder._row_shape())
-
-
-def looked_at(known: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return the numbers of labelled rows, and of others evenly spread over all."""
-    others = np.flatnonzero(~known)
-    some = others[:: max(1, -(-len(others) // MOST_UNLABELLED))]
-    return np.sort(np.concatenate([np.flatnonzero(known), some]))
-
-
-def moments(codes: Array) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of codes; 1 where one is constant."""
-    values = torch.from_numpy(codes)
-    scale = values.std(dim=0, correction=0)
-    # what is constant varies by rounding
-    constant = scale <= 1e-7 * values.abs().amax(dim=0).clamp(min=1e-30)
-    return values.mean(dim=0), scale.masked_fill(constant, 1.0)
-
-
-def spread_share(keys: Array, fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Choose a share of rows at random, but evenly over the order of their keys.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_repr.estimators._predictor import spread_share
-    >>> keys = np.array([0, 1, 0, 1, 0, 1, 0, 1])
-    >>> keys[spread_share(keys, 0.5, 0)].tolist()
-    [0, 1, 0, 1]
-    """
-    shuffled = np.random.default_rng(seed).permutation(len(keys))
-    order = shuffled[np.argsort(keys[shuffled], kind="stable")]
-    steps = np.floor(fraction * np.arange(len(keys) + 1))
-    chosen = np.zeros(len(keys), dtype=bool)
-    chosen[order[np.diff(steps) > 0]] = True
-    return chosen
-
-
-class Learned(NamedTuple):
-    """What a head is learned from: rows, what is known of them, and how much each counts.
-
-    Attributes
-    ----------
-    X : table of shape (n, n_features)
-        Rows as the encoder takes them.
-    codes : float64 ndarray of shape (n, n_components)
-        Their codes before any tuning.
-    targets : float64 ndarray of shape (n, k)
-        What is to be predicted, NaN where it is unknown.
-    weights : float64 ndarray of shape (n,)
-        How much each row counts.
-    """
-
-    X: Table
-    codes: Array
-    targets: Array
-    weights: Array
-
-    def take(self, index: NDArray[np.intp]) -> Learned:
-        """Return some of the rows."""
-        return Learned(rows_at(self.X, index), *(part[index] for part in self[1:]))
-
-    def known(self) -> NDArray[np.bool_]:
-        """Tell rows of which a target is known."""
-        found: NDArray[np.bool_] = ~np.isnan(self.targets).all(axis=1)
-        return found
-
-    def labelled(self) -> Learned:
-        """Return these rows."""
-        return self.take(np.flatnonzero(self.known()))
-
-    def tensors(self, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return standardised codes, targets and weights."""
-        codes = (torch.from_numpy(self.codes) - mean) / scale
-        return codes, torch.from_numpy(self.targets), torch.from_numpy(self.weights)
 
 
 class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -268,6 +154,7 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _fit(self, X: Table, y: Labels, sample_weight: Weights) -> Self:
         with restored_on_failure(self), torch.inference_mode(False):
+            refuse_patience(self)
             y = self._read(y)
             X = self._table(X)
             check_consistent_length(X, y)
@@ -277,14 +164,16 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             known = ~np.isnan(targets).all(axis=1)
             seeds = Seeds(self.random_state)
             self.mode_ = self._resolved_mode(int(known.sum()))
-            self._selected: list[str] | None = None
-            self.encoder_ = self._prepared_encoder(X, targets, known, weights, seeds)
+            own = self._default_encoder() if self.encoder is None else self.encoder
+            parts = self._encoder_targets(targets), known, weights, seeds, self.mode_
+            self._encoder = fitted_encoder(own, X, *parts)
+            self.encoder_ = self._encoder.estimator
             self.loss_curve_: list[float] = []
             self.validation_curve_: list[float] | None = None
             few = looked_at(known)
             X = rows_at(X, few)
             weights = np.ones(len(few)) if weights is None else weights[few]
-            codes = np.array(self._codes(X), dtype=np.float64)
+            codes = np.array(self._encoder.codes(X), dtype=np.float64)
             rows = Learned(X, codes, targets[few], weights)
             known = rows.known()
             weights[known] = self._weigh(rows.targets[known], weights[known])
@@ -308,75 +197,16 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return tuple(check_layer_sizes(self.head_layer_sizes))
 
     def _resolved_mode(self, n_labelled: int) -> str:
-        encoder = unwrapped(self.encoder)
-        trainable = encoder is None or isinstance(encoder, BaseRepresentation)
+        trainable = self.encoder is None or is_trainable(self.encoder)
         if self.mode == "auto":
             return self._auto_mode(n_labelled) if trainable else "probe"
         if self.mode != "probe" and not trainable:
             raise ValueError(
-                f"mode={self.mode!r} trains the encoder, which must be an estimator of this"
-                f" package that trains a network; got {encoder!r}. Set mode='probe'."
+                f"mode={self.mode!r} trains the encoder, which must be an estimator of"
+                f" this package that trains a network; got {self.encoder!r}. Set"
+                " mode='probe'."
             )
         return str(self.mode)
-
-    def _prepared_encoder(
-        self, X: Table, targets: Array, known: Array, weights: Array | None, seeds: Seeds
-    ) -> Any:
-        """Return an encoder that is fitted: the one given if it is, else a clone."""
-        own = unwrapped(self.encoder)
-        if own is None:
-            own = self._default_encoder()
-        if isinstance(self.encoder, FrozenEstimator):
-            check_is_fitted(own)
-        if is_fitted(own):
-            if self.mode_ == "end_to_end":
-                raise ValueError(
-                    "mode='end_to_end' trains the encoder from a random start, but encoder"
-                    " is fitted. Set mode='fine_tune', or pass sklearn.base.clone(encoder)."
-                )
-            self._selected = own_columns(own, X)
-            kept = isinstance(self.encoder, FrozenEstimator) and self.mode_ == "probe"
-            return own if kept else copy.deepcopy(own)
-        if hasattr(own, "transform_y"):
-            raise ValueError(
-                f"encoder={own!r} learns from two tables: fit it on both, and pass it in a"
-                " sklearn.frozen.FrozenEstimator."
-            )
-        own = seeded_clone(own, seeds)
-        options: dict[str, Any] = {}
-        if weights is not None and has_fit_parameter(own, "sample_weight"):
-            options["sample_weight"] = weights
-        y = None
-        if get_tags(own).target_tags.required:
-            y = self._encoder_targets(targets)
-            if not isinstance(own, BaseRepresentation):
-                X, y = rows_at(X, np.flatnonzero(known)), y[known]
-        if self.mode_ == "end_to_end":
-            own._validate_params()
-            return own._fit(X, y, *options.values(), trains=False)
-        return own.fit(X, y, **options)
-
-    def _codes(self, X: Table) -> Array:
-        """Map rows to their codes, as the encoder does it now."""
-        if self._selected is not None:
-            X = X[self._selected]
-        codes = self.encoder_.transform(X)
-        if sparse.issparse(codes):
-            raise ValueError(
-                f"encoder={self.encoder!r} returns a sparse matrix; codes are dense. Reduce"
-                " them, for example by TruncatedSVD behind it in a Pipeline."
-            )
-        codes = np.asarray(codes)
-        if codes.ndim != 2 or codes.dtype.kind not in "fiub":
-            raise ValueError(
-                f"encoder={self.encoder!r} must map rows to numbers, in two dimensions."
-            )
-        if not np.isfinite(codes).all():
-            raise ValueError(
-                f"encoder={self.encoder!r} returns NaN or infinity. Fill missing cells"
-                " before it, or use an encoder that takes them."
-            )
-        return codes
 
     def _fit_head(self, rows: Learned, seeds: Seeds) -> Head:
         """Fit a head on fixed codes, and train on from there if that is asked for."""
@@ -481,12 +311,8 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _batch(self, rows: Learned, joint: bool) -> Rows:
         """Return rows as a module is trained on them."""
-        if joint:
-            X = rows.X if self._selected is None else rows.X[self._selected]
-            X = self.encoder_._validate(X, reset=False)
-            batch = encode_table(self.encoder_._codec, X)
-        else:
-            batch = Batch(torch.from_numpy(rows.codes).float())
+        codes = torch.from_numpy(rows.codes).float()
+        batch: Any = self._encoder.rows(rows.X) if joint else Batch(codes)
         dtype = batch.values.dtype
         batch.labels = torch.from_numpy(rows.targets).to(dtype)
         if (rows.weights != rows.weights[0]).any():
@@ -542,7 +368,7 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         check_is_fitted(self)
         X = self._table(X)
         validate_data(self, X, reset=False, skip_check_array=True)
-        return self._codes(X)
+        return self._encoder.codes(X)
 
     def _head_values(self, X: Table) -> NDArray[np.float64]:
         """Return what the head says of rows, (n, k)."""

@@ -28,12 +28,8 @@ from sklearn_repr._contracts import (
 )
 from sklearn_repr.engine.linear_heads import LinearMap, fit_logistic
 from sklearn_repr.estimators._guesses import confident, propagated
-from sklearn_repr.estimators._predictor import (
-    CONSISTENCY_WEIGHT,
-    BasePredictor,
-    Learned,
-    moments,
-)
+from sklearn_repr.estimators._learned import Learned, moments
+from sklearn_repr.estimators._predictor import CONSISTENCY_WEIGHT, BasePredictor
 from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
 from sklearn_repr.objectives import Objective
 from sklearn_repr.objectives.predicted_targets import PredictedClasses
@@ -45,7 +41,141 @@ __all__ = ["RepresentationClassifier"]
 
 
 class RepresentationClassifier(ClassifierMixin, BasePredictor):
-    """DOC"""
+    r"""Classes from a representation: f(x) = g(φ(x)), with few labels or many.
+
+    φ learns from all rows, labelled or not, g from the labelled ones. g minimises the
+    cross-entropy of the classes; a linear g on fixed codes is a logistic regression.
+
+    Parameters
+    ----------
+    encoder : estimator or None, default=None
+        φ: an estimator of this package that trains a network, or, for probing, any
+        transformer of scikit-learn. One that is not fitted is cloned and learns from all
+        rows, labelled or not; one that is fitted, as it is or in a
+        :class:`~sklearn.frozen.FrozenEstimator`, is kept, and serves any table that has
+        its columns, which it finds by name. None is a :class:`ContrastiveEmbedder`.
+    mode : {"auto", "probe", "fine_tune", "end_to_end"}, default="auto"
+        "probe" leaves φ as it is and learns g on its codes. "fine_tune" starts there and
+        trains both; of a fitted encoder it tunes a copy. "end_to_end" trains both from
+        the network's random start. AUTO_MODE
+    semi_supervised : {"auto", "propagation", "pseudo_labels", "consistency"} or None, default="auto"
+        RECIPES
+    head_layer_sizes : array-like of int, default=()
+        Hidden layers of g. Without any, g is linear, and is solved for rather than
+        trained where φ is fixed.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the loss of g; "balanced" makes all classes weigh alike.
+        Rows of φ do not depend on it.
+    label_smoothing : float, default=0.0
+        Share in [0, 1) of every label that is spread evenly over all classes.
+    alpha : float or "auto", default="auto"
+        Penalty of a linear g on fixed codes, alpha / 2 · ‖W‖² beside the sum of the losses:
+        ``1 / C`` of :class:`~sklearn.linear_model.LogisticRegression`; where weights are
+        trained by gradient, weight decay. "auto" is ALPHA.
+    optimizer : {"adam", "adamw", "sgd"} or callable, default="adamw"
+        A torch optimizer class, or a function of parameter groups and `lr`. This and all
+        that follows up to `tol` is about training by gradient: of φ, or of a g with
+        hidden layers.
+    learning_rate : {"constant", "one_cycle", "cosine", "plateau"}, default="one_cycle"
+        How the learning rate moves. "one_cycle" starts at a 25th of `learning_rate_init`,
+        reaches it after 30% of all steps and falls to next to nothing, by half cosines;
+        "cosine" falls from it to next to nothing by half a cosine. Training then runs all
+        its epochs, whatever the loss does, so that `n_iter_no_change` and `tol` must be
+        left as they are. "plateau" lowers it when the loss no longer improves.
+    learning_rate_init : float, default=0.003
+        Learning rate of g.
+    encoder_learning_rate : float or "auto", default="auto"
+        Learning rate of φ. "auto" is `learning_rate_init` for "end_to_end" and a tenth of
+        it for "fine_tune".
+    batch_size : int or "auto", default="auto"
+        Rows per step. "auto" makes some 20 batches, each of 32 to 256 rows, fewer where a
+        table has more than 4,096 columns.
+    max_iter : int, default=100
+        Most epochs to train.
+    early_stopping : bool, default=False
+        Hold out a share of the labelled rows, as many of each class as there are in all, stop when the loss on
+        them no longer improves, and keep the weights that were best.
+    validation_fraction : float, default=0.1
+        Share of labelled rows to hold out, rounded down.
+    n_iter_no_change : int, default=10
+        Epochs without improvement after which training stops.
+    tol : float, default=0.0001
+        An improvement lowers the loss by more than `tol` times its magnitude.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the encoder, where it has none of its own, of the head's weights, shuffling
+        and held-out rows. None differs from call to call.
+    verbose : int, default=0
+        1 draws a progress bar on stderr.
+
+    Attributes
+    ----------
+    encoder_ : estimator
+        φ as it is used: the frozen estimator itself, or a fitted or tuned copy.
+    head_ : torch.nn.Module
+        g: standardised codes, and layers behind them.
+    mode_ : str
+        What ``mode="auto"`` became.
+    semi_supervised_ : str or None
+        What ``semi_supervised="auto"`` became; None too where all rows are labelled.
+    n_components_ : int
+        Width of the code.
+    classes_ : ndarray of shape (n_classes,)
+        Labels in sorted order.
+    n_iter_ : int
+        Epochs trained, or steps of the solver.
+    loss_curve_ : list of float
+        Training loss per epoch; empty where nothing was trained by gradient.
+    validation_curve_ : list of float or None
+        Loss on the held-out rows per epoch; None if none were held out.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if fit saw a table with string names.
+
+    See Also
+    --------
+    RepresentationRegressor : The same for numbers.
+    sklearn.semi_supervised.SelfTrainingClassifier : Pseudo-labels for any classifier.
+    sklearn.semi_supervised.LabelSpreading : Labels spread over a graph of rows.
+
+    Notes
+    -----
+    :func:`sklearn.base.clone`, and so every search and every ensemble, forgets the fit of
+    an encoder that is a parameter, as of any other estimator: the clone fits it anew on
+    the rows it gets. In a :class:`~sklearn.frozen.FrozenEstimator` it keeps its fit.
+
+    Labels may be of any type. -1, NaN and None mark rows without one; in text, where NumPy
+    would make "-1" of it, only None does. If -1 and 1 are the only labels, both are
+    classes, as for every other classifier: one class and unlabelled rows would leave
+    nothing to tell apart.
+
+    References
+    ----------
+    Lee, "Pseudo-label: the simple and efficient semi-supervised learning method for deep
+    neural networks", ICML workshop 2013 ("pseudo_labels").
+
+    Zhou, Bousquet, Lal, Weston and Schölkopf, "Learning with local and global
+    consistency", NeurIPS 2003 ("propagation").
+
+    Laine and Aila, "Temporal ensembling for semi-supervised learning", ICLR 2017,
+    arXiv:1610.02242 ("consistency").
+
+    Kumar, Raghunathan, Jones, Ma and Liang, "Fine-tuning can distort pretrained features
+    and underperform out-of-distribution", ICLR 2022, arXiv:2202.10054 (fine-tuning starts
+    at the probe).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_repr import AutoencoderTransformer, RepresentationClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> partly = y.copy()
+    >>> partly[y.size // 10 :: 5] = partly[1::2] = -1
+    >>> encoder = AutoencoderTransformer(2, max_iter=5)
+    >>> model = RepresentationClassifier(encoder, random_state=0).fit(X, partly)
+    >>> model.score(X, y) > 0.9
+    True
+    """
 
     _parameter_constraints: ClassVar[Constraints] = {
         **BasePredictor._parameter_constraints,

@@ -37,7 +37,122 @@ PENALTIES = tuple(float(p) for p in np.logspace(-2, 4, 13))
 
 
 class RepresentationRegressor(RegressorMixin, BasePredictor):
-    """DOC"""
+    r"""Numbers from a representation: f(x) = g(φ(x)), with few targets or many.
+
+    φ learns from all rows, g from those whose target is known. g minimises the squared
+    error of standardised targets; a linear g on fixed codes is a ridge regression.
+
+    Parameters
+    ----------
+    encoder : estimator or None, default=None
+        φ: an estimator of this package that trains a network, or, for probing, any
+        transformer of scikit-learn. One that is not fitted is cloned and learns from all
+        rows, labelled or not; one that is fitted, as it is or in a
+        :class:`~sklearn.frozen.FrozenEstimator`, is kept, and serves any table that has
+        its columns, which it finds by name. None is a :class:`ContrastiveEmbedder`.
+    mode : {"auto", "probe", "fine_tune", "end_to_end"}, default="auto"
+        "probe" leaves φ as it is and learns g on its codes. "fine_tune" starts there and
+        trains both; of a fitted encoder it tunes a copy. "end_to_end" trains both from
+        the network's random start. AUTO_MODE
+    semi_supervised : {"auto", "consistency"} or None, default="auto"
+        RECIPES
+    head_layer_sizes : array-like of int, default=()
+        Hidden layers of g. Without any, g is linear, and is solved for rather than
+        trained where φ is fixed.
+    alpha : float or "auto", default="auto"
+        Penalty of a linear g on fixed codes, alpha · ‖W‖² beside the sum of squared errors,
+        as in :class:`~sklearn.linear_model.Ridge`; where weights are trained by gradient,
+        weight decay. "auto" is, for a ridge regression, what leaves the least error on
+        rows that are left out in turn, and no weight decay.
+    optimizer : {"adam", "adamw", "sgd"} or callable, default="adamw"
+        A torch optimizer class, or a function of parameter groups and `lr`. This and all
+        that follows up to `tol` is about training by gradient: of φ, or of a g with
+        hidden layers.
+    learning_rate : {"constant", "one_cycle", "cosine", "plateau"}, default="one_cycle"
+        How the learning rate moves. "one_cycle" starts at a 25th of `learning_rate_init`,
+        reaches it after 30% of all steps and falls to next to nothing, by half cosines;
+        "cosine" falls from it to next to nothing by half a cosine. Training then runs all
+        its epochs, whatever the loss does, so that `n_iter_no_change` and `tol` must be
+        left as they are. "plateau" lowers it when the loss no longer improves.
+    learning_rate_init : float, default=0.003
+        Learning rate of g.
+    encoder_learning_rate : float or "auto", default="auto"
+        Learning rate of φ. "auto" is `learning_rate_init` for "end_to_end" and a tenth of
+        it for "fine_tune".
+    batch_size : int or "auto", default="auto"
+        Rows per step. "auto" makes some 20 batches, each of 32 to 256 rows, fewer where a
+        table has more than 4,096 columns.
+    max_iter : int, default=100
+        Most epochs to train.
+    early_stopping : bool, default=False
+        Hold out a share of the labelled rows, evenly over the order of the first target, stop when the loss on
+        them no longer improves, and keep the weights that were best.
+    validation_fraction : float, default=0.1
+        Share of labelled rows to hold out, rounded down.
+    n_iter_no_change : int, default=10
+        Epochs without improvement after which training stops.
+    tol : float, default=0.0001
+        An improvement lowers the loss by more than `tol` times its magnitude.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the encoder, where it has none of its own, of the head's weights, shuffling
+        and held-out rows. None differs from call to call.
+    verbose : int, default=0
+        1 draws a progress bar on stderr.
+
+    Attributes
+    ----------
+    encoder_ : estimator
+        φ as it is used: the frozen estimator itself, or a fitted or tuned copy.
+    head_ : torch.nn.Module
+        g: standardised codes, and layers behind them.
+    mode_ : str
+        What ``mode="auto"`` became.
+    semi_supervised_ : str or None
+        What ``semi_supervised="auto"`` became; None too where all rows are labelled.
+    n_components_ : int
+        Width of the code.
+    n_iter_ : int
+        Epochs trained, or steps of the solver.
+    loss_curve_ : list of float
+        Training loss per epoch; empty where nothing was trained by gradient.
+    validation_curve_ : list of float or None
+        Loss on the held-out rows per epoch; None if none were held out.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if fit saw a table with string names.
+
+    See Also
+    --------
+    RepresentationClassifier : The same for classes.
+    sklearn.linear_model.RidgeCV : A linear map of the columns themselves.
+
+    Notes
+    -----
+    :func:`sklearn.base.clone`, and so every search and every ensemble, forgets the fit of
+    an encoder that is a parameter, as of any other estimator: the clone fits it anew on
+    the rows it gets. In a :class:`~sklearn.frozen.FrozenEstimator` it keeps its fit.
+
+    References
+    ----------
+    Laine and Aila, "Temporal ensembling for semi-supervised learning", ICLR 2017,
+    arXiv:1610.02242 ("consistency").
+
+    Kumar, Raghunathan, Jones, Ma and Liang, "Fine-tuning can distort pretrained features
+    and underperform out-of-distribution", ICLR 2022, arXiv:2202.10054 (fine-tuning starts
+    at the probe).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn_repr import AutoencoderTransformer, RepresentationRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> y[::2] = float("nan")
+    >>> encoder = AutoencoderTransformer(5, max_iter=5)
+    >>> model = RepresentationRegressor(encoder, random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.3
+    True
+    """
 
     _parameter_constraints: ClassVar[Constraints] = {
         **BasePredictor._parameter_constraints
