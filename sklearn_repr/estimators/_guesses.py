@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from sklearn_repr._contracts import Array
 
-__all__ = ["confident", "propagated"]
+__all__ = ["Propagation", "confident", "shares"]
 
 # Neighbours of a row in the graph, how much of its targets a row takes from them, and how
 # often they are passed on
@@ -23,85 +23,104 @@ ROUNDS = 5
 BELIEVED = 0.95
 
 
-def propagated(codes: Array, targets: Array) -> NDArray[np.float64]:
+class Propagation:
     r"""Pass targets on from row to row of a graph of nearest neighbours.
 
-    .. math:: F = \sum_t (\alpha S)^t Y, \qquad S = D^{-1/2} W D^{-1/2}
+    .. math:: F = D^{-1/2} \sum_t (\alpha S)^t Y, \qquad S = D^{-1/2} W D^{-1/2}
 
-    with Y the known targets, W the weights of neighbours, larger the nearer they are, and
-    D their sums. What reaches a row is divided by how much of every target there is, and
-    then by its sum.
+    with Y the known targets, W the weights of neighbours, which fall with the distance
+    over what is usual around either row, and D their sums. A row that is not in the graph
+    takes the mean of its neighbours there.
 
     Parameters
     ----------
-    codes : ndarray of shape (n, n_components)
-        Codes, standardised.
-    targets : ndarray of shape (n, k)
+    codes : float64 ndarray of shape (n, d)
+        Rows.
+    targets : float64 ndarray of shape (n, k)
         Probabilities of classes; NaN in rows of which they are unknown.
+    weights : float64 ndarray of shape (n,)
+        How much every known row counts.
 
-    Returns
-    -------
-    guesses : float64 ndarray of shape (n, k)
-        Probabilities for all rows; those that are known as they are.
+    Attributes
+    ----------
+    guesses_ : float64 ndarray of shape (n, k)
+        Probabilities of classes of all rows.
 
     References
     ----------
     Zhou, Bousquet, Lal, Weston and Schölkopf, "Learning with local and global
-    consistency", NeurIPS 2003. Zhu, Ghahramani and Lafferty, "Semi-supervised learning
-    using Gaussian fields and harmonic functions", ICML 2003 (class mass).
+    consistency", NeurIPS 2003.
+
+    Zelnik-Manor and Perona, "Self-tuning spectral clustering", NeurIPS 2004 (weights).
 
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_repr.estimators._guesses import propagated
-    >>> codes = np.r_[np.arange(5), np.arange(100, 105)].reshape(-1, 1)
+    >>> from sklearn_repr.estimators._guesses import Propagation
+    >>> codes = np.r_[np.arange(5.0), np.arange(100.0, 105.0)].reshape(-1, 1)
     >>> targets = np.full((10, 2), np.nan)
     >>> targets[[0, 9]] = np.eye(2)
-    >>> propagated(codes, targets).argmax(axis=1)
+    >>> spread = Propagation(codes, targets, np.ones(10))
+    >>> spread.guesses_.argmax(axis=1)
     array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
+    >>> spread.of(np.array([[2.5], [99.0]])).argmax(axis=1)
+    array([0, 1])
     """
-    known = ~np.isnan(targets).any(axis=1)
-    passing = _graph(codes)
-    given = np.where(known[:, None], targets, 0.0)
-    found = given
-    for _ in range(STEPS):
-        found = PASSED_ON * (passing @ found) + given
-    found = found / np.maximum(found.sum(axis=0), 1e-300)
-    total = found.sum(axis=1, keepdims=True)
-    even = np.full_like(found, 1.0 / found.shape[1])
-    guesses = np.divide(found, total, out=even, where=total > 0)
-    guesses[known] = targets[known]
-    return guesses
+
+    def __init__(self, codes: Array, targets: Array, weights: Array):
+        n = len(codes)
+        self._codes = codes
+        self._search = NearestNeighbors(n_neighbors=min(NEIGHBORS, n - 1)).fit(codes)
+        near = self._search.kneighbors(return_distance=False)
+        apart = distances(codes, codes, near)
+        self._reach = np.maximum(apart.max(axis=1), 1e-9)
+        weight = np.exp(-np.square(apart) / (self._reach[:, None] * self._reach[near]))
+        places = np.repeat(np.arange(n), near.shape[1]), near.ravel()
+        graph = sparse.csr_array((weight.ravel(), places), shape=(n, n))
+        graph = (graph + graph.T) / 2
+        root = 1 / np.sqrt(np.maximum(graph.sum(axis=1), 1e-9))
+        passing = sparse.csr_array(graph.multiply(root[:, None]).multiply(root))
+        known = ~np.isnan(targets).any(axis=1)
+        given = np.where(known[:, None], targets, 0.0) * weights[:, None]
+        found = given
+        for _ in range(STEPS):
+            found = PASSED_ON * (passing @ found) + given
+        self._found = found * root[:, None]
+        self.guesses_ = shares(self._found)
+
+    def of(self, codes: Array) -> NDArray[np.float64]:
+        """Return probabilities of classes of other rows."""
+        near = self._search.kneighbors(codes, return_distance=False)
+        apart = distances(codes, self._codes, near)
+        reach = np.maximum(apart.max(axis=1), 1e-9)
+        weight = np.exp(-np.square(apart) / (reach[:, None] * self._reach[near])) + 1e-12
+        weight /= weight.sum(axis=1, keepdims=True)
+        return shares(np.einsum("ij,ijk->ik", weight, self._found[near]))
 
 
-def _graph(codes: Array) -> sparse.csr_array:
-    """Return the symmetrically normalised weights of neighbours."""
-    n = len(codes)
-    count = min(NEIGHBORS, n - 1)
-    search = NearestNeighbors(n_neighbors=count).fit(codes)
-    apart, near = search.kneighbors()
-    reach = np.maximum(apart[:, -1], 1e-12)
-    weights = np.exp(-np.square(apart) / (reach[:, None] * reach[near]))
-    places = np.repeat(np.arange(n), count), near.ravel()
-    graph = sparse.csr_array((weights.ravel(), places), shape=(n, n))
-    graph = (graph + graph.T) / 2
-    root = 1 / np.sqrt(np.maximum(graph.sum(axis=1), 1e-12))
-    return sparse.csr_array(graph.multiply(root[:, None]).multiply(root))
+def distances(rows: Array, others: Array, near: Array) -> NDArray[np.float64]:
+    """Return how far rows are from some others each, (n, m), row by row."""
+    # in the search their bits depend on how many rows are looked up
+    columns = (np.square(rows - others[own]).sum(axis=1) for own in near.T)
+    return np.sqrt(np.stack(list(columns), axis=1))
+
+
+def shares(values: Array) -> NDArray[np.float64]:
+    """Divide rows by their sums, after a floor that lets rows of zeros be even."""
+    floored = np.maximum(values, 1e-12)
+    found: NDArray[np.float64] = floored / floored.sum(axis=1, keepdims=True)
+    return found
 
 
 def confident(
-    fit: Callable[[Array, Array], Callable[[Array], Array]],
-    codes: Array,
-    targets: Array,
+    fit: Callable[[NDArray[np.bool_], Array], Array], targets: Array
 ) -> NDArray[np.float64]:
     """Believe a classifier where it is sure, and let it learn from that, some times over.
 
     Parameters
     ----------
     fit : callable
-        Maps codes and targets to what maps codes to probabilities.
-    codes : ndarray of shape (n, n_components)
-        Codes.
+        Maps which rows to learn from, and their targets, to probabilities of all rows.
     targets : ndarray of shape (n, k)
         Probabilities of classes; NaN in rows of which they are unknown.
 
@@ -119,7 +138,7 @@ def confident(
     guesses = np.array(targets, dtype=np.float64)
     for _ in range(ROUNDS):
         known = ~np.isnan(guesses).any(axis=1)
-        p = fit(codes[known], guesses[known])(codes)
+        p = fit(known, guesses[known])
         believed = unknown & (p.max(axis=1) >= BELIEVED)
         if not (believed & ~known).any():
             break

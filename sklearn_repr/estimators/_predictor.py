@@ -146,6 +146,9 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """Return targets of all rows, NaN where nothing is believed of one."""
         raise NotImplementedError
 
+    def _after_head(self, rows: Learned, layers: nn.Module, seeds: Seeds) -> None:
+        """Learn more from rows with and without labels."""
+
     def _build_objective(self, share: float | None) -> Objective:
         """Return what is minimised; of two views if a share of the rows is labelled."""
         raise NotImplementedError
@@ -182,6 +185,7 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             self.n_components_ = len(head.mean)
             # in double precision, as codes of float64 rows are
             self.head_ = head.cpu().double().requires_grad_(False)
+            self._after_head(rows, head.layers, seeds)
         return self
 
     def _table(self, X: Table) -> Table:
@@ -252,7 +256,7 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if known.all():
             recipe = None
         self.semi_supervised_ = recipe
-        if recipe is None:
+        if recipe in (None, "distillation"):
             return rows.labelled()
         if recipe == "consistency":
             if self.mode_ == "probe":
@@ -370,9 +374,8 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         validate_data(self, X, reset=False, skip_check_array=True)
         return self._encoder.codes(X)
 
-    def _head_values(self, X: Table) -> NDArray[np.float64]:
-        """Return what the head says of rows, (n, k)."""
-        codes = self._coded(X)
+    def _head_values(self, codes: Array) -> NDArray[np.float64]:
+        """Return what the head says of codes, (n, k)."""
         return infer(
             self.head_.forward,
             lambda part: torch.from_numpy(np.array(part, dtype=np.float64)),

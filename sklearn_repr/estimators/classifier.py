@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin, _fit_context
@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
+from torch import Tensor, nn
 
 from sklearn_repr._contracts import (
     Array,
@@ -27,7 +27,8 @@ from sklearn_repr._contracts import (
     Weights,
 )
 from sklearn_repr.engine.linear_heads import LinearMap, fit_logistic
-from sklearn_repr.estimators._guesses import confident, propagated
+from sklearn_repr.estimators._few_labels import FewLabels, TableViews
+from sklearn_repr.estimators._guesses import Propagation, confident
 from sklearn_repr.estimators._learned import Learned, moments
 from sklearn_repr.estimators._predictor import CONSISTENCY_WEIGHT, BasePredictor
 from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
@@ -38,6 +39,13 @@ from sklearn_repr.utils.labels import known_labels, read_labels
 from sklearn_repr.utils.randomness import Seeds
 
 __all__ = ["RepresentationClassifier"]
+
+
+RECIPES = {"auto", "distillation", "propagation", "pseudo_labels", "consistency"}
+# Widest encoded table that "auto" learns from by distillation
+MOST_COLUMNS = 512
+# Rows whose views are in memory at a time
+ROWS_AT_A_TIME = 4096
 
 
 class RepresentationClassifier(ClassifierMixin, BasePredictor):
@@ -180,7 +188,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
     _parameter_constraints: ClassVar[Constraints] = {
         **BasePredictor._parameter_constraints,
         "semi_supervised": [
-            StrOptions({"auto", "propagation", "pseudo_labels", "consistency"}),
+            StrOptions(RECIPES),
             None,
         ],
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -307,22 +315,41 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
     def _fit_linear(
         self, codes: Tensor, targets: Tensor, weights: Tensor, seeds: Seeds
     ) -> LinearMap:
-        penalty = 1.0 if self.alpha == "auto" else float(self.alpha)
-        return fit_logistic(codes, targets, weights, penalty)
+        return fit_logistic(codes, targets, weights, self._penalty())
 
     def _guess(self, recipe: str, rows: Learned, seeds: Seeds) -> Array:
         mean, scale = moments(rows.codes)
-        codes, _, _ = rows.tensors(mean, scale)
+        codes, targets, weights = rows.tensors(mean, scale)
         if recipe == "propagation":
-            return propagated(codes.numpy(), rows.targets)
+            parts = codes.numpy(), rows.targets, rows.weights
+            return np.where(
+                rows.known()[:, None], rows.targets, Propagation(*parts).guesses_
+            )
 
-        def fit(known: Array, targets: Array) -> Callable[[Array], Array]:
-            weights = torch.ones(len(known), dtype=torch.float64)
-            parts = map(torch.from_numpy, (known, targets))
-            head = self._fit_linear(*parts, weights, seeds)
-            return lambda z: head(torch.from_numpy(z)).softmax(dim=1).numpy()
+        def fit(known: Array, guesses: Array) -> Array:
+            parts = codes[known], torch.from_numpy(guesses), weights[known]
+            return self._fit_linear(*parts, seeds)(codes).softmax(dim=1).numpy()
 
-        return confident(fit, codes.numpy(), rows.targets)
+        return confident(fit, rows.targets)
+
+    def _after_head(self, rows: Learned, layers: nn.Module, seeds: Seeds) -> None:
+        self._few_labels = None
+        if self.semi_supervised_ != "distillation":
+            return
+        own = self._encoder
+        X = own.estimator._validate(own.selected(rows.X), reset=False)
+        self._views = TableViews(own.estimator, X, seeds["quantiles"])
+        self._moments = [part.numpy() for part in moments(rows.codes)]
+        views = [*self._views.of(X), self._standardised(rows.codes)]
+        parts = rows.targets, rows.weights, layers, self._penalty(), seeds["trees"]
+        self._few_labels = FewLabels(views, *parts)
+
+    def _standardised(self, codes: Array) -> Array:
+        mean, scale = self._moments
+        return (codes - mean) / scale
+
+    def _penalty(self) -> float:
+        return 1.0 if self.alpha == "auto" else float(self.alpha)
 
     def _build_objective(self, share: float | None) -> Objective:
         if share is None:
@@ -330,7 +357,27 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         weights = {"cross_entropy": 1 / share, "consistency": CONSISTENCY_WEIGHT}
         return PredictedClasses(True, weights)
 
+    def _auto_recipe(self) -> str | None:
+        encoder = self.encoder_
+        table = hasattr(encoder, "categorical_features") and encoder.input_shape is None
+        fixed = self.mode_ == "probe" and not self._hidden()
+        narrow = table and encoder._codec.n_encoded_ <= MOST_COLUMNS
+        return "distillation" if fixed and narrow else None
+
     # -- use -------------------------------------------------------------------------
+
+    def _scores(self, X: Table) -> NDArray[np.float64]:
+        """Return logits, or what has the same differences."""
+        codes = self._coded(X)
+        if self._few_labels is None:
+            return self._head_values(codes)
+        own, scores = self._encoder, []
+        X = own.estimator._validate(own.selected(self._table(X)), reset=False)
+        for start in range(0, len(codes), ROWS_AT_A_TIME):
+            rows = slice(start, start + ROWS_AT_A_TIME)
+            views = [*self._views.of(X[rows]), self._standardised(codes[rows])]
+            scores.append(np.log(self._few_labels.of(views)))
+        return np.concatenate(scores)
 
     def decision_function(self, X: Table) -> NDArray[np.float64]:
         """Return the logits of the classes.
@@ -345,7 +392,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         scores : ndarray of shape (n_samples, n_classes) or (n_samples,)
             Of two classes the logit of the second less that of the first.
         """
-        logits = self._head_values(X)
+        logits = self._scores(X)
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
     def predict(self, X: Table) -> Array:
@@ -361,7 +408,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         y : ndarray of shape (n_samples,)
             Labels, of the type that `fit` saw.
         """
-        logits = self._head_values(X)
+        logits = self._scores(X)
         labels: Array = self.classes_[logits.argmax(axis=1)]
         return labels
 
@@ -378,7 +425,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         p : ndarray of shape (n_samples, n_classes)
             Probabilities in the order of ``classes_``.
         """
-        p: NDArray[np.float64] = softmax(self._head_values(X), axis=1)
+        p: NDArray[np.float64] = softmax(self._scores(X), axis=1)
         return p
 
     def predict_log_proba(self, X: Table) -> NDArray[np.float64]:
@@ -394,7 +441,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         log_p : ndarray of shape (n_samples, n_classes)
             Logarithms in the order of ``classes_``.
         """
-        log_p: NDArray[np.float64] = log_softmax(self._head_values(X), axis=1)
+        log_p: NDArray[np.float64] = log_softmax(self._scores(X), axis=1)
         return log_p
 
     def score(self, X: Table, y: Labels, sample_weight: Weights = None) -> float:

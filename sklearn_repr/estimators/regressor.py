@@ -289,7 +289,7 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Numbers, in the units of `y` in `fit`.
         """
-        numbers: Array = self._head_values(X) * self._scale + self._center
+        numbers: Array = self._head_values(self._coded(X)) * self._scale + self._center
         return numbers[:, 0] if self._one_dimensional else numbers
 
     def score(self, X: Table, y: Labels, sample_weight: Weights = None) -> float:

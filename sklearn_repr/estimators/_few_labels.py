@@ -1,0 +1,156 @@
+"""Classes from few labels: teachers that see little, and trees that learn from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+from torch import Tensor, nn
+
+from sklearn_repr._contracts import Array, Table
+from sklearn_repr.data import NumericCodec, choose_codec
+from sklearn_repr.engine import infer
+from sklearn_repr.engine.linear_heads import fit_logistic
+from sklearn_repr.estimators._guesses import Propagation, shares
+
+__all__ = ["FewLabels", "TableViews"]
+
+# Unlabelled rows of the graph and of the trees, beside the labelled ones
+GRAPH_ROWS, TREE_ROWS = 5000, 1000
+# Of the trees that learn from guesses: how many, rows in a leaf, the power that guesses
+# are raised to, what labelled rows weigh in all at least, and their share of the answer
+TREES, LEAF, POWER, LABEL_SHARE, STUDENT = 40, 3, 2.0, 0.1, 2 / 3
+# Of the trees that learn from labels: how many, their share at this many labels a class
+LABEL_TREES, LABEL_TREES_SHARE, ENOUGH = 60, 0.5, 5
+# Quantiles of a normal distribution beyond this are cut
+FARTHEST = 3.0
+
+
+class TableViews:
+    """Columns of a table, standardised and by their ranks.
+
+    Parameters
+    ----------
+    encoder : BaseRepresentation
+        Fitted; it reads the table.
+    X : {ndarray, CSR matrix} of shape (n, n_features)
+        Rows as the encoder has validated them.
+    seed : int
+        Of the rows from which quantiles are taken.
+    """
+
+    def __init__(self, encoder: Any, X: Table, seed: int):
+        self.codecs = []
+        names = getattr(encoder, "feature_names_in_", None)
+        for scaling in ("standard", "quantile"):
+            numbers = NumericCodec(scaling, "float64", seed, fill=True)
+            codec = choose_codec(numbers, encoder._columns, X, shaped=False)
+            self.codecs.append(codec.fit(X, names, None))
+
+    def of(self, X: Table) -> list[Array]:
+        """Return both views of rows."""
+        plain, ranks = (codec.encode(X).values.numpy() for codec in self.codecs)
+        return [plain, np.clip(ranks, -FARTHEST, FARTHEST)]
+
+
+class FewLabels:
+    r"""Classify by what teachers and a student say.
+
+    Teachers are a logistic regression on the columns, one on the codes, and
+    :class:`Propagation` over a graph by columns, ranks and codes together; for more than
+    one label a class also trees on the columns. Their mean, squared and divided by its
+    sum, is what a student learns, regression trees on the columns of labelled and
+    unlabelled rows. A third of the answer is the teachers', two thirds are the student's.
+
+    Parameters
+    ----------
+    views : list of float64 ndarray of shape (n, d)
+        Columns, ranks and codes, each standardised.
+    targets : float64 ndarray of shape (n, k)
+        Probabilities of classes; NaN in rows of which they are unknown.
+    weights : float64 ndarray of shape (n,)
+        How much each row counts.
+    layer : torch.nn.Linear
+        The logistic regression on codes.
+    penalty : float
+        That of the logistic regression.
+    seed : int
+        Of trees and of the rows that are taken.
+    """
+
+    def __init__(
+        self,
+        views: list[Array],
+        targets: Array,
+        weights: Array,
+        layer: nn.Linear,
+        penalty: float,
+        seed: int,
+    ):
+        columns, ranks, codes = views
+        known = ~np.isnan(targets).any(axis=1)
+        labelled = np.flatnonzero(known)
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(np.flatnonzero(~known))
+        self.on_codes = layer
+        parts = (torch.from_numpy(part[known]) for part in (columns, targets, weights))
+        self.on_columns = fit_logistic(*parts, penalty).layer().requires_grad_(False)
+
+        some = np.sort(np.concatenate([labelled, order[:GRAPH_ROWS]]))
+        joined = side_by_side(views)
+        self.graph = Propagation(joined[some], targets[some], weights[some])
+
+        few = np.sort(np.concatenate([labelled, order[:TREE_ROWS]]))
+        guesses = self.taught([view[few] for view in views])
+        self.trees = None
+        classes = targets[labelled].argmax(axis=1)
+        per_class = len(labelled) / targets.shape[1]
+        share = LABEL_TREES_SHARE * min(1.0, (per_class - 1) / (ENOUGH - 1))
+        if share > 0:
+            trees = ExtraTreesClassifier(LABEL_TREES, random_state=seed)
+            trees.fit(columns[labelled], classes, weights[labelled])
+            guesses = (1 - share) * guesses + share * trees.predict_proba(columns[few])
+        own = known[few]
+        guesses[own] = targets[few][own]
+        guesses = shares(guesses**POWER)
+        counts = weights[few].copy()
+        counts[own] *= max(1.0, LABEL_SHARE * len(few) / len(labelled))
+        self.student = ExtraTreesRegressor(
+            TREES, min_samples_leaf=LEAF, max_features=0.5, random_state=seed
+        )
+        self.student.fit(columns[few], guesses, counts)
+
+    def taught(self, views: list[Array]) -> NDArray[np.float64]:
+        """Return the mean of what the teachers say."""
+        columns, _, codes = views
+        found: NDArray[np.float64] = (
+            probabilities(self.on_columns, columns)
+            + probabilities(self.on_codes, codes)
+            + self.graph.of(side_by_side(views))
+        ) / 3
+        return found
+
+    def of(self, views: list[Array]) -> NDArray[np.float64]:
+        """Return the probabilities of the classes of rows."""
+        learned = self.student.predict(views[0]).reshape(len(views[0]), -1)
+        return (1 - STUDENT) * self.taught(views) + STUDENT * shares(learned)
+
+
+def side_by_side(views: list[Array]) -> Array:
+    """Join views, such that rows have the same mean squared length in each."""
+    return np.hstack([view / np.sqrt(view.shape[1]) for view in views])
+
+
+def probabilities(layer: nn.Linear, rows: Array) -> NDArray[np.float64]:
+    """Return the softmax of a linear map of rows."""
+
+    def tensor(part: Array) -> Tensor:
+        return torch.from_numpy(np.array(part, dtype=np.float64))
+
+    logits = infer(layer.forward, tensor, rows, "cpu")
+    found: NDArray[np.float64] = softmax(logits, axis=1)
+    return found
