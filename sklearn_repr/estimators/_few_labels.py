@@ -15,17 +15,18 @@ from sklearn_repr._contracts import Array, Table
 from sklearn_repr.data import NumericCodec, choose_codec
 from sklearn_repr.engine import infer
 from sklearn_repr.engine.linear_heads import fit_logistic
-from sklearn_repr.estimators._guesses import Propagation, shares
+from sklearn_repr.estimators._guesses import propagated, shares
 
 __all__ = ["FewLabels", "TableViews"]
 
 # Unlabelled rows of the graph and of the trees, beside the labelled ones
 GRAPH_ROWS, TREE_ROWS = 5000, 1000
-# Of the trees that learn from guesses: how many, rows in a leaf, the power that guesses
-# are raised to, what labelled rows weigh in all at least, and their share of the answer
-TREES, LEAF, POWER, LABEL_SHARE, STUDENT = 40, 3, 2.0, 0.1, 2 / 3
-# Of the trees that learn from labels: how many, their share at this many labels a class
-LABEL_TREES, LABEL_TREES_SHARE, ENOUGH = 60, 0.5, 5
+# Of the student: how many trees, rows in a leaf, the power that guesses are raised to, what
+# labelled rows weigh in all at least, and its share of the answer
+STUDENT_TREES, LEAF, POWER, LABEL_SHARE, STUDENT = 40, 3, 2.0, 0.1, 2 / 3
+# Of the trees that learn from labels: how many, their share of what is taught at so many
+# labels a class, and what of this they have in the answer
+TREES, TREES_SHARE, ENOUGH, KEPT = 60, 0.5, 5, 0.4
 # Quantiles of a normal distribution beyond this are cut
 FARTHEST = 3.0
 
@@ -60,11 +61,12 @@ class TableViews:
 class FewLabels:
     r"""Classify by what teachers and a student say.
 
-    Teachers are a logistic regression on the columns, one on the codes, and
-    :class:`Propagation` over a graph by columns, ranks and codes together; for more than
-    one label a class also trees on the columns. Their mean, squared and divided by its
-    sum, is what a student learns, regression trees on the columns of labelled and
-    unlabelled rows. A third of the answer is the teachers', two thirds are the student's.
+    Teachers are a logistic regression on the columns, one on the codes, targets that are
+    propagated over a graph by columns, ranks and codes together, and, for more than one
+    label a class, trees on the columns. Their mean, squared and divided by its sum, is
+    what a student learns: regression trees on the columns of labelled and unlabelled
+    rows. The answer is mostly the student's, and the teachers' but for the graph, so that
+    no training rows are kept.
 
     Parameters
     ----------
@@ -80,6 +82,11 @@ class FewLabels:
         That of the logistic regression.
     seed : int
         Of trees and of the rows that are taken.
+
+    References
+    ----------
+    Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network" (2015),
+    arXiv:1503.02531.
     """
 
     def __init__(
@@ -91,53 +98,54 @@ class FewLabels:
         penalty: float,
         seed: int,
     ):
-        columns, ranks, codes = views
         known = ~np.isnan(targets).any(axis=1)
         labelled = np.flatnonzero(known)
-        rng = np.random.default_rng(seed)
-        order = rng.permutation(np.flatnonzero(~known))
+        order = np.random.default_rng(seed).permutation(np.flatnonzero(~known))
+        some = np.concatenate([labelled, order[:GRAPH_ROWS]])
+        joined = side_by_side([view[some] for view in views])
+        # the first of these rows are what the student learns from
+        n = min(len(labelled) + TREE_ROWS, len(some))
+        few = some[:n]
+        graph = propagated(joined, targets[some], weights[some])[:n]
+
+        columns, own = views[0], slice(len(labelled))
         self.on_codes = layer
-        parts = (torch.from_numpy(part[known]) for part in (columns, targets, weights))
+        parts = (torch.from_numpy(part[labelled]) for part in (columns, targets, weights))
         self.on_columns = fit_logistic(*parts, penalty).layer().requires_grad_(False)
-
-        some = np.sort(np.concatenate([labelled, order[:GRAPH_ROWS]]))
-        joined = side_by_side(views)
-        self.graph = Propagation(joined[some], targets[some], weights[some])
-
-        few = np.sort(np.concatenate([labelled, order[:TREE_ROWS]]))
-        guesses = self.taught([view[few] for view in views])
-        self.trees = None
-        classes = targets[labelled].argmax(axis=1)
+        guesses = (2 * self._by_layers(columns[few], views[2][few]) + graph) / 3
         per_class = len(labelled) / targets.shape[1]
-        share = LABEL_TREES_SHARE * min(1.0, (per_class - 1) / (ENOUGH - 1))
+        share = TREES_SHARE * min(1.0, (per_class - 1) / (ENOUGH - 1))
+        self.share = KEPT * share
         if share > 0:
-            trees = ExtraTreesClassifier(LABEL_TREES, random_state=seed)
-            trees.fit(columns[labelled], classes, weights[labelled])
-            guesses = (1 - share) * guesses + share * trees.predict_proba(columns[few])
-        own = known[few]
-        guesses[own] = targets[few][own]
-        guesses = shares(guesses**POWER)
+            self.trees = ExtraTreesClassifier(TREES, random_state=seed)
+            classes = targets[labelled].argmax(axis=1)
+            self.trees.fit(columns[labelled], classes, weights[labelled])
+            guesses = (1 - share) * guesses + share * self.trees.predict_proba(
+                columns[few]
+            )
+        guesses[own] = targets[labelled]
         counts = weights[few].copy()
-        counts[own] *= max(1.0, LABEL_SHARE * len(few) / len(labelled))
+        counts[own] *= max(1.0, LABEL_SHARE * n / len(labelled))
         self.student = ExtraTreesRegressor(
-            TREES, min_samples_leaf=LEAF, max_features=0.5, random_state=seed
+            STUDENT_TREES, min_samples_leaf=LEAF, max_features=0.5, random_state=seed
         )
-        self.student.fit(columns[few], guesses, counts)
+        self.student.fit(columns[few], shares(guesses**POWER), counts)
 
-    def taught(self, views: list[Array]) -> NDArray[np.float64]:
-        """Return the mean of what the teachers say."""
-        columns, _, codes = views
+    def _by_layers(self, columns: Array, codes: Array) -> NDArray[np.float64]:
+        by_columns = probabilities(self.on_columns, columns)
         found: NDArray[np.float64] = (
-            probabilities(self.on_columns, columns)
-            + probabilities(self.on_codes, codes)
-            + self.graph.of(side_by_side(views))
-        ) / 3
+            by_columns + probabilities(self.on_codes, codes)
+        ) / 2
         return found
 
     def of(self, views: list[Array]) -> NDArray[np.float64]:
         """Return the probabilities of the classes of rows."""
-        learned = self.student.predict(views[0]).reshape(len(views[0]), -1)
-        return (1 - STUDENT) * self.taught(views) + STUDENT * shares(learned)
+        columns, _, codes = views
+        learned = shares(self.student.predict(columns).reshape(len(columns), -1))
+        p = (1 - STUDENT) * self._by_layers(columns, codes) + STUDENT * learned
+        if self.share > 0:
+            p = (1 - self.share) * p + self.share * self.trees.predict_proba(columns)
+        return p
 
 
 def side_by_side(views: list[Array]) -> Array:

@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from sklearn_repr._contracts import Array
 
-__all__ = ["Propagation", "confident", "shares"]
+__all__ = ["confident", "propagated", "shares"]
 
 # Neighbours of a row in the graph, how much of its targets a row takes from them, and how
 # often they are passed on
@@ -23,14 +23,13 @@ ROUNDS = 5
 BELIEVED = 0.95
 
 
-class Propagation:
+def propagated(codes: Array, targets: Array, weights: Array) -> NDArray[np.float64]:
     r"""Pass targets on from row to row of a graph of nearest neighbours.
 
     .. math:: F = D^{-1/2} \sum_t (\alpha S)^t Y, \qquad S = D^{-1/2} W D^{-1/2}
 
     with Y the known targets, W the weights of neighbours, which fall with the distance
-    over what is usual around either row, and D their sums. A row that is not in the graph
-    takes the mean of its neighbours there.
+    over what is usual around either row, and D their sums.
 
     Parameters
     ----------
@@ -41,9 +40,9 @@ class Propagation:
     weights : float64 ndarray of shape (n,)
         How much every known row counts.
 
-    Attributes
-    ----------
-    guesses_ : float64 ndarray of shape (n, k)
+    Returns
+    -------
+    guesses : float64 ndarray of shape (n, k)
         Probabilities of classes of all rows.
 
     References
@@ -56,53 +55,29 @@ class Propagation:
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_repr.estimators._guesses import Propagation
+    >>> from sklearn_repr.estimators._guesses import propagated
     >>> codes = np.r_[np.arange(5.0), np.arange(100.0, 105.0)].reshape(-1, 1)
     >>> targets = np.full((10, 2), np.nan)
     >>> targets[[0, 9]] = np.eye(2)
-    >>> spread = Propagation(codes, targets, np.ones(10))
-    >>> spread.guesses_.argmax(axis=1)
+    >>> propagated(codes, targets, np.ones(10)).argmax(axis=1)
     array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
-    >>> spread.of(np.array([[2.5], [99.0]])).argmax(axis=1)
-    array([0, 1])
     """
-
-    def __init__(self, codes: Array, targets: Array, weights: Array):
-        n = len(codes)
-        self._codes = codes
-        self._search = NearestNeighbors(n_neighbors=min(NEIGHBORS, n - 1)).fit(codes)
-        near = self._search.kneighbors(return_distance=False)
-        apart = distances(codes, codes, near)
-        self._reach = np.maximum(apart.max(axis=1), 1e-9)
-        weight = np.exp(-np.square(apart) / (self._reach[:, None] * self._reach[near]))
-        places = np.repeat(np.arange(n), near.shape[1]), near.ravel()
-        graph = sparse.csr_array((weight.ravel(), places), shape=(n, n))
-        graph = (graph + graph.T) / 2
-        root = 1 / np.sqrt(np.maximum(graph.sum(axis=1), 1e-9))
-        passing = sparse.csr_array(graph.multiply(root[:, None]).multiply(root))
-        known = ~np.isnan(targets).any(axis=1)
-        given = np.where(known[:, None], targets, 0.0) * weights[:, None]
-        found = given
-        for _ in range(STEPS):
-            found = PASSED_ON * (passing @ found) + given
-        self._found = found * root[:, None]
-        self.guesses_ = shares(self._found)
-
-    def of(self, codes: Array) -> NDArray[np.float64]:
-        """Return probabilities of classes of other rows."""
-        near = self._search.kneighbors(codes, return_distance=False)
-        apart = distances(codes, self._codes, near)
-        reach = np.maximum(apart.max(axis=1), 1e-9)
-        weight = np.exp(-np.square(apart) / (reach[:, None] * self._reach[near])) + 1e-12
-        weight /= weight.sum(axis=1, keepdims=True)
-        return shares(np.einsum("ij,ijk->ik", weight, self._found[near]))
-
-
-def distances(rows: Array, others: Array, near: Array) -> NDArray[np.float64]:
-    """Return how far rows are from some others each, (n, m), row by row."""
-    # in the search their bits depend on how many rows are looked up
-    columns = (np.square(rows - others[own]).sum(axis=1) for own in near.T)
-    return np.sqrt(np.stack(list(columns), axis=1))
+    n = len(codes)
+    search = NearestNeighbors(n_neighbors=min(NEIGHBORS, n - 1)).fit(codes)
+    apart, near = search.kneighbors()
+    reach = np.maximum(apart[:, -1], 1e-9)
+    weight = np.exp(-np.square(apart) / (reach[:, None] * reach[near]))
+    places = np.repeat(np.arange(n), near.shape[1]), near.ravel()
+    graph = sparse.csr_array((weight.ravel(), places), shape=(n, n))
+    graph = (graph + graph.T) / 2
+    root = 1 / np.sqrt(np.maximum(graph.sum(axis=1), 1e-9))
+    passing = sparse.csr_array(graph.multiply(root[:, None]).multiply(root))
+    known = ~np.isnan(targets).any(axis=1)
+    given = np.where(known[:, None], targets, 0.0) * weights[:, None]
+    found = given
+    for _ in range(STEPS):
+        found = PASSED_ON * (passing @ found) + given
+    return shares(found * root[:, None])
 
 
 def shares(values: Array) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ from sklearn_repr._contracts import (
 )
 from sklearn_repr.engine.linear_heads import LinearMap, fit_logistic
 from sklearn_repr.estimators._few_labels import FewLabels, TableViews
-from sklearn_repr.estimators._guesses import Propagation, confident
+from sklearn_repr.estimators._guesses import confident, propagated
 from sklearn_repr.estimators._learned import Learned, moments
 from sklearn_repr.estimators._predictor import CONSISTENCY_WEIGHT, BasePredictor
 from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
@@ -321,10 +321,8 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         mean, scale = moments(rows.codes)
         codes, targets, weights = rows.tensors(mean, scale)
         if recipe == "propagation":
-            parts = codes.numpy(), rows.targets, rows.weights
-            return np.where(
-                rows.known()[:, None], rows.targets, Propagation(*parts).guesses_
-            )
+            guesses = propagated(codes.numpy(), rows.targets, rows.weights)
+            return np.where(rows.known()[:, None], rows.targets, guesses)
 
         def fit(known: Array, guesses: Array) -> Array:
             parts = codes[known], torch.from_numpy(guesses), weights[known]
