@@ -14,7 +14,7 @@ from joblib import parallel_config
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.datasets import load_digits, load_iris
+from sklearn.datasets import load_digits, load_iris, make_moons
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import StackingClassifier
@@ -23,6 +23,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch.nn import functional
@@ -37,6 +38,7 @@ from sklearn_repr import (
 )
 from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.engine.linear_heads import fit_logistic, fit_ridge
+from sklearn_repr.estimators._guesses import confident, propagated
 from sklearn_repr.estimators._learned import spread_share
 from sklearn_repr.objectives.predicted_targets import PredictedClasses, PredictedNumbers
 
@@ -225,7 +227,7 @@ def test_errors_of_predictions(n_copies):
 
 
 def test_class_weights_and_smoothing_are_what_they_say():
-    X, few, y = iris()
+    X, _, y = iris()
     model = RepresentationClassifier(FrozenEstimator(encoder().fit(X)))
     by_hand = clone(model).fit(X, y, sample_weight=np.array([2, 1, 1])[y])
     by_class = clone(model).set_params(class_weight={0: 2}).fit(X, y)
@@ -272,6 +274,122 @@ def test_numbers_that_are_known_of_different_rows():
         alone = clone(model).fit(X, numbers[:, j])
         assert alone.predict(X).shape == (150,)
         np.testing.assert_allclose(alone.predict(X), model.predict(X)[:, j], rtol=1e-6)
+
+
+# -- unlabelled rows ---------------------------------------------------------------------
+
+
+def moons():
+    """Two half circles of which two rows each are labelled."""
+    X, y = make_moons(200, noise=0.05, random_state=0)
+    few = np.full(200, -1)
+    for label in (0, 1):
+        few[np.flatnonzero(y == label)[:2]] = label
+    return X, few, y
+
+
+def test_labels_are_passed_on_over_a_graph_of_rows():
+    X, few, y = moons()
+    targets = np.where((few == -1)[:, None], np.nan, np.eye(2)[few])
+    found = propagated(X, targets, np.ones(200))
+    assert (found.argmax(axis=1) == y).mean() > 0.9
+    # the same by a system of equations
+    near = NearestNeighbors(n_neighbors=10).fit(X)
+    apart, which = near.kneighbors()
+    weights = np.zeros((200, 200))
+    for i in range(200):
+        for distance, j in zip(apart[i], which[i], strict=True):
+            weights[i, j] = np.exp(-(distance**2) / (apart[i, -1] * apart[j, -1]))
+    weights = (weights + weights.T) / 2
+    root = np.diag(weights.sum(axis=1) ** -0.5)
+    system = np.eye(200) - 0.9 * root @ weights @ root
+    expected = root @ np.linalg.solve(system, np.nan_to_num(targets))
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_only_what_is_sure_becomes_a_pseudo_label():
+    targets = np.array([[1.0, 0.0], [0.0, 1.0], *[[np.nan, np.nan]] * 3])
+    said = np.array([[0.9, 0.1], [0.1, 0.9], [0.99, 0.01], [0.03, 0.97], [0.6, 0.4]])
+    seen = []
+
+    def fit(known, guesses):
+        seen.append(known.tolist())
+        return said
+
+    found = confident(fit, targets)
+    assert np.isnan(found[4]).all()
+    np.testing.assert_array_equal(found[:4], np.eye(2)[[0, 1, 0, 1]])
+    assert seen == [[True, True, False, False, False], [True] * 4 + [False]]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "mode"),
+    [
+        ("distillation", "probe"),
+        ("propagation", "probe"),
+        ("pseudo_labels", "probe"),
+        ("propagation", "fine_tune"),
+        ("consistency", "fine_tune"),
+    ],
+)
+def test_unlabelled_rows_are_of_use(recipe, mode):
+    X, few, y = iris(12)
+    y = np.array(list("abc"))[y]
+    few = np.where(few == -1, None, y)
+    fitted = FrozenEstimator(encoder().fit(X))
+    settings = {"mode": mode, "semi_supervised": recipe, "random_state": 0}
+    model = RepresentationClassifier(fitted, max_iter=10, **settings).fit(X, few)
+    assert model.semi_supervised_ == recipe
+    p = model.predict_proba(X)
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+    assert (model.classes_[p.argmax(axis=1)] == model.predict(X)).all()
+    assert model.score(X, y) > 0.85
+    alone = clone(model).set_params(semi_supervised=None).fit(X, few)
+    assert not np.array_equal(alone.predict_proba(X), p)
+    np.testing.assert_array_equal(clone(model).fit(X, few).predict_proba(X), p)
+    rows = [model.predict_proba(row[None]) for row in X[:9]]
+    np.testing.assert_array_equal(np.concatenate(rows), p[:9])
+    # where all rows are labelled there is nothing to do
+    assert clone(model).fit(X, y).semi_supervised_ is None
+
+
+def test_what_few_labels_are_learned_from_is_not_kept():
+    X = np.random.default_rng(0).normal(size=(3000, 4))
+    few = np.where(np.arange(3000) < 20, np.arange(3000) % 2, -1)
+    model = RepresentationClassifier(encoder(max_iter=1), random_state=0).fit(X, few)
+    assert model.semi_supervised_ == "distillation"
+    plain = clone(model).set_params(semi_supervised=None).fit(X, few)
+    assert len(pickle.dumps(model)) < len(pickle.dumps(plain)) + 400_000
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"semi_supervised": "distillation", "mode": "fine_tune"}, "mode='probe'"),
+        ({"semi_supervised": "distillation", "encoder": PCA(2)}, "of this package"),
+        ({"semi_supervised": "distillation", "head_layer_sizes": 4}, "linear head"),
+        ({"semi_supervised": "consistency", "mode": "probe"}, "encoder that is trained"),
+        ({"n_iter_no_change": 3}, "has no effect with learning_rate='one_cycle'"),
+    ],
+)
+def test_parameters_that_contradict_each_other(settings, message):
+    X, few, _ = iris()
+    settings = {"encoder": encoder(), "mode": "probe", **settings}
+    with pytest.raises(ValueError, match=message):
+        RepresentationClassifier(**settings).fit(X, few)
+
+
+def test_many_labels_tune_the_encoder():
+    X = np.random.default_rng(0).normal(size=(520, 4))
+    y = (X[:, 0] * X[:, 1] > 0).astype(int)
+    for kind in BOTH:
+        model = kind(encoder(max_iter=1), max_iter=2, random_state=0)
+        assert model.fit(X, y).mode_ == "fine_tune"
+        assert model.fit(X[:400], y[:400]).mode_ == "probe"
+    many = np.arange(520) % 20
+    model = RepresentationClassifier(encoder(max_iter=1), random_state=0)
+    assert model.fit(X, many).mode_ == "probe"
 
 
 # -- the encoder -------------------------------------------------------------------------
@@ -412,7 +530,7 @@ def test_frames_with_categories_and_holes(kind):
 
 @both
 def test_sparse_tables(kind):
-    X, few, y = iris(100)
+    X, few, _ = iris(100)
     model = kind(encoder(), mode="fine_tune", max_iter=3, random_state=0)
     found = model.fit(sparse.csr_array(X), targets_of(kind, few)).predict(X)
     dense = clone(model).fit(X, targets_of(kind, few)).predict(X)

@@ -40,11 +40,10 @@ class LinearMap(NamedTuple):
     def layer(self) -> nn.Linear:
         """Return it as a layer."""
         k, d = self.weight.shape
-        layer = nn.utils.skip_init(nn.Linear, d, k, dtype=self.weight.dtype)
-        with torch.no_grad():
-            layer.weight.copy_(self.weight)
-            layer.bias.copy_(self.bias)
-        return layer  # type: ignore[no-any-return]
+        layer = nn.Linear(d, k, device="meta", dtype=self.weight.dtype)
+        layer.weight = nn.Parameter(self.weight.clone())
+        layer.bias = nn.Parameter(self.bias.clone())
+        return layer
 
     def __call__(self, codes: Tensor) -> Tensor:
         """Map codes (n, d) to (n, k)."""

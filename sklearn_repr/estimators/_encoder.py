@@ -6,6 +6,7 @@ import copy
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -13,14 +14,15 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklearn_repr._contracts import Array, Rows, Table
-from sklearn_repr.corruptions import Corruption, make_views
+from sklearn_repr.corruptions import make_views
+from sklearn_repr.corruptions.views import TwoViews
 from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.data.frames import is_frame
 from sklearn_repr.data.repeats import rows_at
 from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.utils.randomness import Seeds, seeded_clone
 
-__all__ = ["FittedEncoder", "fitted_encoder", "is_trainable", "own_views", "unwrapped"]
+__all__ = ["FittedEncoder", "fitted_encoder", "is_trainable", "unwrapped"]
 
 
 def unwrapped(encoder: Any) -> Any:
@@ -57,13 +59,6 @@ def own_columns(encoder: Any, X: Table) -> list[str] | None:
             f" has all of {list(names)}, in any order and among others."
         )
     return list(names)
-
-
-def own_views(encoder: BaseRepresentation) -> Corruption:
-    """Return what an encoder's views are made by, or cells swapped between rows."""
-    views = encoder._option("views", "swap")
-    level = encoder._option("corruption_level", "auto") if views != "swap" else "auto"
-    return make_views(views, level, input_shape=encoder._row_shape())
 
 
 def is_trainable(encoder: Any) -> bool:
@@ -107,6 +102,16 @@ class FittedEncoder(NamedTuple):
                 " encoder that takes them."
             )
         return codes
+
+    def two_views(self) -> TwoViews:
+        """Return what makes two views of a row: the encoder's own way, or swaps."""
+        own = self.estimator
+        views = own._option("views", "swap")
+        level = "auto" if views == "swap" else own._option("corruption_level", "auto")
+        pair = TwoViews(make_views(views, level, input_shape=own._row_shape()))
+        if own._codec.columns_ is not None:
+            pair.group(torch.from_numpy(own._codec.columns_))
+        return pair
 
     def rows(self, X: Table) -> Rows:
         """Return encoded rows, as the network of an encoder of ours sees them."""

@@ -16,13 +16,14 @@ from sklearn_repr.data import NumericCodec, choose_codec
 from sklearn_repr.engine import infer
 from sklearn_repr.engine.linear_heads import fit_logistic
 from sklearn_repr.estimators._guesses import propagated, shares
+from sklearn_repr.estimators._learned import known_rows
 
 __all__ = ["FewLabels", "TableViews"]
 
 # Unlabelled rows of the graph and of the trees, beside the labelled ones
 GRAPH_ROWS, TREE_ROWS = 5000, 1000
-# Of the student: how many trees, rows in a leaf, the power that guesses are raised to, what
-# labelled rows weigh in all at least, and its share of the answer
+# Of the student: how many trees, rows in a leaf, the power that guesses are raised to,
+# what labelled rows weigh in all at least, and its share of the answer
 STUDENT_TREES, LEAF, POWER, LABEL_SHARE, STUDENT = 40, 3, 2.0, 0.1, 2 / 3
 # Of the trees that learn from labels: how many, their share of what is taught at so many
 # labels a class, and what of this they have in the answer
@@ -76,7 +77,7 @@ class FewLabels:
         Probabilities of classes; NaN in rows of which they are unknown.
     weights : float64 ndarray of shape (n,)
         How much each row counts.
-    layer : torch.nn.Linear
+    layer : torch.nn.Module
         The logistic regression on codes.
     penalty : float
         That of the logistic regression.
@@ -94,11 +95,11 @@ class FewLabels:
         views: list[Array],
         targets: Array,
         weights: Array,
-        layer: nn.Linear,
+        layer: nn.Module,
         penalty: float,
         seed: int,
     ):
-        known = ~np.isnan(targets).any(axis=1)
+        known = known_rows(targets)
         labelled = np.flatnonzero(known)
         order = np.random.default_rng(seed).permutation(np.flatnonzero(~known))
         some = np.concatenate([labelled, order[:GRAPH_ROWS]])
@@ -110,8 +111,13 @@ class FewLabels:
 
         columns, own = views[0], slice(len(labelled))
         self.on_codes = layer
-        parts = (torch.from_numpy(part[labelled]) for part in (columns, targets, weights))
-        self.on_columns = fit_logistic(*parts, penalty).layer().requires_grad_(False)
+        found = fit_logistic(
+            torch.from_numpy(columns[labelled]),
+            torch.from_numpy(targets[labelled]),
+            torch.from_numpy(weights[labelled]),
+            penalty,
+        )
+        self.on_columns = found.layer().requires_grad_(False)
         guesses = (2 * self._by_layers(columns[few], views[2][few]) + graph) / 3
         per_class = len(labelled) / targets.shape[1]
         share = TREES_SHARE * min(1.0, (per_class - 1) / (ENOUGH - 1))
@@ -120,9 +126,8 @@ class FewLabels:
             self.trees = ExtraTreesClassifier(TREES, random_state=seed)
             classes = targets[labelled].argmax(axis=1)
             self.trees.fit(columns[labelled], classes, weights[labelled])
-            guesses = (1 - share) * guesses + share * self.trees.predict_proba(
-                columns[few]
-            )
+            by_trees = self.trees.predict_proba(columns[few])
+            guesses = (1 - share) * guesses + share * by_trees
         guesses[own] = targets[labelled]
         counts = weights[few].copy()
         counts[own] *= max(1.0, LABEL_SHARE * n / len(labelled))
@@ -133,10 +138,7 @@ class FewLabels:
 
     def _by_layers(self, columns: Array, codes: Array) -> NDArray[np.float64]:
         by_columns = probabilities(self.on_columns, columns)
-        found: NDArray[np.float64] = (
-            by_columns + probabilities(self.on_codes, codes)
-        ) / 2
-        return found
+        return (by_columns + probabilities(self.on_codes, codes)) / 2
 
     def of(self, views: list[Array]) -> NDArray[np.float64]:
         """Return the probabilities of the classes of rows."""
@@ -153,7 +155,7 @@ def side_by_side(views: list[Array]) -> Array:
     return np.hstack([view / np.sqrt(view.shape[1]) for view in views])
 
 
-def probabilities(layer: nn.Linear, rows: Array) -> NDArray[np.float64]:
+def probabilities(layer: nn.Module, rows: Array) -> NDArray[np.float64]:
     """Return the softmax of a linear map of rows."""
 
     def tensor(part: Array) -> Tensor:

@@ -10,6 +10,7 @@ from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
 from sklearn_repr._contracts import Array
+from sklearn_repr.estimators._learned import known_rows
 
 __all__ = ["confident", "propagated", "shares"]
 
@@ -72,7 +73,7 @@ def propagated(codes: Array, targets: Array, weights: Array) -> NDArray[np.float
     graph = (graph + graph.T) / 2
     root = 1 / np.sqrt(np.maximum(graph.sum(axis=1), 1e-9))
     passing = sparse.csr_array(graph.multiply(root[:, None]).multiply(root))
-    known = ~np.isnan(targets).any(axis=1)
+    known = known_rows(targets)
     given = np.where(known[:, None], targets, 0.0) * weights[:, None]
     found = given
     for _ in range(STEPS):
@@ -109,10 +110,10 @@ def confident(
     Lee, "Pseudo-label: the simple and efficient semi-supervised learning method for deep
     neural networks", ICML workshop 2013.
     """
-    unknown = np.isnan(targets).any(axis=1)
+    unknown = ~known_rows(targets)
     guesses = np.array(targets, dtype=np.float64)
     for _ in range(ROUNDS):
-        known = ~np.isnan(guesses).any(axis=1)
+        known = known_rows(guesses)
         p = fit(known, guesses[known])
         believed = unknown & (p.max(axis=1) >= BELIEVED)
         if not (believed & ~known).any():

@@ -7,12 +7,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array
 from torch import Tensor
 
 from sklearn_repr._contracts import Array, Table
+from sklearn_repr.data.frames import as_pandas, is_frame, refuse_lazy
 from sklearn_repr.data.repeats import rows_at
 
-__all__ = ["Learned", "looked_at", "moments", "spread_share"]
+__all__ = ["Learned", "as_table", "known_rows", "looked_at", "moments", "spread_share"]
 
 # Unlabelled rows that are looked at beside the labelled ones, evenly spread over all
 MOST_UNLABELLED = 10_000
@@ -44,17 +47,42 @@ class Learned(NamedTuple):
 
     def known(self) -> NDArray[np.bool_]:
         """Tell rows of which a target is known."""
-        found: NDArray[np.bool_] = ~np.isnan(self.targets).all(axis=1)
-        return found
+        return known_rows(self.targets)
 
     def labelled(self) -> Learned:
         """Return these rows."""
         return self.take(np.flatnonzero(self.known()))
 
+    def held_out(
+        self, keys: Array, fraction: float, seed: int
+    ) -> tuple[Learned, Learned | None]:
+        """Return all rows but a share of the labelled ones, and that share."""
+        known = np.flatnonzero(self.known())
+        aside = known[spread_share(keys[known], fraction, seed)]
+        if not len(aside):
+            return self, None
+        rest = np.setdiff1d(np.arange(len(self.weights)), aside)
+        return self.take(rest), self.take(aside)
+
     def tensors(self, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return standardised codes, targets and weights."""
         codes = (torch.from_numpy(self.codes) - mean) / scale
         return codes, torch.from_numpy(self.targets), torch.from_numpy(self.weights)
+
+
+def as_table(X: Table, estimator: BaseEstimator) -> Table:
+    """Return frames as they are, everything else as an array or a CSR matrix."""
+    refuse_lazy(X)
+    if is_frame(X):
+        return as_pandas(X) if type(X).__module__.startswith("pyarrow") else X
+    return check_array(
+        X, accept_sparse="csr", dtype=None, ensure_all_finite=False, estimator=estimator
+    )
+
+
+def known_rows(targets: Array) -> NDArray[np.bool_]:
+    """Tell rows of which a target is known."""
+    return np.asarray(~np.isnan(targets).all(axis=1))
 
 
 def looked_at(known: NDArray[np.bool_]) -> NDArray[np.intp]:

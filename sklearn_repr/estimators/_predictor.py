@@ -13,7 +13,7 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.utils import Tags, check_array, get_tags
+from sklearn.utils import Tags, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
     check_consistent_length,
@@ -31,9 +31,7 @@ from sklearn_repr._contracts import (
     Table,
     Weights,
 )
-from sklearn_repr.corruptions.views import TwoViews
 from sklearn_repr.data.batches import Split, bounded
-from sklearn_repr.data.frames import as_pandas, is_frame, refuse_lazy
 from sklearn_repr.data.repeats import arrange, rows_at
 from sklearn_repr.engine import TrainingSettings, infer, train
 from sklearn_repr.engine.linear_heads import LinearMap
@@ -43,14 +41,14 @@ from sklearn_repr.engine.training import epoch_curves
 from sklearn_repr.estimators._encoder import (
     fitted_encoder,
     is_trainable,
-    own_views,
     unwrapped,
 )
 from sklearn_repr.estimators._learned import (
     Learned,
+    as_table,
+    known_rows,
     looked_at,
     moments,
-    spread_share,
 )
 from sklearn_repr.modules import make_mlp
 from sklearn_repr.modules.predictor import Head, Predictor
@@ -138,6 +136,14 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """Return the best linear map of standardised codes."""
         raise NotImplementedError
 
+    def _check_recipe(self, recipe: str | None) -> None:
+        """Raise unless unlabelled rows can be used so under the other parameters."""
+        if recipe == "consistency" and self.mode_ == "probe":
+            raise ValueError(
+                "semi_supervised='consistency' needs an encoder that is trained: set"
+                " mode='fine_tune' or 'end_to_end', or another recipe."
+            )
+
     def _auto_recipe(self) -> str | None:
         """Resolve ``semi_supervised="auto"``."""
         return None
@@ -159,12 +165,12 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         with restored_on_failure(self), torch.inference_mode(False):
             refuse_patience(self)
             y = self._read(y)
-            X = self._table(X)
+            X = as_table(X, self)
             check_consistent_length(X, y)
             validate_data(self, X, reset=True, skip_check_array=True)
             X, weights, origin = arrange(X, sample_weight)
             targets = self._encode_targets(y if origin is None else y[origin])
-            known = ~np.isnan(targets).all(axis=1)
+            known = known_rows(targets)
             seeds = Seeds(self.random_state)
             self.mode_ = self._resolved_mode(int(known.sum()))
             own = self._default_encoder() if self.encoder is None else self.encoder
@@ -187,15 +193,6 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             self.head_ = head.cpu().double().requires_grad_(False)
             self._after_head(rows, head.layers, seeds)
         return self
-
-    def _table(self, X: Table) -> Table:
-        """Return frames as they are, everything else as an array or a CSR matrix."""
-        refuse_lazy(X)
-        if is_frame(X):
-            return as_pandas(X) if type(X).__module__.startswith("pyarrow") else X
-        return check_array(
-            X, accept_sparse="csr", dtype=None, ensure_all_finite=False, estimator=self
-        )
 
     def _hidden(self) -> tuple[int, ...]:
         return tuple(check_layer_sizes(self.head_layer_sizes))
@@ -237,15 +234,8 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         by_gradient = self.mode_ != "probe" or self._hidden()
         if not (self.early_stopping and by_gradient):
             return rows, None
-        known = np.flatnonzero(rows.known())
-        keys = self._keys(rows.targets[known])
-        chosen = spread_share(keys, self.validation_fraction, seeds["split"])
-        if not chosen.any():
-            return rows, None
-        aside = known[chosen]
-        return rows.take(np.setdiff1d(np.arange(len(rows.weights)), aside)), rows.take(
-            aside
-        )
+        seed = seeds["split"]
+        return rows.held_out(self._keys(rows.targets), self.validation_fraction, seed)
 
     def _with_unlabelled(self, rows: Learned, seeds: Seeds) -> Learned:
         """Return labelled rows, and others with what they are good for."""
@@ -255,15 +245,11 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             recipe = self._auto_recipe()
         if known.all():
             recipe = None
+        self._check_recipe(recipe)
         self.semi_supervised_ = recipe
         if recipe in (None, "distillation"):
             return rows.labelled()
         if recipe == "consistency":
-            if self.mode_ == "probe":
-                raise ValueError(
-                    "semi_supervised='consistency' needs an encoder that is trained: set"
-                    " mode='fine_tune' or 'end_to_end', or another recipe."
-                )
             return rows
         guesses = self._guess(recipe, rows, seeds)
         sure = ~np.isnan(guesses).any(axis=1)
@@ -293,9 +279,7 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         aside = None if held_out is None else self._batch(held_out, joint)
         views, share = None, None
         if joint and self.semi_supervised_ == "consistency":
-            views = TwoViews(own_views(encoder))
-            if encoder._codec.columns_ is not None:
-                views.group(torch.from_numpy(encoder._codec.columns_))
+            views = self._encoder.two_views()
             share = float(rows.known().mean())
         net = train(
             module,
@@ -321,7 +305,8 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         batch.labels = torch.from_numpy(rows.targets).to(dtype)
         if (rows.weights != rows.weights[0]).any():
             batch.weights = torch.from_numpy(rows.weights).to(dtype)
-        return batch.with_mean_weight()
+        weighted: Rows = batch.with_mean_weight()
+        return weighted
 
     def _settings(self, n_rows: int, joint: bool) -> TrainingSettings:
         encoder, rate, share = self.encoder_, self.encoder_learning_rate, 1.0
@@ -370,7 +355,7 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _coded(self, X: Table) -> Array:
         check_is_fitted(self)
-        X = self._table(X)
+        X = as_table(X, self)
         validate_data(self, X, reset=False, skip_check_array=True)
         return self._encoder.codes(X)
 

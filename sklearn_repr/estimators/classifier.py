@@ -27,9 +27,10 @@ from sklearn_repr._contracts import (
     Weights,
 )
 from sklearn_repr.engine.linear_heads import LinearMap, fit_logistic
+from sklearn_repr.estimators._encoder import is_trainable
 from sklearn_repr.estimators._few_labels import FewLabels, TableViews
 from sklearn_repr.estimators._guesses import confident, propagated
-from sklearn_repr.estimators._learned import Learned, moments
+from sklearn_repr.estimators._learned import Learned, as_table, moments
 from sklearn_repr.estimators._predictor import CONSISTENCY_WEIGHT, BasePredictor
 from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
 from sklearn_repr.objectives import Objective
@@ -42,6 +43,8 @@ __all__ = ["RepresentationClassifier"]
 
 
 RECIPES = {"auto", "distillation", "propagation", "pseudo_labels", "consistency"}
+# Labelled rows, in all and per class, from which on the encoder is tuned
+MANY, MANY_OF_A_CLASS = 500, 30
 # Widest encoded table that "auto" learns from by distillation
 MOST_COLUMNS = 512
 # Rows whose views are in memory at a time
@@ -65,9 +68,16 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
     mode : {"auto", "probe", "fine_tune", "end_to_end"}, default="auto"
         "probe" leaves φ as it is and learns g on its codes. "fine_tune" starts there and
         trains both; of a fitted encoder it tunes a copy. "end_to_end" trains both from
-        the network's random start. AUTO_MODE
-    semi_supervised : {"auto", "propagation", "pseudo_labels", "consistency"} or None, default="auto"
-        RECIPES
+        the network's random start. "auto" is "fine_tune" from 500 labelled rows on, if
+        there are 30 a class, and "probe" below that and for transformers.
+    semi_supervised : str or None, default="auto"
+        What unlabelled rows do for g. "distillation": they are labelled by teachers, of
+        which one is g, and trees on the columns that learn from that give most of the
+        answer (see Notes). "propagation" passes labels on over a graph of near codes, and
+        "pseudo_labels" believes g where it is sure; from both g learns anew.
+        "consistency" lets what is predicted of two views of a row agree, where φ is
+        trained. None is nothing. "auto" is "distillation" where φ is an encoder of this
+        package and is probed, on tables of at most 512 encoded columns, else None.
     head_layer_sizes : array-like of int, default=()
         Hidden layers of g. Without any, g is linear, and is solved for rather than
         trained where φ is fixed.
@@ -77,9 +87,9 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
     label_smoothing : float, default=0.0
         Share in [0, 1) of every label that is spread evenly over all classes.
     alpha : float or "auto", default="auto"
-        Penalty of a linear g on fixed codes, alpha / 2 · ‖W‖² beside the sum of the losses:
-        ``1 / C`` of :class:`~sklearn.linear_model.LogisticRegression`; where weights are
-        trained by gradient, weight decay. "auto" is ALPHA.
+        Penalty of a linear g on fixed codes, alpha / 2 · ‖W‖² beside the sum of the
+        losses, ``1 / C`` of :class:`~sklearn.linear_model.LogisticRegression`; where
+        weights are trained by gradient, weight decay. "auto" is 1, and no weight decay.
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adamw"
         A torch optimizer class, or a function of parameter groups and `lr`. This and all
         that follows up to `tol` is about training by gradient: of φ, or of a g with
@@ -101,8 +111,8 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
     max_iter : int, default=100
         Most epochs to train.
     early_stopping : bool, default=False
-        Hold out a share of the labelled rows, as many of each class as there are in all, stop when the loss on
-        them no longer improves, and keep the weights that were best.
+        Hold out a share of the labelled rows, the same of each class, stop when the loss
+        on them no longer improves, and keep the weights that were best.
     validation_fraction : float, default=0.1
         Share of labelled rows to hold out, rounded down.
     n_iter_no_change : int, default=10
@@ -110,8 +120,8 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
     tol : float, default=0.0001
         An improvement lowers the loss by more than `tol` times its magnitude.
     random_state : int, RandomState instance or None, default=None
-        Seed of the encoder, where it has none of its own, of the head's weights, shuffling
-        and held-out rows. None differs from call to call.
+        Seed of the encoder, where it has none of its own, of the head, shuffling and
+        held-out rows. None differs from call to call.
     verbose : int, default=0
         1 draws a progress bar on stderr.
 
@@ -152,13 +162,23 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
     an encoder that is a parameter, as of any other estimator: the clone fits it anew on
     the rows it gets. In a :class:`~sklearn.frozen.FrozenEstimator` it keeps its fit.
 
-    Labels may be of any type. -1, NaN and None mark rows without one; in text, where NumPy
-    would make "-1" of it, only None does. If -1 and 1 are the only labels, both are
+    Labels may be of any type. -1, NaN and None mark rows without one; in text, where
+    NumPy would make "-1" of it, only None does. If -1 and 1 are the only labels, both are
     classes, as for every other classifier: one class and unlabelled rows would leave
     nothing to tell apart.
 
+    "distillation" averages a logistic regression on the standardised columns, one on the
+    codes, labels propagated over a graph by columns, ranks and codes, and, where there
+    are several labels a class, extremely randomised trees. Squared and divided by their
+    sum, these probabilities are what small regression trees learn on the columns of
+    labelled and of at most 1,000 other rows. They give two thirds of the answer, the
+    teachers but for the graph the rest, and no training rows are kept.
+
     References
     ----------
+    Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network" (2015),
+    arXiv:1503.02531 ("distillation").
+
     Lee, "Pseudo-label: the simple and efficient semi-supervised learning method for deep
     neural networks", ICML workshop 2013 ("pseudo_labels").
 
@@ -274,7 +294,8 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         known = known_labels(y, two_signs=True)
         if not known.any():
             raise ValueError(
-                f"{name} needs labelled rows, but y holds no label: all are -1, NaN or None."
+                f"{name} needs labelled rows, but y holds no label: all are -1, NaN or"
+                " None."
             )
         check_classification_targets(y[known].tolist())
         classes, numbers = np.unique(y[known], return_inverse=True)
@@ -293,10 +314,10 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         return targets
 
     def _encoder_targets(self, targets: Array) -> Array:
-        return np.where(np.isnan(targets[:, 0]), -1, self._keys(targets))
+        return np.asarray(np.where(np.isnan(targets[:, 0]), -1, self._keys(targets)))
 
     def _keys(self, targets: Array) -> Array:
-        return np.nan_to_num(targets).argmax(axis=1)
+        return np.asarray(np.nan_to_num(targets).argmax(axis=1))
 
     def _weigh(self, targets: Array, weights: Array) -> Array:
         numbers = self._keys(targets)
@@ -310,7 +331,8 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         return ContrastiveEmbedder()
 
     def _auto_mode(self, n_labelled: int) -> str:
-        return "probe"
+        enough = n_labelled >= max(MANY, MANY_OF_A_CLASS * len(self.classes_))
+        return "fine_tune" if enough else "probe"
 
     def _fit_linear(
         self, codes: Tensor, targets: Tensor, weights: Tensor, seeds: Seeds
@@ -319,7 +341,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
 
     def _guess(self, recipe: str, rows: Learned, seeds: Seeds) -> Array:
         mean, scale = moments(rows.codes)
-        codes, targets, weights = rows.tensors(mean, scale)
+        codes, _, weights = rows.tensors(mean, scale)
         if recipe == "propagation":
             guesses = propagated(codes.numpy(), rows.targets, rows.weights)
             return np.where(rows.known()[:, None], rows.targets, guesses)
@@ -344,7 +366,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
 
     def _standardised(self, codes: Array) -> Array:
         mean, scale = self._moments
-        return (codes - mean) / scale
+        return np.asarray((codes - mean) / scale)
 
     def _penalty(self) -> float:
         return 1.0 if self.alpha == "auto" else float(self.alpha)
@@ -355,12 +377,24 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         weights = {"cross_entropy": 1 / share, "consistency": CONSISTENCY_WEIGHT}
         return PredictedClasses(True, weights)
 
+    def _check_recipe(self, recipe: str | None) -> None:
+        super()._check_recipe(recipe)
+        ours = is_trainable(self.encoder_)
+        if recipe == "distillation" and not (self._is_linear_probe() and ours):
+            raise ValueError(
+                "semi_supervised='distillation' needs a linear head on fixed codes of an"
+                " encoder of this package: set mode='probe' and head_layer_sizes=(), or"
+                " another recipe."
+            )
+
+    def _is_linear_probe(self) -> bool:
+        return self.mode_ == "probe" and not self._hidden()
+
     def _auto_recipe(self) -> str | None:
         encoder = self.encoder_
         table = hasattr(encoder, "categorical_features") and encoder.input_shape is None
-        fixed = self.mode_ == "probe" and not self._hidden()
         narrow = table and encoder._codec.n_encoded_ <= MOST_COLUMNS
-        return "distillation" if fixed and narrow else None
+        return "distillation" if narrow and self._is_linear_probe() else None
 
     # -- use -------------------------------------------------------------------------
 
@@ -370,7 +404,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         if self._few_labels is None:
             return self._head_values(codes)
         own, scores = self._encoder, []
-        X = own.estimator._validate(own.selected(self._table(X)), reset=False)
+        X = own.estimator._validate(own.selected(as_table(X, self)), reset=False)
         for start in range(0, len(codes), ROWS_AT_A_TIME):
             rows = slice(start, start + ROWS_AT_A_TIME)
             views = [*self._views.of(X[rows]), self._standardised(codes[rows])]

@@ -32,6 +32,8 @@ from sklearn_repr.utils.randomness import Seeds
 
 __all__ = ["RepresentationRegressor"]
 
+# Labelled rows from which on the encoder is tuned
+MANY = 500
 # Candidates for the penalty of a linear head
 PENALTIES = tuple(float(p) for p in np.logspace(-2, 4, 13))
 
@@ -53,17 +55,19 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
     mode : {"auto", "probe", "fine_tune", "end_to_end"}, default="auto"
         "probe" leaves φ as it is and learns g on its codes. "fine_tune" starts there and
         trains both; of a fitted encoder it tunes a copy. "end_to_end" trains both from
-        the network's random start. AUTO_MODE
+        the network's random start. "auto" is "fine_tune" from 500 labelled rows on, and
+        "probe" below that and for transformers.
     semi_supervised : {"auto", "consistency"} or None, default="auto"
-        RECIPES
+        What unlabelled rows do for g. "consistency" lets what is predicted of two views
+        of a row agree, where φ is trained. None is nothing, and "auto" is None.
     head_layer_sizes : array-like of int, default=()
         Hidden layers of g. Without any, g is linear, and is solved for rather than
         trained where φ is fixed.
     alpha : float or "auto", default="auto"
-        Penalty of a linear g on fixed codes, alpha · ‖W‖² beside the sum of squared errors,
-        as in :class:`~sklearn.linear_model.Ridge`; where weights are trained by gradient,
-        weight decay. "auto" is, for a ridge regression, what leaves the least error on
-        rows that are left out in turn, and no weight decay.
+        Penalty of a linear g on fixed codes, alpha · ‖W‖² beside the sum of squared
+        errors, as in :class:`~sklearn.linear_model.Ridge`; where weights are trained by
+        gradient, weight decay. "auto" is, for a ridge regression, what leaves the least
+        error on rows that are left out in turn, and no weight decay.
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adamw"
         A torch optimizer class, or a function of parameter groups and `lr`. This and all
         that follows up to `tol` is about training by gradient: of φ, or of a g with
@@ -85,8 +89,9 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
     max_iter : int, default=100
         Most epochs to train.
     early_stopping : bool, default=False
-        Hold out a share of the labelled rows, evenly over the order of the first target, stop when the loss on
-        them no longer improves, and keep the weights that were best.
+        Hold out a share of the labelled rows, evenly over the order of the first target,
+        stop when the loss on them no longer improves, and keep the weights that were
+        best.
     validation_fraction : float, default=0.1
         Share of labelled rows to hold out, rounded down.
     n_iter_no_change : int, default=10
@@ -94,8 +99,8 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
     tol : float, default=0.0001
         An improvement lowers the loss by more than `tol` times its magnitude.
     random_state : int, RandomState instance or None, default=None
-        Seed of the encoder, where it has none of its own, of the head's weights, shuffling
-        and held-out rows. None differs from call to call.
+        Seed of the encoder, where it has none of its own, of the head, shuffling and
+        held-out rows. None differs from call to call.
     verbose : int, default=0
         1 draws a progress bar on stderr.
 
@@ -231,8 +236,8 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
         if unknown.any():
             which = "y" if y.ndim == 1 else f"column {int(unknown.argmax())} of y"
             raise ValueError(
-                f"{type(self).__name__} needs rows with known targets, but {which} holds no"
-                " number: all are NaN."
+                f"{type(self).__name__} needs rows with known targets, but {which} holds"
+                " no number: all are NaN."
             )
         self._one_dimensional = y.ndim == 1
         self._center, scale = np.nanmean(targets, axis=0), np.nanstd(targets, axis=0)
@@ -240,17 +245,16 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
         return (targets - self._center) / self._scale
 
     def _encoder_targets(self, targets: Array) -> Array:
-        numbers = targets * self._scale + self._center
-        return numbers[:, 0] if self._one_dimensional else numbers
+        return self._in_units(targets)
 
     def _keys(self, targets: Array) -> Array:
-        return targets[:, 0]
+        return np.asarray(targets[:, 0])
 
     def _default_encoder(self) -> Any:
         return ContrastiveEmbedder()
 
     def _auto_mode(self, n_labelled: int) -> str:
-        return "probe"
+        return "fine_tune" if n_labelled >= MANY else "probe"
 
     def _fit_linear(
         self, codes: Tensor, targets: Tensor, weights: Tensor, seeds: Seeds
@@ -289,8 +293,11 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Numbers, in the units of `y` in `fit`.
         """
-        numbers: Array = self._head_values(self._coded(X)) * self._scale + self._center
-        return numbers[:, 0] if self._one_dimensional else numbers
+        return self._in_units(self._head_values(self._coded(X)))
+
+    def _in_units(self, numbers: Array) -> Array:
+        found = np.asarray(numbers * self._scale + self._center)
+        return found[:, 0] if self._one_dimensional else found
 
     def score(self, X: Table, y: Labels, sample_weight: Weights = None) -> float:
         """Return R² on the rows whose targets are known.
