@@ -334,12 +334,13 @@ def test_only_what_is_sure_becomes_a_pseudo_label():
     ],
 )
 def test_unlabelled_rows_are_of_use(recipe, mode):
-    X, few, y = iris(12)
+    X, few, y = iris(20)
     y = np.array(list("abc"))[y]
     few = np.where(few == -1, None, y)
     fitted = FrozenEstimator(encoder().fit(X))
     settings = {"mode": mode, "semi_supervised": recipe, "random_state": 0}
-    model = RepresentationClassifier(fitted, max_iter=10, **settings).fit(X, few)
+    model = RepresentationClassifier(fitted, alpha=0.01, max_iter=60, **settings)
+    model.fit(X, few)
     assert model.semi_supervised_ == recipe
     p = model.predict_proba(X)
     np.testing.assert_allclose(p.sum(axis=1), 1)
@@ -355,12 +356,12 @@ def test_unlabelled_rows_are_of_use(recipe, mode):
 
 
 def test_what_few_labels_are_learned_from_is_not_kept():
-    X = np.random.default_rng(0).normal(size=(3000, 4))
-    few = np.where(np.arange(3000) < 20, np.arange(3000) % 2, -1)
-    model = RepresentationClassifier(encoder(max_iter=1), random_state=0).fit(X, few)
+    X = np.random.default_rng(0).normal(size=(4000, 4))
+    few = np.where(np.arange(4000) < 20, np.arange(4000) % 2, -1)
+    model = RepresentationClassifier(encoder(max_iter=1), random_state=0)
+    sizes = [len(pickle.dumps(model.fit(X[:n], few[:n]))) for n in (2000, 4000)]
     assert model.semi_supervised_ == "distillation"
-    plain = clone(model).set_params(semi_supervised=None).fit(X, few)
-    assert len(pickle.dumps(model)) < len(pickle.dumps(plain)) + 400_000
+    assert sizes[1] < 1.05 * sizes[0]
 
 
 @pytest.mark.parametrize(
@@ -420,7 +421,7 @@ def test_a_fitted_encoder_stays_as_it_is(kind, mode, frozen):
     assert np.array_equal(model.transform(X), fitted.transform(X)) == (mode == "probe")
     # a clone keeps the fit of what is frozen, and fits the rest anew
     again = clone(model).fit(X, targets_of(kind, few))
-    assert np.array_equal(again.predict(X), model.predict(X)) == frozen
+    assert np.array_equal(again.transform(X), model.transform(X)) == frozen
 
 
 @both

@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from torch import Tensor, nn
 
 from sklearn_repr._contracts import Array, Rows, Table
 from sklearn_repr.corruptions import make_views
@@ -22,7 +23,13 @@ from sklearn_repr.data.repeats import rows_at
 from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.utils.randomness import Seeds, seeded_clone
 
-__all__ = ["FittedEncoder", "fitted_encoder", "is_trainable", "unwrapped"]
+__all__ = [
+    "FittedEncoder",
+    "as_they_are",
+    "fitted_encoder",
+    "is_trainable",
+    "unwrapped",
+]
 
 
 def unwrapped(encoder: Any) -> Any:
@@ -59,6 +66,11 @@ def own_columns(encoder: Any, X: Table) -> list[str] | None:
             f" has all of {list(names)}, in any order and among others."
         )
     return list(names)
+
+
+def as_they_are(module: nn.Module, codes: Tensor) -> Tensor:
+    """Return codes, where nothing maps rows to them any more."""
+    return codes
 
 
 def is_trainable(encoder: Any) -> bool:

@@ -39,6 +39,7 @@ from sklearn_repr.engine.optimizer import OPTIMIZERS
 from sklearn_repr.engine.schedule import refuse_patience
 from sklearn_repr.engine.training import epoch_curves
 from sklearn_repr.estimators._encoder import (
+    as_they_are,
     fitted_encoder,
     is_trainable,
     unwrapped,
@@ -67,11 +68,6 @@ ENCODER_SHARE = 0.1
 UNLABELLED_SHARE = 0.3
 # Weight of the variance between two views, beside the error of labelled rows
 CONSISTENCY_WEIGHT = 1.0
-
-
-def as_they_are(module: nn.Module, codes: Tensor) -> Tensor:
-    """Return codes, where nothing maps rows to them any more."""
-    return codes
 
 
 class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -195,7 +191,8 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return self
 
     def _hidden(self) -> tuple[int, ...]:
-        return tuple(check_layer_sizes(self.head_layer_sizes))
+        sizes: Any = check_layer_sizes(self.head_layer_sizes)
+        return tuple(sizes)
 
     def _resolved_mode(self, n_labelled: int) -> str:
         trainable = self.encoder is None or is_trainable(self.encoder)
@@ -281,9 +278,12 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if joint and self.semi_supervised_ == "consistency":
             views = self._encoder.two_views()
             share = float(rows.known().mean())
+        objective = self._build_objective(share)
+        # what few labelled rows of a batch cost is no sign by itself
+        objective.comparable = share is None or aside is not None
         net = train(
             module,
-            self._build_objective(share),
+            objective,
             Split(train_rows, train_rows, aside),
             corruption=views,
             settings=self._settings(len(train_rows), joint),

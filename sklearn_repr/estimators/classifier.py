@@ -60,8 +60,8 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
     Parameters
     ----------
     encoder : estimator or None, default=None
-        φ: an estimator of this package that trains a network, or, for probing, any
-        transformer of scikit-learn. One that is not fitted is cloned and learns from all
+        The representation φ: an estimator of this package that trains a network, or, for
+        probing, any transformer of scikit-learn. One that is not fitted is cloned and learns from all
         rows, labelled or not; one that is fitted, as it is or in a
         :class:`~sklearn.frozen.FrozenEstimator`, is kept, and serves any table that has
         its columns, which it finds by name. None is a :class:`ContrastiveEmbedder`.
@@ -325,7 +325,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
             return weights
         y = self.classes_[numbers]
         by_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        return weights * by_class[numbers]
+        return np.asarray(weights * by_class[numbers])
 
     def _default_encoder(self) -> Any:
         return ContrastiveEmbedder()

@@ -47,8 +47,8 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
     Parameters
     ----------
     encoder : estimator or None, default=None
-        φ: an estimator of this package that trains a network, or, for probing, any
-        transformer of scikit-learn. One that is not fitted is cloned and learns from all
+        The representation φ: an estimator of this package that trains a network, or, for
+        probing, any transformer of scikit-learn. One that is not fitted is cloned and learns from all
         rows, labelled or not; one that is fitted, as it is or in a
         :class:`~sklearn.frozen.FrozenEstimator`, is kept, and serves any table that has
         its columns, which it finds by name. None is a :class:`ContrastiveEmbedder`.
@@ -242,7 +242,7 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
         self._one_dimensional = y.ndim == 1
         self._center, scale = np.nanmean(targets, axis=0), np.nanstd(targets, axis=0)
         self._scale = np.where(scale > 0, scale, 1.0)
-        return (targets - self._center) / self._scale
+        return np.asarray((targets - self._center) / self._scale)
 
     def _encoder_targets(self, targets: Array) -> Array:
         return self._in_units(targets)
@@ -296,7 +296,7 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
         return self._in_units(self._head_values(self._coded(X)))
 
     def _in_units(self, numbers: Array) -> Array:
-        found = np.asarray(numbers * self._scale + self._center)
+        found: Array = numbers * self._scale + self._center
         return found[:, 0] if self._one_dimensional else found
 
     def score(self, X: Table, y: Labels, sample_weight: Weights = None) -> float:
