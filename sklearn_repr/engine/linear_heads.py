@@ -31,11 +31,14 @@ class LinearMap(NamedTuple):
         Float64.
     n_iter : int
         Steps of the solver, 1 of a closed form.
+    penalties : tuple of float
+        Of each of k ridge regressions.
     """
 
     weight: Tensor
     bias: Tensor
     n_iter: int
+    penalties: tuple[float, ...] = ()
 
     def layer(self) -> nn.Linear:
         """Return it as a layer."""
@@ -115,7 +118,7 @@ def fit_logistic(
 
 def fit_ridge(
     codes: Tensor, targets: Tensor, weights: Tensor, penalties: Sequence[float]
-) -> tuple[LinearMap, NDArray[np.float64]]:
+) -> LinearMap:
     r"""Fit ridge regressions, each with the penalty whose left-out errors are least.
 
     .. math:: \min_{W, b} \sum_i w_i \| t_i - W z_i - b \|^2 + \lambda \|W\|^2
@@ -135,9 +138,7 @@ def fit_ridge(
     Returns
     -------
     fitted : LinearMap
-        From codes to numbers.
-    chosen : ndarray of shape (k,)
-        The penalty of each number.
+        From codes to numbers, with the penalty of each.
 
     References
     ----------
@@ -149,7 +150,7 @@ def fit_ridge(
     >>> import torch
     >>> from sklearn_repr.engine.linear_heads import fit_ridge
     >>> codes = torch.tensor([[-1.0], [0.0], [1.0]]).double()
-    >>> fitted, _ = fit_ridge(codes, 3 * codes, torch.ones(3).double(), [1e-9])
+    >>> fitted = fit_ridge(codes, 3 * codes, torch.ones(3).double(), [1e-9])
     >>> fitted(codes).T.round(decimals=3)
     tensor([[-3.,  0.,  3.]], dtype=torch.float64)
     """
@@ -172,4 +173,4 @@ def fit_ridge(
         best = torch.minimum(best, error)
     shrunk = sizes.unsqueeze(1) / (sizes.square().unsqueeze(1) + chosen)  # (r, k)
     weight = (axes.T @ (shrunk * inside)).T
-    return LinearMap(weight, level - weight @ mean, 1), chosen.numpy()
+    return LinearMap(weight, level - weight @ mean, 1, tuple(chosen.tolist()))

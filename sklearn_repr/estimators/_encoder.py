@@ -21,6 +21,7 @@ from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.data.frames import is_frame
 from sklearn_repr.data.repeats import rows_at
 from sklearn_repr.estimators._base import BaseRepresentation
+from sklearn_repr.estimators._learned import moments
 from sklearn_repr.utils.randomness import Seeds, seeded_clone
 
 __all__ = [
@@ -114,6 +115,11 @@ class FittedEncoder(NamedTuple):
                 " encoder that takes them."
             )
         return codes
+
+    def moments(self, codes: Array) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of codes; 1 where one is constant."""
+        # networks compute in single precision, and the last of several axes may be noise
+        return moments(codes, 1e-6 if is_trainable(self.estimator) else 1e-12)
 
     def two_views(self) -> TwoViews:
         """Return what makes two views of a row: the encoder's own way, or swaps."""

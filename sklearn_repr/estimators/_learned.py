@@ -92,13 +92,17 @@ def looked_at(known: NDArray[np.bool_]) -> NDArray[np.intp]:
     return np.sort(np.concatenate([np.flatnonzero(known), some]))
 
 
-def moments(codes: Array) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of codes; 1 where one is constant."""
+def moments(codes: Array, share: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of codes; 1 where one is next to constant.
+
+    That is where it varies by rounding, or by less than a `share` of what the one that
+    varies most does.
+    """
     values = torch.from_numpy(codes)
     scale = values.std(dim=0, correction=0)
-    # what is constant varies by rounding
-    constant = scale <= 1e-7 * values.abs().amax(dim=0).clamp(min=1e-30)
-    return values.mean(dim=0), scale.masked_fill(constant, 1.0)
+    least = 1e-7 * values.abs().amax(dim=0).clamp(min=1e-30)
+    least = torch.maximum(least, share * scale.max())
+    return values.mean(dim=0), scale.masked_fill(scale <= least, 1.0)
 
 
 def spread_share(keys: Array, fraction: float, seed: int) -> NDArray[np.bool_]:

@@ -36,7 +36,6 @@ from sklearn_repr.data.repeats import arrange, rows_at
 from sklearn_repr.engine import TrainingSettings, infer, train
 from sklearn_repr.engine.linear_heads import LinearMap
 from sklearn_repr.engine.optimizer import OPTIMIZERS
-from sklearn_repr.engine.schedule import refuse_patience
 from sklearn_repr.engine.training import epoch_curves
 from sklearn_repr.estimators._encoder import (
     as_they_are,
@@ -49,7 +48,6 @@ from sklearn_repr.estimators._learned import (
     as_table,
     known_rows,
     looked_at,
-    moments,
 )
 from sklearn_repr.modules import make_mlp
 from sklearn_repr.modules.predictor import Head, Predictor
@@ -151,7 +149,9 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def _after_head(self, rows: Learned, layers: nn.Module, seeds: Seeds) -> None:
         """Learn more from rows with and without labels."""
 
-    def _build_objective(self, share: float | None) -> Objective:
+    def _build_objective(
+        self, share: float | None, penalties: tuple[float, ...] = ()
+    ) -> Objective:
         """Return what is minimised; of two views if a share of the rows is labelled."""
         raise NotImplementedError
 
@@ -159,7 +159,6 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _fit(self, X: Table, y: Labels, sample_weight: Weights) -> Self:
         with restored_on_failure(self), torch.inference_mode(False):
-            refuse_patience(self)
             y = self._read(y)
             X = as_table(X, self)
             check_consistent_length(X, y)
@@ -184,15 +183,14 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             weights[known] = self._weigh(rows.targets[known], weights[known])
             with single_thread():
                 head = self._fit_head(rows, seeds)
+                # in double precision, as codes of float64 rows are
+                self.head_ = head.cpu().double().requires_grad_(False)
+                self._after_head(rows, head.layers, seeds)
             self.n_components_ = len(head.mean)
-            # in double precision, as codes of float64 rows are
-            self.head_ = head.cpu().double().requires_grad_(False)
-            self._after_head(rows, head.layers, seeds)
         return self
 
     def _hidden(self) -> tuple[int, ...]:
-        sizes: Any = check_layer_sizes(self.head_layer_sizes)
-        return tuple(sizes)
+        return tuple(map(int, check_layer_sizes(self.head_layer_sizes)))
 
     def _resolved_mode(self, n_labelled: int) -> str:
         trainable = self.encoder is None or is_trainable(self.encoder)
@@ -208,7 +206,8 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _fit_head(self, rows: Learned, seeds: Seeds) -> Head:
         """Fit a head on fixed codes, and train on from there if that is asked for."""
-        mean, scale = moments(rows.codes)
+        mean, scale = self._encoder.moments(rows.codes)
+        penalties: tuple[float, ...] = ()
         rows, held_out = self._hold_out(rows, seeds)
         rows = self._with_unlabelled(rows, seeds)
         hidden = self._hidden()
@@ -221,9 +220,12 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         else:
             found = self._fit_linear(*rows.labelled().tensors(mean, scale), seeds)
             self.n_iter_ = found.n_iter
+            # of a mean over rows, as training minimises it
+            total = float(rows.labelled().weights.sum())
+            penalties = tuple(penalty / total for penalty in found.penalties)
             head = Head(mean, scale, found.layer())
         if self.mode_ != "probe":
-            head = self._train(head, rows, held_out, seeds, joint=True)
+            head = self._train(head, rows, held_out, seeds, penalties, joint=True)
         return head
 
     def _hold_out(self, rows: Learned, seeds: Seeds) -> tuple[Learned, Learned | None]:
@@ -249,12 +251,10 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if recipe == "consistency":
             return rows
         guesses = self._guess(recipe, rows, seeds)
-        sure = ~np.isnan(guesses).any(axis=1)
-        share = UNLABELLED_SHARE * rows.weights[known].sum()
-        others = sure & ~known
-        weights = np.where(known, rows.weights, share / max(1, others.sum()))
-        guessed = rows._replace(targets=guesses, weights=weights)
-        return guessed.take(np.flatnonzero(sure))
+        others = int((known_rows(guesses) & ~known).sum())
+        share = UNLABELLED_SHARE * rows.weights[known].sum() / max(1, others)
+        weights = np.where(known, rows.weights, share)
+        return rows._replace(targets=guesses, weights=weights).labelled()
 
     def _train(
         self,
@@ -262,14 +262,14 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         rows: Learned,
         held_out: Learned | None,
         seeds: Seeds,
+        penalties: tuple[float, ...] = (),
         *,
         joint: bool,
     ) -> Head:
         """Train a head by gradient, and the encoder with it if they are `joint`."""
         encoder = self.encoder_
         if joint:
-            embed = encoder._embedding()
-            module = Predictor(encoder.net_.module_, embed, head)
+            module = Predictor(encoder.net_.module_, encoder._embedding(), head)
         else:
             module = Predictor(nn.Identity(), as_they_are, head)
         train_rows = self._batch(rows, joint)
@@ -278,7 +278,7 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if joint and self.semi_supervised_ == "consistency":
             views = self._encoder.two_views()
             share = float(rows.known().mean())
-        objective = self._build_objective(share)
+        objective = self._build_objective(share, penalties)
         # what few labelled rows of a batch cost is no sign by itself
         objective.comparable = share is None or aside is not None
         net = train(
@@ -305,8 +305,7 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         batch.labels = torch.from_numpy(rows.targets).to(dtype)
         if (rows.weights != rows.weights[0]).any():
             batch.weights = torch.from_numpy(rows.weights).to(dtype)
-        weighted: Rows = batch.with_mean_weight()
-        return weighted
+        return batch.with_mean_weight()  # type: ignore[no-any-return]
 
     def _settings(self, n_rows: int, joint: bool) -> TrainingSettings:
         encoder, rate, share = self.encoder_, self.encoder_learning_rate, 1.0

@@ -30,7 +30,7 @@ from sklearn_repr.engine.linear_heads import LinearMap, fit_logistic
 from sklearn_repr.estimators._encoder import is_trainable
 from sklearn_repr.estimators._few_labels import FewLabels, TableViews
 from sklearn_repr.estimators._guesses import confident, propagated
-from sklearn_repr.estimators._learned import Learned, as_table, moments
+from sklearn_repr.estimators._learned import Learned, as_table
 from sklearn_repr.estimators._predictor import CONSISTENCY_WEIGHT, BasePredictor
 from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
 from sklearn_repr.objectives import Objective
@@ -61,8 +61,8 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
     ----------
     encoder : estimator or None, default=None
         The representation φ: an estimator of this package that trains a network, or, for
-        probing, any transformer of scikit-learn. One that is not fitted is cloned and learns from all
-        rows, labelled or not; one that is fitted, as it is or in a
+        probing, any transformer of scikit-learn. One that is not fitted is cloned and
+        learns from all rows, labelled or not; one that is fitted, as it is or in a
         :class:`~sklearn.frozen.FrozenEstimator`, is kept, and serves any table that has
         its columns, which it finds by name. None is a :class:`ContrastiveEmbedder`.
     mode : {"auto", "probe", "fine_tune", "end_to_end"}, default="auto"
@@ -98,8 +98,8 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         How the learning rate moves. "one_cycle" starts at a 25th of `learning_rate_init`,
         reaches it after 30% of all steps and falls to next to nothing, by half cosines;
         "cosine" falls from it to next to nothing by half a cosine. Training then runs all
-        its epochs, whatever the loss does, so that `n_iter_no_change` and `tol` must be
-        left as they are. "plateau" lowers it when the loss no longer improves.
+        its epochs, whatever the loss does: `n_iter_no_change` and `tol` are without
+        effect. "plateau" lowers it when the loss no longer improves.
     learning_rate_init : float, default=0.003
         Learning rate of g.
     encoder_learning_rate : float or "auto", default="auto"
@@ -340,7 +340,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         return fit_logistic(codes, targets, weights, self._penalty())
 
     def _guess(self, recipe: str, rows: Learned, seeds: Seeds) -> Array:
-        mean, scale = moments(rows.codes)
+        mean, scale = self._encoder.moments(rows.codes)
         codes, _, weights = rows.tensors(mean, scale)
         if recipe == "propagation":
             guesses = propagated(codes.numpy(), rows.targets, rows.weights)
@@ -359,7 +359,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         own = self._encoder
         X = own.estimator._validate(own.selected(rows.X), reset=False)
         self._views = TableViews(own.estimator, X, seeds["quantiles"])
-        self._moments = [part.numpy() for part in moments(rows.codes)]
+        self._moments = [part.numpy() for part in self._encoder.moments(rows.codes)]
         views = [*self._views.of(X), self._standardised(rows.codes)]
         parts = rows.targets, rows.weights, layers, self._penalty(), seeds["trees"]
         self._few_labels = FewLabels(views, *parts)
@@ -371,7 +371,9 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
     def _penalty(self) -> float:
         return 1.0 if self.alpha == "auto" else float(self.alpha)
 
-    def _build_objective(self, share: float | None) -> Objective:
+    def _build_objective(
+        self, share: float | None, penalties: tuple[float, ...] = ()
+    ) -> Objective:
         if share is None:
             return PredictedClasses()
         weights = {"cross_entropy": 1 / share, "consistency": CONSISTENCY_WEIGHT}

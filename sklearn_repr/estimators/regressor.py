@@ -48,8 +48,8 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
     ----------
     encoder : estimator or None, default=None
         The representation φ: an estimator of this package that trains a network, or, for
-        probing, any transformer of scikit-learn. One that is not fitted is cloned and learns from all
-        rows, labelled or not; one that is fitted, as it is or in a
+        probing, any transformer of scikit-learn. One that is not fitted is cloned and
+        learns from all rows, labelled or not; one that is fitted, as it is or in a
         :class:`~sklearn.frozen.FrozenEstimator`, is kept, and serves any table that has
         its columns, which it finds by name. None is a :class:`ContrastiveEmbedder`.
     mode : {"auto", "probe", "fine_tune", "end_to_end"}, default="auto"
@@ -76,8 +76,8 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
         How the learning rate moves. "one_cycle" starts at a 25th of `learning_rate_init`,
         reaches it after 30% of all steps and falls to next to nothing, by half cosines;
         "cosine" falls from it to next to nothing by half a cosine. Training then runs all
-        its epochs, whatever the loss does, so that `n_iter_no_change` and `tol` must be
-        left as they are. "plateau" lowers it when the loss no longer improves.
+        its epochs, whatever the loss does: `n_iter_no_change` and `tol` are without
+        effect. "plateau" lowers it when the loss no longer improves.
     learning_rate_init : float, default=0.003
         Learning rate of g.
     encoder_learning_rate : float or "auto", default="auto"
@@ -261,22 +261,25 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
     ) -> LinearMap:
         penalties = PENALTIES if self.alpha == "auto" else (float(self.alpha),)
         k, d = targets.shape[1], codes.shape[1]
-        weight, bias = codes.new_zeros(k, d), codes.new_zeros(k)
+        weight, bias, chosen = (codes.new_zeros(s) for s in ((k, d), k, k))
         known = ~targets.isnan()
         # outputs that are known of the same rows are fitted together
         patterns, group = torch.unique(known, dim=1, return_inverse=True)
         for number, rows in enumerate(patterns.T):
             own = group == number
             parts = codes[rows], targets[rows][:, own], weights[rows]
-            fitted, _ = fit_ridge(*parts, penalties)
+            fitted = fit_ridge(*parts, penalties)
             weight[own], bias[own] = fitted.weight, fitted.bias
-        return LinearMap(weight, bias, 1)
+            chosen[own] = torch.tensor(fitted.penalties).to(chosen)
+        return LinearMap(weight, bias, 1, tuple(chosen.tolist()))
 
-    def _build_objective(self, share: float | None) -> Objective:
+    def _build_objective(
+        self, share: float | None, penalties: tuple[float, ...] = ()
+    ) -> Objective:
         if share is None:
-            return PredictedNumbers()
+            return PredictedNumbers(penalties=penalties)
         weights = {"squared_error": 1 / share, "consistency": CONSISTENCY_WEIGHT}
-        return PredictedNumbers(True, weights)
+        return PredictedNumbers(True, penalties, weights)
 
     # -- use -------------------------------------------------------------------------
 

@@ -80,6 +80,8 @@ class Predictor(nn.Module):
         self.head = head
 
     def forward(self, x: Tensor) -> Outputs:
-        """Return the code and what is predicted from it."""
+        """Return the code, the prediction, and the weights of a linear head."""
         code = self.embed(self.encoder, x)
-        return Outputs(embedding=code, prediction=self.head(code))
+        layers = getattr(self.head, "layers", None)
+        weights = {"head": layers.weight} if isinstance(layers, nn.Linear) else None
+        return Outputs(embedding=code, prediction=self.head(code), weights=weights)

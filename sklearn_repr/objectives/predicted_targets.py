@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
@@ -46,7 +48,7 @@ class PredictedClasses(Objective):
     needs_labels = needs_prediction = True
 
     def __init__(
-        self, consistency: bool = False, weights: dict[str, float] | None = None
+        self, consistency: bool = False, weights: Mapping[str, float] | None = None
     ):
         super().__init__(weights)
         self.consistency = consistency
@@ -70,6 +72,9 @@ class PredictedNumbers(Objective):
     consistency : bool, default=False
         Add the term "consistency": the variance of predictions over the copies of a row,
         summed over numbers. Rows of which no number is known have it too.
+    penalties : sequence of float, default=()
+        Add the term "ridge" where there are any: for each number its penalty times the
+        squared norm of the weights of a linear head.
     weights : mapping of str to float, optional
         See :class:`Objective`.
 
@@ -85,12 +90,17 @@ class PredictedNumbers(Objective):
     """
 
     needs_labels = needs_prediction = True
+    penalties: Tensor
 
     def __init__(
-        self, consistency: bool = False, weights: dict[str, float] | None = None
+        self,
+        consistency: bool = False,
+        penalties: Sequence[float] = (),
+        weights: Mapping[str, float] | None = None,
     ):
         super().__init__(weights)
         self.consistency = consistency
+        self.register_buffer("penalties", torch.tensor(penalties))
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the losses of every row; see :class:`Objective`."""
@@ -101,6 +111,9 @@ class PredictedNumbers(Objective):
         terms = {"squared_error": apart.square().sum(dim=2).mean(dim=0)}  # (n,)
         if self.consistency:
             terms["consistency"] = _variance(predicted)
+        if len(self.penalties) and outputs.weights is not None:
+            norms = outputs.weights["head"].square().sum(dim=1)  # (k,)
+            terms["ridge"] = (self.penalties * norms).sum()
         return terms
 
 
