@@ -62,8 +62,8 @@ class TableViews:
 class FewLabels:
     r"""Classify by what teachers and a student say.
 
-    Teachers are a logistic regression on the columns, one on the codes, targets that are
-    propagated over a graph by columns, ranks and codes together, and, for more than one
+    Teachers are logistic regressions on the columns, on their ranks and on the codes,
+    targets that are propagated over a graph by all three together, and, for more than one
     label a class, trees on the columns. Their mean, squared and divided by its sum, is
     what a student learns: regression trees on the columns of labelled and unlabelled
     rows. The answer is mostly the student's, and the teachers' but for the graph, so that
@@ -99,9 +99,9 @@ class FewLabels:
         penalty: float,
         seed: int,
     ):
-        known = known_rows(targets)
-        labelled = np.flatnonzero(known)
-        order = np.random.default_rng(seed).permutation(np.flatnonzero(~known))
+        labelled = np.flatnonzero(known_rows(targets))
+        others = np.flatnonzero(~known_rows(targets))
+        order = np.random.default_rng(seed).permutation(others)
         some = np.concatenate([labelled, order[:GRAPH_ROWS]])
         joined = side_by_side([view[some] for view in views])
         # the first of these rows are what the student learns from
@@ -110,15 +110,13 @@ class FewLabels:
         graph = propagated(joined, targets[some], weights[some])[:n]
 
         columns, own = views[0], slice(len(labelled))
-        self.on_codes = layer
-        found = fit_logistic(
-            torch.from_numpy(columns[labelled]),
-            torch.from_numpy(targets[labelled]),
-            torch.from_numpy(weights[labelled]),
-            penalty,
-        )
-        self.on_columns = found.layer().requires_grad_(False)
-        guesses = (2 * self._by_layers(columns[few], views[2][few]) + graph) / 3
+        known = torch.from_numpy(targets[labelled]), torch.from_numpy(weights[labelled])
+        found = [
+            fit_logistic(torch.from_numpy(view[labelled]), *known, penalty).layer()
+            for view in views[:2]
+        ]
+        self.layers = [*(own.requires_grad_(False) for own in found), layer]
+        guesses = (3 * self._by_layers([view[few] for view in views]) + graph) / 4
         per_class = len(labelled) / targets.shape[1]
         share = TREES_SHARE * min(1.0, (per_class - 1) / (ENOUGH - 1))
         self.share = KEPT * share
@@ -136,15 +134,15 @@ class FewLabels:
         )
         self.student.fit(columns[few], shares(guesses**POWER), counts)
 
-    def _by_layers(self, columns: Array, codes: Array) -> NDArray[np.float64]:
-        by_columns = probabilities(self.on_columns, columns)
-        return (by_columns + probabilities(self.on_codes, codes)) / 2
+    def _by_layers(self, views: list[Array]) -> NDArray[np.float64]:
+        said = [probabilities(*pair) for pair in zip(self.layers, views, strict=True)]
+        return np.asarray(sum(said) / len(said))
 
     def of(self, views: list[Array]) -> NDArray[np.float64]:
         """Return the probabilities of the classes of rows."""
-        columns, _, codes = views
+        columns = views[0]
         learned = shares(self.student.predict(columns).reshape(len(columns), -1))
-        p = (1 - STUDENT) * self._by_layers(columns, codes) + STUDENT * learned
+        p = (1 - STUDENT) * self._by_layers(views) + STUDENT * learned
         if self.share > 0:
             p = (1 - self.share) * p + self.share * self.trees.predict_proba(columns)
         return p
