@@ -150,9 +150,9 @@ def fit_ridge(
     >>> import torch
     >>> from sklearn_repr.engine.linear_heads import fit_ridge
     >>> codes = torch.tensor([[-1.0], [0.0], [1.0]]).double()
-    >>> fitted = fit_ridge(codes, 3 * codes, torch.ones(3).double(), [1e-9])
+    >>> fitted = fit_ridge(codes, 3 * codes + 1, torch.ones(3).double(), [1e-9])
     >>> fitted(codes).T.round(decimals=3)
-    tensor([[-3.,  0.,  3.]], dtype=torch.float64)
+    tensor([[-2.,  1.,  4.]], dtype=torch.float64)
     """
     share = weights / weights.sum()
     mean, level = share @ codes, share @ targets

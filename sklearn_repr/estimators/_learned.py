@@ -112,9 +112,9 @@ def spread_share(keys: Array, fraction: float, seed: int) -> NDArray[np.bool_]:
     --------
     >>> import numpy as np
     >>> from sklearn_repr.estimators._learned import spread_share
-    >>> keys = np.array([0, 1, 0, 1, 0, 1, 0, 1])
+    >>> keys = np.repeat([0, 1], 4)
     >>> keys[spread_share(keys, 0.5, 0)].tolist()
-    [0, 1, 0, 1]
+    [0, 0, 1, 1]
     """
     shuffled = np.random.default_rng(seed).permutation(len(keys))
     order = shuffled[np.argsort(keys[shuffled], kind="stable")]

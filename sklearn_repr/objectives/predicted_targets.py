@@ -57,7 +57,7 @@ class PredictedClasses(Objective):
         """Return the losses of every row; see :class:`Objective`."""
         predicted, known = _copies_and_targets(outputs, target)
         log_p = predicted.log_softmax(dim=2)
-        cross = -(known.nan_to_num() * log_p).sum(dim=2).mean(dim=0)  # (n,)
+        cross = (known.nan_to_num() * -log_p).sum(dim=2).mean(dim=0)  # (n,)
         terms = {"cross_entropy": cross}
         if self.consistency:
             terms["consistency"] = _variance(log_p.exp())
