@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # what __getattr__ loads, for those who do not run it
     from sklearn_repr.engine.persistence import load, save
     from sklearn_repr.estimators.autoencoder import AutoencoderTransformer
     from sklearn_repr.estimators.binary import BinaryEmbedder
+    from sklearn_repr.estimators.classifier import RepresentationClassifier
     from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
     from sklearn_repr.estimators.denoising import DenoisingAutoencoder
     from sklearn_repr.estimators.embedding_index import EmbeddingIndex
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # what __getattr__ loads, for those who do not run it
     from sklearn_repr.estimators.outlier_detector import ReconstructionOutlierDetector
     from sklearn_repr.estimators.paired import PairedEmbedder
     from sklearn_repr.estimators.predictive import ContrastivePredictiveCoder
+    from sklearn_repr.estimators.regressor import RepresentationRegressor
     from sklearn_repr.estimators.variational import VariationalAutoencoder
     from sklearn_repr.exceptions import (
         CannotSaveError,
@@ -51,6 +53,8 @@ _HOMES = {
     "NonFiniteLossError": "sklearn_repr.exceptions",
     "PairedEmbedder": "sklearn_repr.estimators.paired",
     "ReconstructionOutlierDetector": "sklearn_repr.estimators.outlier_detector",
+    "RepresentationClassifier": "sklearn_repr.estimators.classifier",
+    "RepresentationRegressor": "sklearn_repr.estimators.regressor",
     "VariationalAutoencoder": "sklearn_repr.estimators.variational",
     "inspection": "sklearn_repr.inspection",
     "load": "sklearn_repr.engine.persistence",
@@ -74,6 +78,8 @@ __all__ = [
     "NonFiniteLossError",
     "PairedEmbedder",
     "ReconstructionOutlierDetector",
+    "RepresentationClassifier",
+    "RepresentationRegressor",
     "VariationalAutoencoder",
     "inspection",
     "load",

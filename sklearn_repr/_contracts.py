@@ -85,8 +85,9 @@ class Batch:
         enter a loss.
     mask : bool Tensor of shape (n, n_encoded) or None
         True where the corruption replaced a cell; None when it does not say.
-    labels : int64 Tensor of shape (n,) or None
-        Index of each row's class, -1 where it is unknown; None without labels.
+    labels : int64 Tensor of shape (n,), Tensor of shape (n, k) or None
+        Index of each row's class, -1 where it is unknown; or k numbers that are to be
+        predicted, NaN where they are unknown. None without labels.
     index : int64 Tensor of shape (n,) or None
         Number of each row in the table; filled where pairs are drawn.
     partners : Tensor of shape (n, n_encoded) or None

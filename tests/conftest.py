@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.decomposition import PCA
 from sklearn.utils import get_tags
 
 from sklearn_repr import (
     AutoencoderImputer,
+    AutoencoderTransformer,
     BinaryEmbedder,
     EmbeddingIndex,
     MaskedAutoencoder,
     PairedEmbedder,
+    RepresentationClassifier,
+    RepresentationRegressor,
 )
 from sklearn_repr.utils.discovery import all_estimators
 
@@ -64,8 +67,16 @@ class SelfPaired(PairedEmbedder):
         return tags
 
 
+# those that need targets, on an encoder that is fast
+KEPT = AutoencoderTransformer(0.99, hidden_layer_sizes=4, max_iter=2)
+SUPERVISED = [RepresentationClassifier(KEPT), RepresentationRegressor(KEPT)]
+UNSUPERVISED = [
+    cls()
+    for _, cls in all_estimators()
+    if not (is_classifier(cls()) or is_regressor(cls()))
+]
 # those that need a second table are tested as they are where that is at hand
-PAIRED = [cls() for _, cls in all_estimators() if get_tags(cls()).target_tags.required]
+PAIRED = [e for e in UNSUPERVISED if get_tags(e).target_tags.required]
 # those that train another estimator, and have no parameters of training themselves
 WRAPPERS = [AutoencoderImputer(MaskedAutoencoder(2, max_iter=5, random_state=0))]
 # those that train no network of their own
@@ -75,7 +86,7 @@ OTHERS = [
     EmbeddingIndex(PCA(1), index="hnsw"),
 ]
 WITHOUT_NETWORK = {type(e) for e in [*WRAPPERS, *OTHERS]}
-ESTIMATORS = [cls() for _, cls in all_estimators() if cls not in WITHOUT_NETWORK]
+ESTIMATORS = [e for e in UNSUPERVISED if type(e) not in WITHOUT_NETWORK]
 ESTIMATORS = [SelfPaired() if type(e) is PairedEmbedder else e for e in ESTIMATORS]
 TRANSFORMERS = [e for e in ESTIMATORS if hasattr(e, "transform")]
 RECONSTRUCTORS = [e for e in TRANSFORMERS if hasattr(e, "inverse_transform")]

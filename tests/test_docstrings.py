@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from conftest import ESTIMATORS, OTHERS, TRANSFORMERS, each, fast
+from conftest import ESTIMATORS, OTHERS, SUPERVISED, TRANSFORMERS, each, fast
 from numpydoc.docscrape import ClassDoc, FunctionDoc
 from numpydoc.validate import validate
 
@@ -48,7 +48,7 @@ def test_numpydoc(name):
     assert not errors
 
 
-@each(ESTIMATORS + OTHERS[:2])
+@each(ESTIMATORS + OTHERS[:2] + SUPERVISED)
 def test_every_parameter_is_documented_in_order_with_its_default(estimator):
     signature = inspect.signature(type(estimator)).parameters
     documented = ClassDoc(type(estimator))["Parameters"]
@@ -63,13 +63,13 @@ def test_every_parameter_is_documented_in_order_with_its_default(estimator):
     assert set(type(estimator)._parameter_constraints) == set(signature)
 
 
-@each(ESTIMATORS + OTHERS[:2])
+@each(ESTIMATORS + OTHERS[:2] + SUPERVISED)
 def test_fitted_attributes_are_documented(estimator, X):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=list("abcde"))
     attributes = {
         name
-        for name in vars(fast(estimator).fit(frame))
+        for name in vars(fast(estimator).fit(frame, X[:, 0] > 0))
         if name.endswith("_") and not name.startswith("_")
     }
     documented = {p.name for p in ClassDoc(type(estimator))["Attributes"]}
@@ -94,12 +94,17 @@ DIFFER = {
     "corruption_level",
     "readout",
     "max_iter",
+    # of classes and of numbers
+    "mode",
+    "semi_supervised",
+    "early_stopping",
 }
 
 
-def test_the_same_parameter_has_the_same_text_everywhere():
+@pytest.mark.parametrize("estimators", [ESTIMATORS, SUPERVISED], ids=["φ", "f"])
+def test_the_same_parameter_has_the_same_text_everywhere(estimators):
     texts = {}
-    for estimator in ESTIMATORS:
+    for estimator in estimators:
         for parameter in ClassDoc(type(estimator))["Parameters"]:
             if parameter.name not in DIFFER:
                 texts.setdefault(parameter.name, set()).add(" ".join(parameter.desc))

@@ -5,9 +5,20 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
-from conftest import ESTIMATORS, OTHERS, PAIRED, TRANSFORMERS, WRAPPERS, each, fast
+from conftest import (
+    ESTIMATORS,
+    KEPT,
+    OTHERS,
+    PAIRED,
+    SUPERVISED,
+    TRANSFORMERS,
+    WRAPPERS,
+    each,
+    fast,
+)
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -18,6 +29,8 @@ from sklearn_repr import (
     MaskedAutoencoder,
     PairedEmbedder,
     ReconstructionOutlierDetector,
+    RepresentationClassifier,
+    RepresentationRegressor,
 )
 
 # scikit-learn skips it unless an environment variable was set before SciPy was imported
@@ -52,6 +65,8 @@ OTHER_SETTINGS = [
     PairedEmbedder(
         3, init=None, hidden_layer_sizes=8, scaling="robust", dtype="float64", max_iter=3
     ),
+    RepresentationClassifier(KEPT, mode="fine_tune", max_iter=3),
+    RepresentationRegressor(StandardScaler(), head_layer_sizes=8, max_iter=30),
     ReconstructionOutlierDetector(PCA(1), contamination=0.1, scaling="robust"),
     ReconstructionOutlierDetector(AutoencoderTransformer(1, max_iter=3)),
     ReconstructionOutlierDetector(
@@ -61,7 +76,9 @@ OTHER_SETTINGS = [
 
 
 @pytest.mark.parametrize(
-    "estimator", ESTIMATORS + PAIRED + WRAPPERS + OTHERS + OTHER_SETTINGS, ids=repr
+    "estimator",
+    ESTIMATORS + PAIRED + WRAPPERS + OTHERS + SUPERVISED + OTHER_SETTINGS,
+    ids=repr,
 )
 def test_check_estimator(estimator):
     results = check_estimator(
@@ -96,7 +113,7 @@ def briefest(estimator):
 
 
 @pytest.mark.parametrize("name", CHECKS_BY_HAND)
-@each(ESTIMATORS + PAIRED + WRAPPERS + OTHERS[:2])
+@each(ESTIMATORS + PAIRED + WRAPPERS + OTHERS[:2] + SUPERVISED)
 def test_checks_that_the_generator_leaves_out(estimator, name):
     if hasattr(estimator, "transform") or name == "check_param_validation":
         check = getattr(estimator_checks, name)

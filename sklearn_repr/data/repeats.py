@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
 from sklearn_repr._contracts import Table
 from sklearn_repr.data.blocks import POOL
+from sklearn_repr.utils.frames import as_pandas, is_frame
 from sklearn_repr.utils.sampling import rows_at, spread_places
 from sklearn_repr.utils.validation import parts_of
 from sklearn_repr.utils.weights import check_sample_weight
@@ -86,8 +88,8 @@ def arrange(
 
     Parameters
     ----------
-    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
-        Validated rows.
+    X : {ndarray, CSR matrix, DataFrame} of shape (n_samples, n_features)
+        Rows.
     sample_weight : array-like of shape (n_samples,) or None, default=None
         How much each row counts; None lets all count alike.
     itemsize : int, default=4
@@ -122,22 +124,22 @@ def arrange(
     pool = POOL // (itemsize * n_columns)
     if sample_weight is None:
         order = _own_order(X) if n_rows <= pool else None
-        return Arranged(X) if order is None else Arranged(X[order], None, order)
+        return Arranged(X) if order is None else Arranged(rows_at(X, order), None, order)
     weights = check_sample_weight(sample_weight, n_rows)
     if whole:
         _refuse_broken(weights)
     if whole or ((weights == np.floor(weights)).all() and weights.sum() <= pool):
         index = np.repeat(np.arange(n_rows), weights.astype(np.intp))
-        rows, weights = X[index], np.ones(0)
+        rows, weights = rows_at(X, index), np.ones(0)
     else:
         index = np.flatnonzero(weights)
-        rows, weights = X[index], weights[index]
+        rows, weights = rows_at(X, index), weights[index]
     if weights.size and weights.min() < weights.max():
         return Arranged(rows, weights / weights.mean(), index)
     order = _own_order(rows) if rows.shape[0] <= pool else None
     if order is None:
         return Arranged(rows, None, index)
-    return Arranged(rows[order], None, index[order])
+    return Arranged(rows_at(rows, order), None, index[order])
 
 
 def draw_rows(
@@ -199,16 +201,24 @@ def _refuse_broken(weights: NDArray[np.float64]) -> None:
 
 def _own_order(X: Table) -> NDArray[np.intp] | None:
     """Return an order that depends on the rows alone; None if no two are the same."""
-    if not isinstance(X, np.ndarray) and not sparse.issparse(X):
+    in_cells = not is_frame(X) and getattr(X, "dtype", np.dtype(float)).kind != "O"
+    if in_cells and not isinstance(X, np.ndarray) and not sparse.issparse(X):
         return None
-    if isinstance(X, np.ndarray):
+    if in_cells and isinstance(X, np.ndarray):
         # rows that are the same have the same sum: most tables have none
         with np.errstate(over="ignore", invalid="ignore"):
             sums = np.sort(X.sum(axis=1))
         if not (sums[1:] == sums[:-1]).any() and not np.isnan(sums[-2:]).all():
             return None
-    parts = [X] if sparse.issparse(X) else parts_of(X, CELLS_AT_A_TIME)
-    keys = np.concatenate([_keys(part) for part in parts])
+    if in_cells:
+        parts = [X] if sparse.issparse(X) else parts_of(X, CELLS_AT_A_TIME)
+        keys = np.concatenate([_keys(part) for part in parts])
+    else:
+        try:
+            frame = as_pandas(X)
+            keys = pd.util.hash_pandas_object(frame, index=False).to_numpy()
+        except TypeError:  # cells that cannot be compared
+            return None
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     return order if (ordered[1:] == ordered[:-1]).any() else None

@@ -65,6 +65,8 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         How the learning rate moves; see :mod:`sklearn_repr.engine.schedule`.
     gradient_clip : float or None, default=None
         Largest norm of the gradient of all weights together.
+    encoder_rate : float, default=1.0
+        Factor of the learning rate for the module's part of the name ``encoder``.
     chunk_size : int or None, default=None
         Rows that the module sees at a time; see :class:`ChunkedStep`.
     mixed : bool, default=False
@@ -102,6 +104,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         alpha: float = 0.0,
         learning_rate: str = "constant",
         gradient_clip: float | None = None,
+        encoder_rate: float = 1.0,
         chunk_size: int | None = None,
         mixed: bool = False,
         **kwargs: Any,
@@ -110,6 +113,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         self.alpha = alpha
         self.learning_rate = learning_rate
         self.gradient_clip = gradient_clip
+        self.encoder_rate = encoder_rate
         self.chunk_size = chunk_size
         self.mixed = mixed
         self.seeds = seeds
@@ -149,10 +153,21 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
                 {"params": [p for p in parameters if p.ndim <= 1]},
             ]
             groups[0]["weight_decay"], groups[1]["weight_decay"] = self.alpha, 0.0
+        if self.encoder_rate != 1.0:
+            groups = [part for group in groups for part in self._by_rate(group)]
         self.optimizer_ = self.optimizer(
             groups, lr=self.lr, **self.get_params_for("optimizer")
         )
         return self
+
+    def _by_rate(self, group: dict[str, Any]) -> list[dict[str, Any]]:
+        """Part the encoder, which learns at a rate of its own, from the rest."""
+        encoder = {id(p) for p in self.module_.encoder.parameters()}
+        own = [p for p in group["params"] if id(p) in encoder]
+        rest = [p for p in group["params"] if id(p) not in encoder]
+        slow = {"lr": self.lr * self.encoder_rate, "rate": self.encoder_rate}
+        parts = [{**group, **slow, "params": own}, {**group, "params": rest}]
+        return [part for part in parts if part["params"]]
 
     def get_iterator(self, dataset: Any, training: bool = False) -> BatchIterator:
         """Return batches of `dataset`, shuffled in training."""
@@ -395,7 +410,7 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
         if self.learning_rate in SCHEDULES:
             rate = self.lr * rate_factor(self.learning_rate, done, planned)
             for group in self.optimizer_.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("rate", 1.0)
 
     def _record(self, prefix: str, losses: dict[str, float]) -> None:
         for name, value in losses.items():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from typing import Any
 
-__all__ = ["FALLS", "SCHEDULES", "one_cycle", "rate_factor"]
+__all__ = ["FALLS", "SCHEDULES", "one_cycle", "rate_factor", "refuse_patience"]
 
 # "one_cycle": the rate rises over this share of the steps, from a 25th of its peak, and
 # falls to next to nothing
@@ -83,3 +85,28 @@ def rate_factor(schedule: str, step: int, n_steps: int) -> float:
     if schedule == "one_cycle":
         return one_cycle(step, n_steps)
     return (1 + math.cos(math.pi * step / max(n_steps, 1))) / 2
+
+
+def refuse_patience(estimator: Any) -> None:
+    """Refuse settings of patience where training runs all its epochs.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With parameters `learning_rate`, `n_iter_no_change` and `tol`.
+
+    Raises
+    ------
+    ValueError
+        If one of the last two would have no effect and is not left at its default.
+    """
+    if estimator.learning_rate not in SCHEDULES:
+        return
+    for name in ("n_iter_no_change", "tol"):
+        default = inspect.signature(type(estimator)).parameters[name].default
+        if getattr(estimator, name) != default:
+            raise ValueError(
+                f"{name}={getattr(estimator, name)!r} has no effect with learning_rate="
+                f"{estimator.learning_rate!r}, under which training runs all its epochs:"
+                f" leave it at {default!r}, or set learning_rate='constant'."
+            )

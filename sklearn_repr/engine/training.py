@@ -46,7 +46,7 @@ class TrainingSettings:
     last steps are the ones that settle. `label` names the estimator on the progress bar.
     `chunk_size` is how many rows the module sees at a time, None for a whole batch.
     `gradient_clip` is the largest norm of the gradient of all weights together, None for
-    any.
+    any. `encoder_rate` is a factor of the learning rate for the encoder of the module.
     """
 
     optimizer: Optimizer
@@ -69,6 +69,7 @@ class TrainingSettings:
     label: str = ""
     mixed: bool = False
     chunk_size: int | None = None
+    encoder_rate: float = 1.0
 
     def split(self, rows: Rows, seeds: Seeds, *, numbered: bool = False) -> Split:
         """Return the rows to train on and those that early stopping looks at.
@@ -172,6 +173,7 @@ def train(
         alpha=settings.alpha,
         learning_rate=settings.learning_rate,
         gradient_clip=settings.gradient_clip,
+        encoder_rate=settings.encoder_rate,
         seeds=seeds,
         mixed=settings.mixed and computes_in_bfloat16(settings.device),
         optimizer=optimizer,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -27,7 +26,7 @@ from sklearn_repr.data.columns import read_table
 from sklearn_repr.engine import RepresentationNet, TrainingSettings, infer, train
 from sklearn_repr.engine.optimizer import OPTIMIZERS
 from sklearn_repr.engine.packing import Packable
-from sklearn_repr.engine.schedule import SCHEDULES
+from sklearn_repr.engine.schedule import refuse_patience
 from sklearn_repr.engine.training import epoch_curves
 from sklearn_repr.modules import ACTIVATIONS
 from sklearn_repr.modules.factory import ArchitectureOptions
@@ -131,6 +130,8 @@ class BaseRepresentation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pack
     _min_rows = 1
     # whether measures of the embedding are recorded: needs two views, or pairs
     _watches_embedding = False
+    # whether `fit` trains the module, or leaves it at its start
+    _trains = True
     # whether the module looks for missing cells itself, as NaN; others see the mean there
     _sees_holes = False
 
@@ -213,7 +214,7 @@ class BaseRepresentation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pack
 
     def _fit(self, X: Table, y: Labels, sample_weight: Weights = None) -> Self:
         with restored_on_failure(self), torch.inference_mode(False):
-            self._check_schedule()
+            refuse_patience(self)
             continuing = self._continues()
             if continuing:
                 self._check_unchanged()
@@ -225,6 +226,7 @@ class BaseRepresentation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pack
             rows = encode_table(codec, X, weights)
             self._after_encoding(rows, y)
             settings = self._training_settings(len(rows))
+            settings = settings if self._trains else replace(settings, max_iter=0)
             pairs = self._build_pairs()
             split = settings.split(rows, seeds, numbered=pairs is not None)
             # held-out rows must not shape the start that they are compared with
@@ -266,19 +268,6 @@ class BaseRepresentation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pack
                 raise ValueError(
                     f"warm_start=True cannot continue: {name} was {old!r} in the last fit"
                     f" and is {now[name]!r} now. Undo the change or set warm_start=False."
-                )
-
-    def _check_schedule(self) -> None:
-        """Refuse settings of patience where training runs all its epochs."""
-        if self.learning_rate not in SCHEDULES:
-            return
-        for name in ("n_iter_no_change", "tol"):
-            default = inspect.signature(type(self)).parameters[name].default
-            if getattr(self, name) != default:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} has no effect with learning_rate="
-                    f"{self.learning_rate!r}, under which training runs all its epochs:"
-                    f" leave it at {default!r}, or set learning_rate='constant'."
                 )
 
     def _auto_batch_size(self, n_rows: int) -> int:

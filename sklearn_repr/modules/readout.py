@@ -24,10 +24,14 @@ __all__ = [
 EXACT_WIDTH = 2000
 # Axes with less than this share of the largest variance are rounding noise
 NO_VARIANCE = 1e-10
+# What is added to |x| in the derivative of a signed root, which has no bound at 0
+GIVE = 0.1
 
 
 def signed_root(x: Tensor) -> Tensor:
     """Return sign(x) · √|x|, which shortens the long tails of hidden units.
+
+    Its gradient is that of x / √(|x| + 0.1), which is bounded.
 
     Examples
     --------
@@ -36,7 +40,12 @@ def signed_root(x: Tensor) -> Tensor:
     >>> signed_root(torch.tensor([4.0, 0.0, -9.0]))
     tensor([ 2.,  0., -3.])
     """
-    return x.sign() * x.abs().sqrt()
+    with torch.no_grad():
+        root = x.sign() * x.abs().sqrt()
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return root
+    smooth = x * (x.abs() + GIVE).rsqrt()
+    return smooth + (root - smooth.detach())
 
 
 class LayerReadout(nn.Module):

@@ -2,16 +2,133 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
+from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 
-from sklearn_repr._contracts import Labels
+from sklearn_repr._contracts import Array, Labels
 
-__all__ = ["encode_labels"]
+__all__ = ["encode_labels", "known_labels", "read_labels", "read_numbers"]
+
+
+def read_labels(y: Labels, who: str) -> Array:
+    """Return labels as an array of shape (n_samples,), of the type they have.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or None
+        Labels of any type.
+    who : str
+        What needs the labels, for the message.
+
+    Returns
+    -------
+    y : ndarray of shape (n_samples,)
+        The labels.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or the array has another shape.
+
+    Examples
+    --------
+    >>> from sklearn_repr.utils.labels import read_labels
+    >>> read_labels(["b", None], "this")
+    array(['b', None], dtype=object)
+    """
+    if y is None:
+        raise ValueError(_none_given(who))
+    values: Array = column_or_1d(y, dtype=None, warn=True)
+    return values
+
+
+def read_numbers(y: Labels, who: str) -> NDArray[np.float64]:
+    """Return targets of a regression as an array, NaN where one is unknown.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
+        Numbers.
+    who : str
+        What needs them, for the message.
+
+    Returns
+    -------
+    y : float64 ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        The numbers.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or they are infinite or no numbers.
+
+    Examples
+    --------
+    >>> from sklearn_repr.utils.labels import read_numbers
+    >>> read_numbers([1, None], "this")
+    array([ 1., nan])
+    """
+    if y is None:
+        raise ValueError(_none_given(who))
+    values: NDArray[np.float64] = check_array(
+        np.asarray(y),
+        dtype=np.float64,
+        ensure_2d=False,
+        ensure_all_finite="allow-nan",
+        input_name="y",
+    )
+    if values.ndim > 2 or values.shape[1:] == (0,):
+        raise ValueError(f"y must have one or two dimensions; got shape {values.shape}.")
+    return values
+
+
+def _none_given(who: str) -> str:
+    return (
+        f"{who} requires y to be passed, but the target y is None. Pass the labels as"
+        " fit(X, y); a row whose label is -1 or NaN counts as unlabelled."
+    )
+
+
+def known_labels(values: Array, *, two_signs: bool = False) -> NDArray[np.bool_]:
+    """Tell rows with a label: not -1, NaN or None.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_samples,)
+        As :func:`read_labels` returns them.
+    two_signs : bool, default=False
+        Read labels that are all -1 or 1 as two classes.
+
+    Returns
+    -------
+    known : bool ndarray of shape (n_samples,)
+        True where a row has a label.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_repr.utils.labels import known_labels
+    >>> known_labels(np.array([0, 1, -1]))
+    array([ True,  True, False])
+    >>> known_labels(np.array([1, 1, -1]), two_signs=True)
+    array([ True,  True,  True])
+    """
+    known = ~np.asarray(pd.isna(values), dtype=bool)
+    if values.dtype.kind in "iufO":
+        here: Any = values[known]
+        unknown = np.asarray(here == -1, dtype=bool)
+        signs = two_signs and bool(np.all(unknown | np.asarray(here == 1, dtype=bool)))
+        if not (signs and unknown.any() and not unknown.all()):
+            known[known] = ~unknown
+    return known
 
 
 def encode_labels(y: Labels, n_rows: int, who: str) -> Tensor:
@@ -42,20 +159,13 @@ def encode_labels(y: Labels, n_rows: int, who: str) -> Tensor:
     >>> encode_labels(["b", "a", None], 3, "this").tolist()
     [1, 0, -1]
     """
-    if y is None:
-        raise ValueError(
-            f"{who} requires y to be passed, but the target y is None. Pass the labels as"
-            " fit(X, y); a row whose label is -1 or NaN counts as unlabelled."
-        )
-    values = column_or_1d(y, dtype=None, warn=True)
+    values = read_labels(y, who)
     if len(values) != n_rows:
         raise ValueError(
             "Found input variables with inconsistent numbers of samples: X has"
             f" {n_rows} rows and y has {len(values)}."
         )
-    known = ~np.asarray(pd.isna(values))
-    if values.dtype.kind in "iufO":
-        known[known] = np.asarray(values[known] != -1, dtype=bool)
+    known = known_labels(values)
     if not known.any():
         raise ValueError(f"{who} needs labels, but y holds none: all are -1 or NaN.")
     check_classification_targets(values[known].tolist())

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.utils import _safe_indexing
 
+from sklearn_repr.utils.frames import is_frame
 from sklearn_repr.utils.mapped import forget, is_mapped
 
 if TYPE_CHECKING:
@@ -34,7 +36,9 @@ def spread_places(n_rows: int, count: int, rng: np.random.Generator) -> NDArray[
 
 
 def rows_at(X: Table, places: NDArray[np.intp]) -> Table:
-    """Return rows by their places, which are in order, as a table in memory."""
+    """Return rows of a table of any kind by their places, as a table in memory."""
+    if is_frame(X):
+        return _safe_indexing(X, places)
     if sparse.issparse(X) or not is_mapped(X):
         return X[places]
     rows = np.empty((len(places), X.shape[1]), X.dtype)
@@ -42,5 +46,5 @@ def rows_at(X: Table, places: NDArray[np.intp]) -> Table:
         if len(part):
             index = places[part]
             rows[part] = X[index]
-            forget(X[index[0] : index[-1] + 1])
+            forget(X[index.min() : index.max() + 1])
     return rows
