@@ -23,7 +23,7 @@ from sklearn_repr.data.batches import BatchIterator, Split
 from sklearn_repr.engine.callbacks import StopTraining
 from sklearn_repr.engine.inputs import Inputs
 from sklearn_repr.engine.means import Means
-from sklearn_repr.engine.optimizer import bare_update
+from sklearn_repr.engine.optimizer import bare_update, parameter_groups
 from sklearn_repr.engine.plain import PlainStep, evaluated, forward_in_chunks
 from sklearn_repr.engine.schedule import SCHEDULES, rate_factor
 from sklearn_repr.engine.step import choose_step
@@ -146,28 +146,14 @@ class RepresentationNet(NeuralNet):  # type: ignore[misc]
     ) -> RepresentationNet:
         """Build the optimiser, with weight decay on weight matrices only."""
         parameters = [p for _, p in self.get_all_learnable_params()]
-        groups = [{"params": parameters, "weight_decay": 0.0}]
-        if self.alpha:
-            groups = [
-                {"params": [p for p in parameters if p.ndim > 1]},
-                {"params": [p for p in parameters if p.ndim <= 1]},
-            ]
-            groups[0]["weight_decay"], groups[1]["weight_decay"] = self.alpha, 0.0
-        if self.encoder_rate != 1.0:
-            groups = [part for group in groups for part in self._by_rate(group)]
+        slow = [*self.module_.encoder.parameters()] if self.encoder_rate != 1 else []
+        groups = parameter_groups(
+            parameters, self.alpha, self.lr, slow, self.encoder_rate
+        )
         self.optimizer_ = self.optimizer(
             groups, lr=self.lr, **self.get_params_for("optimizer")
         )
         return self
-
-    def _by_rate(self, group: dict[str, Any]) -> list[dict[str, Any]]:
-        """Part the encoder, which learns at a rate of its own, from the rest."""
-        encoder = {id(p) for p in self.module_.encoder.parameters()}
-        own = [p for p in group["params"] if id(p) in encoder]
-        rest = [p for p in group["params"] if id(p) not in encoder]
-        slow = {"lr": self.lr * self.encoder_rate, "rate": self.encoder_rate}
-        parts = [{**group, **slow, "params": own}, {**group, "params": rest}]
-        return [part for part in parts if part["params"]]
 
     def get_iterator(self, dataset: Any, training: bool = False) -> BatchIterator:
         """Return batches of `dataset`, shuffled in training."""

@@ -1,8 +1,8 @@
-"""An optimiser's step without what surrounds its kernel, where nobody can notice."""
+"""What an optimiser is given, and its step without what surrounds its kernel."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,13 +10,65 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-__all__ = ["OPTIMIZERS", "bare_update"]
+__all__ = ["OPTIMIZERS", "bare_update", "parameter_groups"]
 
 OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], dict[str, object]]] = {
     "adam": (Adam, {"fused": True}),
     "adamw": (AdamW, {"fused": True}),
     "sgd": (SGD, {"fused": True, "momentum": 0.9, "nesterov": True}),
 }
+
+
+def parameter_groups(
+    parameters: Sequence[Tensor],
+    alpha: float,
+    rate: float,
+    slow: Sequence[Tensor] = (),
+    factor: float = 1.0,
+) -> list[dict[str, Any]]:
+    """Return parameters in groups: weight matrices decay, biases and norms do not.
+
+    Parameters
+    ----------
+    parameters : sequence of Tensor
+        All that is trained.
+    alpha : float
+        Weight decay.
+    rate : float
+        Learning rate.
+    slow : sequence of Tensor, default=()
+        Those among them that have a rate of their own.
+    factor : float, default=1.0
+        Theirs over `rate`; a group says so under "rate".
+
+    Returns
+    -------
+    groups : list of dict
+        As torch's optimisers take them.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from sklearn_repr.engine.optimizer import parameter_groups
+    >>> groups = parameter_groups(list(nn.Linear(2, 1).parameters()), 0.1, 1e-3)
+    >>> [group["weight_decay"] for group in groups]
+    [0.1, 0.0]
+    """
+    groups: list[dict[str, Any]] = [{"params": list(parameters), "weight_decay": 0.0}]
+    if alpha:
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": alpha},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+    if not slow:
+        return groups
+    known, parts = {id(p) for p in slow}, []
+    for group in groups:
+        own = [p for p in group["params"] if id(p) in known]
+        rest = [p for p in group["params"] if id(p) not in known]
+        parts.append({**group, "params": own, "lr": rate * factor, "rate": factor})
+        parts.append({**group, "params": rest})
+    return [part for part in parts if part["params"]]
 
 
 @contextmanager
