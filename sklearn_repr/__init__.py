@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # what __getattr__ loads, for those who do not run it
     from sklearn_repr.estimators.denoising import DenoisingAutoencoder
     from sklearn_repr.estimators.imputer import AutoencoderImputer
     from sklearn_repr.estimators.joint_embedding import JointEmbeddingPredictor
+    from sklearn_repr.estimators.latent_diffusion import LatentDiffusion
     from sklearn_repr.estimators.masked import MaskedAutoencoder
     from sklearn_repr.estimators.outlier_detector import ReconstructionOutlierDetector
     from sklearn_repr.estimators.paired import PairedEmbedder
@@ -33,6 +34,7 @@ _HOMES = {
     "ContrastivePredictiveCoder": "sklearn_repr.estimators.predictive",
     "DenoisingAutoencoder": "sklearn_repr.estimators.denoising",
     "JointEmbeddingPredictor": "sklearn_repr.estimators.joint_embedding",
+    "LatentDiffusion": "sklearn_repr.estimators.latent_diffusion",
     "MaskedAutoencoder": "sklearn_repr.estimators.masked",
     "NonFiniteLossError": "sklearn_repr.exceptions",
     "PairedEmbedder": "sklearn_repr.estimators.paired",
@@ -49,6 +51,7 @@ __all__ = [
     "ContrastivePredictiveCoder",
     "DenoisingAutoencoder",
     "JointEmbeddingPredictor",
+    "LatentDiffusion",
     "MaskedAutoencoder",
     "NonFiniteLossError",
     "PairedEmbedder",

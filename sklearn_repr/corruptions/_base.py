@@ -55,6 +55,8 @@ class Corruption(HasParameters):
     ----------
     uses_global_generator : bool
         True where the randomness is not the caller's generator but torch's global one.
+    reads_labels : bool
+        True if it is called with the labels of the rows too, None where there are none.
     columns : int64 Tensor of shape (d,) or None
         Number of the table's column that each encoded column belongs to, where several
         make up one; they are replaced together.
@@ -67,6 +69,7 @@ class Corruption(HasParameters):
     """
 
     uses_global_generator = False
+    reads_labels = False
     columns: Tensor | None = None
 
     def __init__(self, level: Level):

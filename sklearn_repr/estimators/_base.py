@@ -46,7 +46,7 @@ from sklearn_repr.utils.validation import (
     check_layer_sizes,
 )
 
-__all__ = ["BaseRepresentation"]
+__all__ = ["BaseRepresentation", "BaseTrained"]
 
 
 def encode(module: Any, x: Tensor) -> Tensor:
@@ -54,10 +54,8 @@ def encode(module: Any, x: Tensor) -> Tensor:
     return module.encode(x)  # type: ignore[no-any-return]
 
 
-class BaseRepresentation(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
-):
-    """Fit a network without labels and transform rows to its embedding.
+class BaseTrained(BaseEstimator):
+    """Fit a network without labels.
 
     A subclass names its parameters, documents itself and fills hooks. They run in the
     order of this table, and none depends on another having run.
@@ -74,7 +72,7 @@ class BaseRepresentation(
     `_training_settings(n_rows)`  before rows are held out   TrainingSettings
     `_build_module(rows,          rows are held out          the module, which may start
     held_out)`                                               from `rows`; sets
-                                                             ``n_components_``
+                                                             ``n_components_``, if any
     `_build_objective(codec,      the module is built        the objective
     module)`
     `_build_corruption()`         before training            what happens to rows before
@@ -92,7 +90,6 @@ class BaseRepresentation(
     """
 
     _parameter_constraints: ClassVar[Constraints] = {
-        "n_components": [constraints.COUNT],
         "scaling": [StrOptions(constraints.SCALINGS), None],
         **constraints.CATEGORIES,
         "input_shape": ["array-like", None],
@@ -122,7 +119,6 @@ class BaseRepresentation(
     # how a frame with categories is read; None where all columns are numbers
     _columns: Columns | None
     net_: RepresentationNet
-    n_components_: int
     loss_curve_: list[float]
     validation_curve_: list[float] | None
     loss_terms_: dict[str, list[float]]
@@ -372,6 +368,53 @@ class BaseRepresentation(
 
     # -- use -------------------------------------------------------------------------
 
+    def _infer(
+        self,
+        function: Callable[..., Tensor],
+        X: Table,
+        *,
+        module: nn.Module | None = None,
+        finish: Callable[[Array], Array] | None = None,
+        dtype: DTypeLike | None = None,
+        codec: Codec | None = None,
+        fill: bool | None = None,
+        chunk: int | None = None,
+    ) -> Array:
+        """Apply a function to encoded rows; see :func:`~sklearn_repr.engine.infer`.
+
+        Missing cells are filled as the codec does, unless `fill` says otherwise.
+        """
+        codec = codec or self._codec
+        rows, encoder = chunk_encoder(
+            codec,
+            X,
+            read_only=self._leaves_rows_unchanged(),
+            check=lambda: self._check_cells(X, codec.dtype),
+            fill=codec.fill if fill is None else fill,
+        )
+        device = torch.device(self.net_.device)
+        options: dict[str, Any] = {"finish": finish, "dtype": dtype, "chunk": chunk}
+        return infer(function, encoder, rows, device, module=module, **options)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = hasattr(self, "categorical_features")
+        return tags
+
+
+class BaseRepresentation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTrained):
+    """Fit a network without labels and transform rows to its embedding.
+
+    See :class:`BaseTrained` for the hooks.
+    """
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        "n_components": [constraints.COUNT],
+        **BaseTrained._parameter_constraints,
+    }
+    n_components_: int
+
     def _embedding(self) -> Callable[..., Tensor]:
         """Return what maps the module and encoded rows to the embedding."""
         return encode
@@ -394,41 +437,11 @@ class BaseRepresentation(
         module = self.net_.module_
         return self._infer(self._embedding(), X, module=module, dtype=X.dtype)
 
-    def _infer(
-        self,
-        function: Callable[..., Tensor],
-        X: Table,
-        *,
-        module: nn.Module | None = None,
-        finish: Callable[[Array], Array] | None = None,
-        dtype: DTypeLike | None = None,
-        codec: Codec | None = None,
-        fill: bool | None = None,
-    ) -> Array:
-        """Apply a function to encoded rows; see :func:`~sklearn_repr.engine.infer`.
-
-        Missing cells are filled as the codec does, unless `fill` says otherwise.
-        """
-        codec = codec or self._codec
-        rows, encoder = chunk_encoder(
-            codec,
-            X,
-            read_only=self._leaves_rows_unchanged(),
-            check=lambda: self._check_cells(X, codec.dtype),
-            fill=codec.fill if fill is None else fill,
-        )
-        device = torch.device(self.net_.device)
-        return infer(
-            function, encoder, rows, device, module=module, finish=finish, dtype=dtype
-        )
-
     @property
     def _n_features_out(self) -> int:
         return int(self.n_components_)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = tags.input_tags.allow_nan = True
-        tags.input_tags.categorical = hasattr(self, "categorical_features")
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

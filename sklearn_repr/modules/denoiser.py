@@ -1,0 +1,278 @@
+"""Networks that take noise of a known level away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_repr._contracts import Outputs
+from sklearn_repr.modules.mlp import ACTIVATIONS
+from sklearn_repr.modules.target import EMATarget
+
+__all__ = ["Condition", "Denoiser", "NoiseLevelMLP", "Preconditioning", "preconditioning"]
+
+# Frequencies that a noise level is told to the network by
+FREQUENCIES = 16
+
+
+class Preconditioning(NamedTuple):
+    """What a network is wrapped in at a noise level; see :func:`preconditioning`."""
+
+    skip: Tensor
+    out: Tensor
+    into: Tensor
+    level: Tensor
+
+
+def preconditioning(log_level: Tensor, sigma_data: float = 1.0) -> Preconditioning:
+    r"""Return what keeps inputs, targets and outputs of a network at variance 1.
+
+    .. math:: D(x; \sigma) = c_\text{skip} x + c_\text{out} F(c_\text{in} x, c_\text{noise})
+
+    .. math:: c_\text{skip} = \frac{\sigma_d^2}{\sigma^2 + \sigma_d^2}, \quad
+              c_\text{out} = \frac{\sigma \sigma_d}{\sqrt{\sigma^2 + \sigma_d^2}}, \quad
+              c_\text{in} = \frac{1}{\sqrt{\sigma^2 + \sigma_d^2}}, \quad
+              c_\text{noise} = \tfrac14 \ln \sigma
+
+    Parameters
+    ----------
+    log_level : Tensor
+        ln σ.
+    sigma_data : float, default=1.0
+        Standard deviation of clean columns.
+
+    Returns
+    -------
+    factors : Preconditioning
+        The skip, output, input and noise factors, of the shape of `log_level`.
+
+    References
+    ----------
+    Karras, Aittala, Aila and Laine, "Elucidating the design space of diffusion-based
+    generative models", NeurIPS 2022, arXiv:2206.00364, table 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.modules.denoiser import preconditioning
+    >>> [round(float(c), 3) for c in preconditioning(torch.tensor(0.0))]
+    [0.5, 0.707, 0.707, 0.0]
+    """
+    level = log_level.exp()
+    total = level.square() + sigma_data**2
+    return Preconditioning(
+        sigma_data**2 / total,
+        level * sigma_data / total.sqrt(),
+        total.rsqrt(),
+        log_level / 4,
+    )
+
+
+class Condition(nn.Module):
+    """Tell a network a class or a number; NaN tells it nothing.
+
+    Parameters
+    ----------
+    n_classes : int
+        How many classes; 0 for a number.
+    width : int
+        Units that are told.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.modules.denoiser import Condition
+    >>> told = Condition(3, 8)(torch.tensor([[2.0], [float("nan")]]))
+    >>> told.shape, bool(told[1].any())
+    (torch.Size([2, 8]), False)
+    """
+
+    levels: Tensor
+
+    def __init__(self, n_classes: int, width: int):
+        super().__init__()
+        self.register_buffer("levels", torch.arange(n_classes), persistent=False)
+        self.n_classes = n_classes
+        self.told = nn.Linear(n_classes or 2, width, bias=False)
+        if n_classes:
+            # one entry of a row is 1
+            nn.init.normal_(self.told.weight)
+        else:
+            self.curve = nn.Sequential(nn.SiLU(), nn.Linear(width, width, bias=False))
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """Map (n, 1) to (n, width); rows of NaN to 0."""
+        if self.n_classes:
+            return self.told((condition == self.levels).to(condition.dtype))  # type: ignore[no-any-return]
+        known = ~condition.isnan()
+        number = condition.where(known, torch.zeros_like(condition))
+        one = known.to(condition.dtype)
+        return self.curve(self.told(torch.cat([number, one], dim=1)))  # type: ignore[no-any-return]
+
+
+class NoiseLevelMLP(nn.Module):
+    r"""Residual perceptron that is told the noise level and what to condition on.
+
+    .. math:: h_0 = W x + e(\sigma, y), \quad
+              h_{k+1} = h_k + V_k \, a(U_k \, a(h_k)), \quad F = W' a(h_K)
+
+    V and W' start at 0.
+
+    Parameters
+    ----------
+    n_features : int
+        Columns.
+    widths : sequence of int
+        One width for each of the K blocks: that of its inner layer. The first is that of
+        h.
+    activation : str, default="silu"
+        Name in `ACTIVATIONS`.
+    dropout : float, default=0.0
+        Probability of dropping a unit of an inner layer.
+    n_classes : int or None, default=None
+        What rows are conditioned on; see :class:`Condition`. None is nothing.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.modules.denoiser import NoiseLevelMLP
+    >>> network = NoiseLevelMLP(3, [16, 16])
+    >>> network(torch.ones(2, 3), torch.zeros(2, 1), torch.zeros(2, 0))
+    tensor([[0., 0., 0.],
+            [0., 0., 0.]], grad_fn=<AddmmBackward0>)
+    """
+
+    frequencies: Tensor
+
+    def __init__(
+        self,
+        n_features: int,
+        widths: Sequence[int],
+        *,
+        activation: str = "silu",
+        dropout: float = 0.0,
+        n_classes: int | None = None,
+    ):
+        super().__init__()
+        width = widths[0]
+        self.enter = nn.Linear(n_features, width)
+        self.register_buffer("frequencies", 2 * math.pi * torch.randn(FREQUENCIES))
+        self.level = nn.Sequential(
+            nn.Linear(2 * FREQUENCIES + 1, width), nn.SiLU(), nn.Linear(width, width)
+        )
+        self.condition = None if n_classes is None else Condition(n_classes, width)
+        make = ACTIVATIONS[activation]
+        self.blocks = nn.ModuleList()
+        for inner in widths:
+            back = nn.Linear(inner, width)
+            nn.init.zeros_(back.weight)
+            nn.init.zeros_(back.bias)
+            layers = [make(), nn.Linear(width, inner), make(), back]
+            if dropout:
+                layers.insert(3, nn.Dropout(dropout))
+            self.blocks.append(nn.Sequential(*layers))
+        out = nn.Linear(width, n_features)
+        nn.init.zeros_(out.weight)
+        nn.init.zeros_(out.bias)
+        self.leave = nn.Sequential(make(), out)
+
+    def forward(self, x: Tensor, level: Tensor, condition: Tensor) -> Tensor:
+        """Map scaled noisy rows (n, d), ln σ / 4 (n, 1) and conditions to F, (n, d).
+
+        Conditions are (n, 1), NaN where a row has none, or (n, 0) where no row has one.
+        """
+        angles = level * self.frequencies
+        told = self.level(torch.cat([level, angles.cos(), angles.sin()], dim=1))
+        if self.condition is not None and condition.shape[1]:
+            told = told + self.condition(condition)
+        hidden = self.enter(x) + nn.functional.silu(told)
+        for block in self.blocks:
+            hidden = hidden + block(hidden)
+        return self.leave(hidden)  # type: ignore[no-any-return]
+
+
+class Denoiser(nn.Module):
+    r"""The expected clean row given a noisy one: D(x; σ) = E[x₀ | x₀ + σε = x].
+
+    What is trained is `network`; what is used is a moving average of its weights.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Maps scaled rows, a noise level and conditions to F; see :func:`preconditioning`.
+    n_features : int
+        Columns.
+    momentum : float, default=0.99
+        Of the moving average; see :class:`EMATarget`.
+    n_steps : int or None, default=None
+        Steps over which it rises to 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.modules.denoiser import Denoiser, NoiseLevelMLP
+    >>> denoiser = Denoiser(NoiseLevelMLP(1, [8]), 1)
+    >>> seen = torch.tensor([[3.0, 1.0, 0.0]])  # noisy, clean, ln σ
+    >>> denoiser(seen).prediction
+    tensor([[1.5000]], grad_fn=<AddBackward0>)
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        n_features: int,
+        momentum: float = 0.99,
+        n_steps: int | None = None,
+    ):
+        super().__init__()
+        self.network = network
+        self.n_features = n_features
+        self.average = EMATarget(network, momentum, n_steps)
+
+    def forward(self, seen: Tensor) -> Outputs:
+        """Denoise rows as :class:`~sklearn_repr.corruptions.NoiseLevels` makes them."""
+        d = self.n_features
+        noisy, clean, log_level = seen[:, :d], seen[:, d : 2 * d], seen[:, 2 * d][:, None]
+        network = self.network if self.training else self.average
+        found = self._denoised(network, noisy, log_level, seen[:, 2 * d + 1 :])
+        return Outputs(found, prediction=found, target=clean, log_noise=2 * log_level)
+
+    def field(self, y: Tensor, log_level: Tensor, condition: Tensor) -> Tensor:
+        """Return F, by the average of the weights.
+
+        Parameters
+        ----------
+        y : Tensor of shape (n, d)
+            Noisy rows times the input factor.
+        log_level : Tensor of shape (n, 1)
+            ln σ of each.
+        condition : Tensor of shape (n, 0) or (n, 1)
+            What they are conditioned on; NaN, and no column, is nothing.
+
+        Returns
+        -------
+        field : Tensor of shape (n, d)
+            What becomes the clean row behind the preconditioning.
+        """
+        return self.average.module(y, log_level / 4, condition)  # type: ignore[no-any-return]
+
+    def _denoised(
+        self, network: nn.Module, x: Tensor, log_level: Tensor, condition: Tensor
+    ) -> Tensor:
+        factors = preconditioning(log_level)
+        found: Tensor = network(factors.into * x, factors.level, condition)
+        return factors.skip * x + factors.out * found
+
+    def train(self, mode: bool = True) -> Denoiser:
+        """Set the mode if it differs: the engine calls this before every epoch."""
+        if self.training != mode:
+            super().train(mode)
+        return self
+
+    def after_step(self) -> None:
+        """Let the average follow."""
+        self.average.update()
