@@ -56,7 +56,11 @@ class DenoisingScore(Objective):
 
     def terms(self, outputs: Outputs, target: Batch) -> dict[str, Tensor]:
         """Return the loss of every row; see :class:`Objective`."""
-        denoised, clean, log_variance = outputs.prediction, outputs.target, outputs.log_noise
+        denoised, clean, log_variance = (
+            outputs.prediction,
+            outputs.target,
+            outputs.log_noise,
+        )
         if denoised is None or clean is None or log_variance is None:
             raise ValueError("DenoisingScore needs a module that takes noise away.")
         errors = (denoised - clean).square()

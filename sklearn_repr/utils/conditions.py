@@ -99,7 +99,9 @@ class Conditions:
         if self.classes_ is None:
             numbers = np.asarray(values, dtype=np.float64)
             if not np.isfinite(numbers).all():
-                raise ValueError("y must hold finite numbers: there is no row to draw by.")
+                raise ValueError(
+                    "y must hold finite numbers: there is no row to draw by."
+                )
             return self._scaled(numbers).float()
         places = pd.Index(self.classes_).get_indexer(pd.Index(values))
         if (places < 0).any():
