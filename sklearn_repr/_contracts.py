@@ -276,16 +276,17 @@ class CorruptionLike(Protocol):
     """Rows (n, d) in, m corrupted copies (m * n, d) out."""
 
     uses_global_generator: bool
-    # whether it is called with the labels of the rows, too
-    reads_labels: bool
 
     def fit(self, values: Tensor) -> object:
         """Learn what is needed of the training rows, (n, d)."""
 
-    def __call__(
-        self, values: Tensor, generator: torch.Generator, *labels: Tensor | None
-    ) -> Corrupted:
+    def __call__(self, values: Tensor, generator: torch.Generator) -> Corrupted:
         """Return the corrupted rows and, where it applies, which cells were replaced."""
+
+    def of_labelled(
+        self, values: Tensor, generator: torch.Generator, labels: Tensor | None
+    ) -> Corrupted:
+        """Return the same of rows with labels, for those that look at them."""
 
 
 class PairsLike(Protocol):

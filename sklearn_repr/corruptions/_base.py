@@ -55,8 +55,6 @@ class Corruption(HasParameters):
     ----------
     uses_global_generator : bool
         True where the randomness is not the caller's generator but torch's global one.
-    reads_labels : bool
-        True if it is called with the labels of the rows too, None where there are none.
     columns : int64 Tensor of shape (d,) or None
         Number of the table's column that each encoded column belongs to, where several
         make up one; they are replaced together.
@@ -69,7 +67,6 @@ class Corruption(HasParameters):
     """
 
     uses_global_generator = False
-    reads_labels = False
     columns: Tensor | None = None
 
     def __init__(self, level: Level):
@@ -145,6 +142,25 @@ class Corruption(HasParameters):
             The corrupted rows and, where it applies, which cells were replaced.
         """
         raise NotImplementedError
+
+    def of_labelled(
+        self, values: Tensor, generator: Generator, labels: Tensor | None
+    ) -> Corrupted:
+        """Return the same of rows with labels, which most corruptions do not look at.
+
+        Parameters
+        ----------
+        values, generator : Tensor, Generator
+            Of the call.
+        labels : Tensor of shape (n,) or None
+            See :class:`~sklearn_repr._contracts.Batch`.
+
+        Returns
+        -------
+        corrupted : Corrupted
+            See the call.
+        """
+        return self(values, generator)
 
 
 class UserCorruption(Corruption):

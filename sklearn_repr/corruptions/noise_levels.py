@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Generator, Tensor
 
@@ -48,12 +50,11 @@ class NoiseLevels(Corruption):
     >>> import torch
     >>> from sklearn_repr.corruptions import NoiseLevels
     >>> clean, labels = torch.ones(4, 2), torch.tensor([0, 1, 0, 1])
-    >>> seen = NoiseLevels()(clean, torch.Generator().manual_seed(0), labels).values
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> seen = NoiseLevels().of_labelled(clean, generator, labels).values
     >>> seen.shape, seen[:, 2:4].unique(), seen[:, 5]
     (torch.Size([4, 6]), tensor([1.]), tensor([0., 1., 0., 1.]))
     """
-
-    reads_labels = True
 
     def __init__(
         self,
@@ -73,13 +74,17 @@ class NoiseLevels(Corruption):
         self.ranks_ = None if edges is None else torch.special.ndtr(edges).to(values)
         return self
 
-    def __call__(
-        self, values: Tensor, generator: Generator, labels: Tensor | None = None
-    ) -> Corrupted:
+    def __call__(self, values: Tensor, generator: Generator) -> Corrupted:
         """Add noise; see :class:`Corruption`."""
+        return self.of_labelled(values, generator, None)
+
+    def of_labelled(
+        self, values: Tensor, generator: Generator, labels: Tensor | None
+    ) -> Corrupted:
+        """Add noise, and say what rows are conditioned on; see :class:`Corruption`."""
         n = len(values)
-        options = {"generator": generator, "device": values.device}
-        clean = self._drawn_anew(values, generator)
+        options: dict[str, Any] = {"generator": generator, "device": values.device}
+        clean = self.drawn_anew(values, generator)
         share = torch.rand(n, dtype=torch.float64, **options)
         strata = (torch.arange(n, device=values.device) + share) / n
         level = self.mean + self.deviation * torch.special.ndtri(strata.clamp(min=1e-9))
@@ -95,8 +100,8 @@ class NoiseLevels(Corruption):
             parts.append(known.masked_fill(forgotten, float("nan")).unsqueeze(1))
         return Corrupted(torch.cat(parts, dim=1))
 
-    def _drawn_anew(self, values: Tensor, generator: Generator) -> Tensor:
-        """Draw the score of every value from those that it owns."""
+    def drawn_anew(self, values: Tensor, generator: Generator) -> Tensor:
+        """Draw the score of every value from those that it owns, of (n, d) rows."""
         if self.ranks_ is None:
             return values
         ranks, width = self.ranks_, len(self.ranks_)

@@ -48,7 +48,7 @@ def decode_drawn(
         nearness = cells @ points.T - np.square(points).sum(axis=1) / 2
         nearness[:, shares == 0] = -np.inf
         X[:, j] = nearness.argmax(axis=1)
-        if holes and codec.holed_levels_[j]:
+        if holes and codec.holed_levels_[int(j)]:
             X[nearness.max(axis=1) < 0, j] = np.nan
     if holes and len(codec.holed_):
         said = encoded[:, -len(codec.holed_) :]

@@ -144,6 +144,6 @@ class _Ranks:
         """Return the quantiles of the column."""
         if self.tied:
             owner = np.searchsorted(self.edges, shares, side="right") - 1
-            return self.values[owner.clip(0, len(self.values) - 1)]
-        found = np.interp(shares, self.centres, self.values)
+            return np.asarray(self.values[owner.clip(0, len(self.values) - 1)])
+        found = np.asarray(np.interp(shares, self.centres, self.values))
         return found.round() if self.whole else found

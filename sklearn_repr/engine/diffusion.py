@@ -4,8 +4,8 @@ Rows :math:`x = x_0 + \sigma \varepsilon` with noise of level σ move along the 
 flow :math:`dx / d\sigma = (x - D(x; \sigma)) / \sigma` from noise to data. For columns of
 variance 1 it is next to straight in
 
-.. math:: y = \frac{x}{\sqrt{1 + \sigma^2}} = c_\text{in} x, \quad \theta = \arctan \sigma,
-          \qquad \frac{dy}{d\theta} = -F(y; \sigma)
+.. math:: y = \frac{x}{\sqrt{1 + \sigma^2}} = c_\text{in} x, \quad
+          \theta = \arctan \sigma, \qquad \frac{dy}{d\theta} = -F(y; \sigma)
 
 with F what the network says behind its preconditioning
 (:func:`~sklearn_repr.modules.denoiser.preconditioning`): normal rows do not move at all.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor
@@ -122,7 +123,7 @@ def to_noise(field: Field, rows: Tensor, n_steps: int) -> Tensor:
     """
     stops = angles(n_steps)[::-1]
     y = rows * math.cos(stops[0])
-    for angle, above in zip(stops[:-1], stops[1:], strict=True):
+    for angle, above in pairwise(stops):
         step = above - angle
         moved = _at(field, y, angle)
         y = y - step * (moved + _at(field, y - step * moved, above)) / 2
@@ -161,24 +162,27 @@ def log_density(
     equations", ICLR 2021, arXiv:2011.13456, section 4.3.
     """
     n, d = rows.shape
-    directions = signs
-    if directions is None:
-        directions = torch.eye(d, dtype=rows.dtype, device=rows.device).expand(n, d, d)
+    columns = torch.eye(d, dtype=rows.dtype, device=rows.device).expand(n, d, d)
+    directions = columns if signs is None else signs
     count = directions.shape[1]
     share = count if signs is not None else 1
-    flat = directions.reshape(n * count, d)
+    with torch.inference_mode(False):
+        flat = directions.reshape(n * count, d).clone()
 
     def at(y: Tensor, angle: float) -> tuple[Tensor, Tensor]:
         """Return F and its trace."""
-        copies = y.unsqueeze(1).expand(n, count, d).reshape(n * count, d)
-        found, moved = torch.func.jvp(lambda y: _at(field, y, angle), (copies,), (flat,))
+        # the caller may have turned gradients off
+        with torch.inference_mode(False), torch.enable_grad():
+            copies = y.unsqueeze(1).repeat(1, count, 1).view(n * count, d)
+            found = _at(field, copies.requires_grad_(), angle)
+            moved = torch.autograd.grad(found, copies, flat)[0]
         trace = (moved * flat).sum(dim=1).view(n, count).sum(dim=1) / share
-        return found.view(n, count, d)[:, 0], trace
+        return found.detach().view(n, count, d)[:, 0], trace
 
     stops = angles(n_steps + 1)[::-1]
     y = rows * math.cos(stops[0])
     volume = torch.zeros(n, dtype=rows.dtype, device=rows.device)
-    for angle, above in zip(stops[:-1], stops[1:], strict=True):
+    for angle, above in pairwise(stops):
         step = above - angle
         first, trace_1 = at(y, angle)
         second, trace_2 = at(y - step / 2 * first, angle + step / 2)

@@ -62,8 +62,8 @@ class Inputs(NamedTuple):
             partners = self.pairs.draw(batch, generator)
             values = torch.cat([values, partners])
         if self.corruption is not None:
-            labels = (batch.labels,) if self.corruption.reads_labels else ()
-            values, mask = self.corruption(values, generator, *labels)
+            labels = batch.labels
+            values, mask = self.corruption.of_labelled(values, generator, labels)
         # by position: `replace` takes as long as a small product of matrices
         rest = batch.labels, batch.index, partners, batch.weights
         return values, Batch(batch.values, batch.observed, mask, *rest)

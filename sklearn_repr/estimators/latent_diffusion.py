@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import DensityMixin, _fit_context
-from sklearn.utils import check_array, check_scalar, check_consistent_length
+from sklearn.utils import check_array, check_consistent_length, check_scalar
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import (
     _check_feature_names,
@@ -32,21 +32,21 @@ from sklearn_repr._contracts import (
     Table,
     Weights,
 )
-from sklearn_repr.corruptions import Corruption, NoiseLevels
+from sklearn_repr.corruptions import NoiseLevels
 from sklearn_repr.data import Codec, Columns, NumericCodec, TableCodec, choose_codec
 from sklearn_repr.data.batches import batch_sizes
 from sklearn_repr.data.drawn import decode_drawn
 from sklearn_repr.data.frames import is_frame
-from sklearn_repr.engine import RepresentationNet, TrainingSettings
+from sklearn_repr.engine import TrainingSettings
 from sklearn_repr.engine.diffusion import log_density
 from sklearn_repr.engine.drawing import Sampler
 from sklearn_repr.estimators._base import BaseTrained
-from sklearn_repr.modules.denoiser import Denoiser, NoiseLevelMLP
+from sklearn_repr.modules.denoiser import Denoiser, GaussianPath, NoiseLevelMLP
 from sklearn_repr.objectives import DenoisingScore, Objective
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.conditions import Conditions
 from sklearn_repr.utils.draws import row_shifts
-from sklearn_repr.utils.randomness import Seeds, seeded_clone
+from sklearn_repr.utils.randomness import Seeds, make_generator, seeded_clone
 from sklearn_repr.utils.validation import parts_of
 
 __all__ = ["LatentDiffusion"]
@@ -58,6 +58,8 @@ BATCH = 256
 EXACT_COLUMNS, DIRECTIONS = 16, 8
 # Rows of which densities are computed at a time: each becomes one row a column
 DENSITY_CHUNK = 64
+# Columns up to which normal rows are denoised in closed form beside the network
+MOST_AXES = 1024
 # Momentum of the average of weights at the start
 MOMENTUM = 0.99
 # Rows that `sample_blocks` yields at a time
@@ -233,6 +235,10 @@ class LatentDiffusion(DensityMixin, BaseTrained):
     _parameter_constraints.pop("input_shape")
     _shaping: ClassVar[tuple[str, ...]] = (*BaseTrained._shaping, "missing")
 
+    autoencoder_: Any
+    _conditions: Conditions | None
+    _original: _Original
+
     def __init__(
         self,
         autoencoder: Any = None,
@@ -346,7 +352,9 @@ class LatentDiffusion(DensityMixin, BaseTrained):
     def _code(self, X: Table) -> Array:
         """Return the autoencoder's code of rows."""
         code = self.autoencoder_.transform(X)
-        return check_array(code, dtype=[np.float64, np.float32], input_name="the code")
+        dtypes = [np.float64, np.float32]
+        checked: Array = check_array(code, dtype=dtypes, input_name="the code")
+        return checked
 
     def _fit_codec(self, X: Table, seeds: Seeds, weights: Weights) -> Codec:
         names = None if self._is_latent() else getattr(self, "feature_names_in_", None)
@@ -367,7 +375,8 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         return BATCH
 
     def _training_settings(self, n_rows: int) -> TrainingSettings:
-        settings = super()._training_settings(n_rows)
+        # the start is that of normal rows
+        settings = replace(super()._training_settings(n_rows), good_start=True)
         if self.max_steps is None:
             return settings
         held_out = self.early_stopping * self.validation_fraction
@@ -387,12 +396,21 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         )
         settings = self._training_settings(len(rows) + len(held_out or ()))
         n_batches = len(batch_sizes(len(rows), settings.batch_size))
-        return Denoiser(network, width, MOMENTUM, settings.max_iter * n_batches)
+        n_steps = settings.max_iter * n_batches
+        return Denoiser(network, width, self._gaussian_path(rows), MOMENTUM, n_steps)
+
+    def _gaussian_path(self, rows: Batch) -> GaussianPath | None:
+        """Return the closed form for normal rows; None of too many columns."""
+        if rows.values.shape[1] > MOST_AXES:
+            return None
+        some = rows.sample().values
+        corruption = self._build_corruption().fit(some)
+        return GaussianPath(corruption.drawn_anew(some, make_generator(0)))
 
     def _build_objective(self, codec: Codec, module: nn.Module) -> Objective:
         return DenoisingScore(observed_only=self.missing == "fill")
 
-    def _build_corruption(self) -> Corruption:
+    def _build_corruption(self) -> NoiseLevels:
         numbers = self._numbers()
         by_ranks = numbers is not None and numbers.scaling == "normal_scores"
         return NoiseLevels(edges=numbers.curve_.edges() if by_ranks else None)
@@ -608,7 +626,7 @@ class _Original:
             self.high = np.fmax(self.high, np.fmax.reduce(cells, axis=0))
 
     def restore(self, rows: Table) -> Table:
-        """Return rows within the range, in the container and of the types of the table."""
+        """Return rows within the range, as a table of the same kind and types."""
         if self.columns is not None and is_frame(rows):
             rows = self.columns.read(rows)
         rows = np.asarray(rows, dtype=np.float64).clip(self.low, self.high)

@@ -13,7 +13,14 @@ from sklearn_repr._contracts import Outputs
 from sklearn_repr.modules.mlp import ACTIVATIONS
 from sklearn_repr.modules.target import EMATarget
 
-__all__ = ["Condition", "Denoiser", "NoiseLevelMLP", "Preconditioning", "preconditioning"]
+__all__ = [
+    "Condition",
+    "Denoiser",
+    "GaussianPath",
+    "NoiseLevelMLP",
+    "Preconditioning",
+    "preconditioning",
+]
 
 # Frequencies that a noise level is told to the network by
 FREQUENCIES = 16
@@ -31,7 +38,8 @@ class Preconditioning(NamedTuple):
 def preconditioning(log_level: Tensor, sigma_data: float = 1.0) -> Preconditioning:
     r"""Return what keeps inputs, targets and outputs of a network at variance 1.
 
-    .. math:: D(x; \sigma) = c_\text{skip} x + c_\text{out} F(c_\text{in} x, c_\text{noise})
+    .. math:: D(x; \sigma) = c_\text{skip} x
+              + c_\text{out} F(c_\text{in} x, c_\text{noise})
 
     .. math:: c_\text{skip} = \frac{\sigma_d^2}{\sigma^2 + \sigma_d^2}, \quad
               c_\text{out} = \frac{\sigma \sigma_d}{\sqrt{\sigma^2 + \sigma_d^2}}, \quad
@@ -70,6 +78,51 @@ def preconditioning(log_level: Tensor, sigma_data: float = 1.0) -> Preconditioni
         total.rsqrt(),
         log_level / 4,
     )
+
+
+class GaussianPath(nn.Module):
+    r"""F of normal rows with the mean and covariance of given ones, in closed form.
+
+    .. math:: F(y; \sigma) = U \operatorname{diag} \Big( \frac{\sigma (\lambda_i - 1)}
+              {\lambda_i + \sigma^2} \Big) U^\top (y - c_\text{in} \mu)
+              + c_\text{out} \mu, \quad \Sigma = U \operatorname{diag}(\lambda) U^\top
+
+    Beside a network it is where training starts: the best that a linear map can do.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, d)
+        Clean rows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.modules.denoiser import GaussianPath
+    >>> path = GaussianPath(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]))
+    >>> path(torch.ones(1, 2), torch.zeros(1, 1)).round(decimals=3)
+    tensor([[ 0., -1.]])
+    """
+
+    mean: Tensor
+    axes: Tensor
+    variances: Tensor
+
+    def __init__(self, rows: Tensor):
+        super().__init__()
+        rows = rows.double()
+        mean = rows.mean(dim=0)
+        centred = rows - mean
+        variances, axes = torch.linalg.eigh(centred.t() @ centred / len(rows))
+        self.register_buffer("mean", mean)
+        self.register_buffer("axes", axes.contiguous())
+        self.register_buffer("variances", variances.clamp(min=0))
+
+    def forward(self, y: Tensor, log_level: Tensor) -> Tensor:
+        """Map scaled noisy rows (n, d) and ln σ (n, 1) to F, (n, d)."""
+        factors, level = preconditioning(log_level), log_level.exp()
+        gain = level * (self.variances - 1) / (self.variances + level.square())
+        along = (y - factors.into * self.mean) @ self.axes
+        return (along * gain) @ self.axes.t() + factors.out * self.mean
 
 
 class Condition(nn.Module):
@@ -206,6 +259,8 @@ class Denoiser(nn.Module):
         Maps scaled rows, a noise level and conditions to F; see :func:`preconditioning`.
     n_features : int
         Columns.
+    path : GaussianPath or None, default=None
+        What is added to F, and not trained.
     momentum : float, default=0.99
         Of the moving average; see :class:`EMATarget`.
     n_steps : int or None, default=None
@@ -225,11 +280,13 @@ class Denoiser(nn.Module):
         self,
         network: nn.Module,
         n_features: int,
+        path: GaussianPath | None = None,
         momentum: float = 0.99,
         n_steps: int | None = None,
     ):
         super().__init__()
         self.network = network
+        self.path = path
         self.n_features = n_features
         self.average = EMATarget(network, momentum, n_steps)
 
@@ -237,7 +294,7 @@ class Denoiser(nn.Module):
         """Denoise rows as :class:`~sklearn_repr.corruptions.NoiseLevels` makes them."""
         d = self.n_features
         noisy, clean, log_level = seen[:, :d], seen[:, d : 2 * d], seen[:, 2 * d][:, None]
-        network = self.network if self.training else self.average
+        network = self.network if self.training else self.average.module
         found = self._denoised(network, noisy, log_level, seen[:, 2 * d + 1 :])
         return Outputs(found, prediction=found, target=clean, log_noise=2 * log_level)
 
@@ -258,13 +315,19 @@ class Denoiser(nn.Module):
         field : Tensor of shape (n, d)
             What becomes the clean row behind the preconditioning.
         """
-        return self.average.module(y, log_level / 4, condition)  # type: ignore[no-any-return]
+        return self._field(self.average.module, y, log_level, condition)
+
+    def _field(
+        self, network: nn.Module, y: Tensor, log_level: Tensor, condition: Tensor
+    ) -> Tensor:
+        found: Tensor = network(y, log_level / 4, condition)
+        return found if self.path is None else found + self.path(y, log_level)
 
     def _denoised(
         self, network: nn.Module, x: Tensor, log_level: Tensor, condition: Tensor
     ) -> Tensor:
         factors = preconditioning(log_level)
-        found: Tensor = network(factors.into * x, factors.level, condition)
+        found = self._field(network, factors.into * x, log_level, condition)
         return factors.skip * x + factors.out * found
 
     def train(self, mode: bool = True) -> Denoiser:

@@ -19,7 +19,7 @@ __all__ = ["Conditions"]
 class Conditions:
     """Classes or numbers of rows, as a network is told them.
 
-    Real numbers, some of which are not whole, are numbers, and everything else is classes.
+    Real numbers, some of which are not whole, are numbers; everything else is classes.
 
     Attributes
     ----------
@@ -99,15 +99,13 @@ class Conditions:
         if self.classes_ is None:
             numbers = np.asarray(values, dtype=np.float64)
             if not np.isfinite(numbers).all():
-                raise ValueError(
-                    "y must hold finite numbers: there is no row to draw by."
-                )
+                raise ValueError("y must hold finite numbers to draw rows by.")
             return self._scaled(numbers).float()
         places = pd.Index(self.classes_).get_indexer(pd.Index(values))
         if (places < 0).any():
             raise ValueError(
-                f"y holds {values[places < 0][0]!r}, a class that fit saw no row of;"
-                f" there are {', '.join(map(repr, self.classes_.tolist()))}."
+                f"y holds {values[places < 0].tolist()[0]!r}, a class that fit saw no row"
+                f" of; there are {', '.join(map(repr, self.classes_.tolist()))}."
             )
         return torch.from_numpy(places).float()
 
