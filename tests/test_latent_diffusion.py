@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_repr import LatentDiffusion, NonFiniteLossError, VariationalAutoencoder
+from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.engine.diffusion import log_density, to_noise, to_rows
 from sklearn_repr.engine.drawing import CHUNK
 from sklearn_repr.modules.denoiser import preconditioning
@@ -87,8 +88,6 @@ def test_preconditioning_is_that_of_the_paper():
 def test_the_objective_weighs_as_the_paper():
     level = torch.tensor([[0.1], [2.0]])
     clean, denoised = torch.zeros(2, 3), torch.tensor([[1.0, 2.0, 0.0]] * 2)
-    from sklearn_repr._contracts import Batch, Outputs
-
     outputs = Outputs(
         denoised, prediction=denoised, target=clean, log_noise=2 * level.log()
     )
@@ -104,7 +103,7 @@ def test_the_objective_weighs_as_the_paper():
 def test_the_sampler_reproduces_the_moments_of_a_mixture(churn):
     n, generator = 100_000, torch.Generator().manual_seed(0)
     noise = torch.randn(n, 2, generator=generator).double()
-    steps = 50 if churn else 24
+    steps = 40 if churn else 18
     rows = to_rows(MIXTURE.field, noise, steps, churn=churn, generator=generator)
     mean = MIXTURE.weights @ MIXTURE.means
     square = MIXTURE.weights @ (MIXTURE.variances + MIXTURE.means**2)
@@ -139,35 +138,31 @@ def test_the_density_of_a_mixture_is_exact_and_estimated_without_bias():
 def test_a_gaussian_is_learned_to_its_closed_form():
     rng = np.random.default_rng(0)
     covariance = np.array([[1.0, 0.6], [0.6, 1.0]])
-    X = rng.multivariate_normal([0, 0], covariance, size=4000)
-    model = LatentDiffusion(
-        scaling=None,
-        hidden_layer_sizes=(64,),
-        max_steps=1500,
-        batch_size=1024,
-        learning_rate_init=0.003,
-        sampling_steps=24,
-        random_state=0,
-    ).fit(X)
-    own = np.cov(X.T, bias=True)
-    x = torch.from_numpy(rng.multivariate_normal([0, 0], covariance + np.eye(2), 500))
-    module = model.net_.module_
-    log_level = torch.zeros(500, 1)
-    factors = preconditioning(log_level)
-    with torch.no_grad():
-        field = module.field(factors.into * x.float(), log_level, x[:, :0].float())
-    denoised = (factors.skip * x + factors.out * field).numpy()
-    exact = X.mean(axis=0) + (x.numpy() - X.mean(axis=0)) @ np.linalg.solve(
-        own + np.eye(2), own
-    )
-    error = np.mean((denoised - exact) ** 2) / np.mean(exact**2)
-    assert error < 5e-3
-    rows = rng.multivariate_normal([0, 0], covariance, size=300)
-    inverse, log_volume = np.linalg.inv(covariance), np.linalg.slogdet(covariance)[1]
-    wanted = -(np.einsum("ni,ij,nj->n", rows, inverse, rows) + log_volume) / 2
-    assert model.score(rows) == pytest.approx(
-        wanted.mean() - math.log(2 * math.pi), abs=0.02
-    )
+    X = rng.multivariate_normal([0.3, 0], covariance, size=4000)
+    model = small(None, scaling=None, max_steps=300, batch_size=1024, sampling_steps=18)
+    model.set_params(learning_rate_init=0.01).fit(X)
+    mean, own = X.mean(axis=0), np.cov(X.T, bias=True)
+    for level in (0.2, 1.0, 3.0):
+        noise = level**2 * np.eye(2)
+        x = rng.multivariate_normal(mean, own + noise, 500)
+        log_level = torch.full((500, 1), math.log(level))
+        factors = preconditioning(log_level)
+        noisy = torch.from_numpy(x).float()
+        with torch.no_grad():
+            field = model.net_.module_.field(
+                factors.into * noisy, log_level, noisy[:, :0]
+            )
+        denoised = (factors.skip * noisy + factors.out * field).numpy()
+        exact = mean + (x - mean) @ np.linalg.solve(own + noise, own)
+        assert np.square(denoised - exact).mean() < 1e-3 * np.square(exact).mean()
+    rows = X[:100]
+    inverse, log_volume = np.linalg.inv(own), np.linalg.slogdet(own)[1]
+    wanted = np.einsum("ni,ij,nj->n", rows - mean, inverse, rows - mean) + log_volume
+    wanted = -wanted / 2 - math.log(2 * math.pi)
+    assert model.score(rows) == pytest.approx(wanted.mean(), abs=0.01)
+    units = small(None, scaling="standard", max_steps=2).fit(X * [10, 1])
+    same = small(None, scaling="standard", max_steps=2).fit(X)
+    assert units.score(rows * [10, 1]) == pytest.approx(same.score(rows) - math.log(10))
 
 
 def mixed(n=200, seed=0):
@@ -190,7 +185,11 @@ def mixed(n=200, seed=0):
 @pytest.mark.parametrize("missing", ["draw", "fill"])
 def test_a_frame_comes_back_as_it_was(missing):
     X = mixed()
-    drawn = small(missing=missing, max_steps=300).fit(X).sample(400, random_state=0)
+    drawn = (
+        small(missing=missing, max_steps=200, learning_rate_init=0.01)
+        .fit(X)
+        .sample(400, random_state=0)
+    )
     assert list(drawn.columns) == list(X.columns)
     for name in ("size", "count", "colour"):
         assert drawn[name].dtype == X[name].dtype
@@ -201,7 +200,7 @@ def test_a_frame_comes_back_as_it_was(missing):
     if missing == "fill":
         assert not rates.any()
     else:
-        np.testing.assert_allclose(rates, X.isna().mean(), atol=0.1)
+        np.testing.assert_allclose(rates, X.isna().mean(), atol=0.12)
 
 
 @pytest.mark.parametrize("container", ["integers", "float32", "polars"])
@@ -223,7 +222,7 @@ def test_other_containers_come_back_as_they_were(container):
 def test_rows_have_the_class_that_they_are_drawn_by():
     X, y = load_iris(return_X_y=True)
     names = np.array(["setosa", "versicolor", "virginica"])[y]
-    model = small(max_steps=500, hidden_layer_sizes=(64,), sampling_steps=12)
+    model = small(max_steps=500, learning_rate_init=0.01, sampling_steps=12)
     drawn = model.fit(X, names).sample(y=np.repeat(names, 4), random_state=0)
     judge = make_pipeline(StandardScaler(), KNeighborsClassifier(9)).fit(X, names)
     agreed = judge.score(drawn, np.repeat(names, 4))
@@ -234,7 +233,7 @@ def test_rows_have_the_number_that_they_are_drawn_by():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 2))
     y = 3 * X[:, 0] + 10
-    model = small(max_steps=500, hidden_layer_sizes=(64,)).fit(X, y)
+    model = small(max_steps=400, learning_rate_init=0.01).fit(X, y)
     asked = np.repeat([8.0, 12.0], 200)
     drawn = model.sample(y=asked, random_state=0)
     assert model.classes_ is None

@@ -129,7 +129,7 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         "cosine" falls from it to next to nothing by half a cosine. Training then runs all
         its epochs, whatever the loss does, so that `n_iter_no_change` and `tol` must be
         left as they are. "plateau" lowers it when the loss no longer improves.
-    learning_rate_init : float, default=0.001
+    learning_rate_init : float, default=0.003
         Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
     gradient_clip : float or None, default=None
         Largest norm of the gradient of all weights together; a longer gradient is scaled
@@ -138,7 +138,7 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         Rows per step. "auto" is 256.
     max_iter : int, default=1000
         Most epochs to train.
-    max_steps : int or None, default=3000
+    max_steps : int or None, default=4000
         Most steps to train, rounded up to whole epochs; None sets no limit.
     early_stopping : bool, default=False
         Hold out a random share of the rows, stop when the loss on them no longer
@@ -257,11 +257,11 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         alpha: float = 0.0,
         optimizer: Optimizer = "adam",
         learning_rate: str = "cosine",
-        learning_rate_init: float = 0.001,
+        learning_rate_init: float = 0.003,
         gradient_clip: float | None = None,
         batch_size: int | str = "auto",
         max_iter: int = 1000,
-        max_steps: int | None = 3000,
+        max_steps: int | None = 4000,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
@@ -397,15 +397,20 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         settings = self._training_settings(len(rows) + len(held_out or ()))
         n_batches = len(batch_sizes(len(rows), settings.batch_size))
         n_steps = settings.max_iter * n_batches
-        return Denoiser(network, width, self._gaussian_path(rows), MOMENTUM, n_steps)
+        path = self._gaussian_path(rows, network)
+        return Denoiser(network, width, path, MOMENTUM, n_steps)
 
-    def _gaussian_path(self, rows: Batch) -> GaussianPath | None:
+    def _gaussian_path(self, rows: Batch, network: NoiseLevelMLP) -> GaussianPath | None:
         """Return the closed form for normal rows; None of too many columns."""
         if rows.values.shape[1] > MOST_AXES:
             return None
-        some = rows.sample().values
-        corruption = self._build_corruption().fit(some)
-        return GaussianPath(corruption.drawn_anew(some, make_generator(0)))
+        some = rows.sample()
+        corruption = self._build_corruption().fit(some.values)
+        clean = corruption.drawn_anew(some.values, make_generator(0))
+        if network.condition is None or some.labels is None:
+            return GaussianPath(clean)
+        condition = some.labels.to(clean.dtype).unsqueeze(1)
+        return GaussianPath(clean, network.condition.columns(condition))
 
     def _build_objective(self, codec: Codec, module: nn.Module) -> Objective:
         return DenoisingScore(observed_only=self.missing == "fill")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -87,12 +87,17 @@ class GaussianPath(nn.Module):
               {\lambda_i + \sigma^2} \Big) U^\top (y - c_\text{in} \mu)
               + c_\text{out} \mu, \quad \Sigma = U \operatorname{diag}(\lambda) U^\top
 
-    Beside a network it is where training starts: the best that a linear map can do.
+    Beside a network it is where training starts: the best that a linear map can do. Under
+    a condition μ is the mean of the class, or linear in the number, and Σ the covariance
+    around it.
 
     Parameters
     ----------
     rows : Tensor of shape (n, d)
         Clean rows.
+    condition : Tensor of shape (n, k) or None, default=None
+        What they are conditioned on: indicators of classes, or a number; 0 where nothing
+        is known.
 
     Examples
     --------
@@ -106,23 +111,51 @@ class GaussianPath(nn.Module):
     mean: Tensor
     axes: Tensor
     variances: Tensor
+    moved: Tensor
+    axes_within: Tensor
+    variances_within: Tensor
 
-    def __init__(self, rows: Tensor):
+    def __init__(self, rows: Tensor, condition: Tensor | None = None):
         super().__init__()
         rows = rows.double()
         mean = rows.mean(dim=0)
         centred = rows - mean
-        variances, axes = torch.linalg.eigh(centred.t() @ centred / len(rows))
         self.register_buffer("mean", mean)
-        self.register_buffer("axes", axes.contiguous())
-        self.register_buffer("variances", variances.clamp(min=0))
+        self._register("", centred)
+        if condition is None:
+            return
+        told = condition.double()
+        known = told.any(dim=1)
+        # one more row at the mean, so that a class of few rows stays near it
+        square = told.t() @ told + torch.eye(told.shape[1], dtype=told.dtype)
+        moved = torch.linalg.solve(square, told.t() @ centred)
+        self.register_buffer("moved", moved)
+        self._register("_within", (centred - told @ moved)[known])
 
-    def forward(self, y: Tensor, log_level: Tensor) -> Tensor:
+    def _register(self, suffix: str, centred: Tensor) -> None:
+        covariance = centred.t() @ centred / len(centred)
+        variances, axes = torch.linalg.eigh(covariance)
+        self.register_buffer(f"axes{suffix}", axes.contiguous())
+        self.register_buffer(f"variances{suffix}", variances.clamp(min=0))
+
+    def forward(
+        self, y: Tensor, log_level: Tensor, condition: Tensor | None = None
+    ) -> Tensor:
         """Map scaled noisy rows (n, d) and ln σ (n, 1) to F, (n, d)."""
+        free = self._field(y, log_level, self.mean, self.axes, self.variances)
+        if condition is None:
+            return free
+        mean = self.mean + condition @ self.moved
+        bound = self._field(y, log_level, mean, self.axes_within, self.variances_within)
+        return bound.where((condition != 0).any(dim=1, keepdim=True), free)
+
+    def _field(
+        self, y: Tensor, log_level: Tensor, mean: Tensor, axes: Tensor, variances: Tensor
+    ) -> Tensor:
         factors, level = preconditioning(log_level), log_level.exp()
-        gain = level * (self.variances - 1) / (self.variances + level.square())
-        along = (y - factors.into * self.mean) @ self.axes
-        return (along * gain) @ self.axes.t() + factors.out * self.mean
+        gain = level * (variances - 1) / (variances + level.square())
+        along = (y - factors.into * mean) @ axes
+        return (along * gain) @ axes.t() + factors.out * mean
 
 
 class Condition(nn.Module):
@@ -157,14 +190,18 @@ class Condition(nn.Module):
         else:
             self.curve = nn.Sequential(nn.SiLU(), nn.Linear(width, width, bias=False))
 
-    def forward(self, condition: Tensor) -> Tensor:
-        """Map (n, 1) to (n, width); rows of NaN to 0."""
+    def columns(self, condition: Tensor) -> Tensor:
+        """Map (n, 1) to indicators of classes, or to a number and 1; rows of NaN to 0."""
         if self.n_classes:
-            return self.told((condition == self.levels).to(condition.dtype))  # type: ignore[no-any-return]
+            return (condition == self.levels).to(condition.dtype)
         known = ~condition.isnan()
         number = condition.where(known, torch.zeros_like(condition))
-        one = known.to(condition.dtype)
-        return self.curve(self.told(torch.cat([number, one], dim=1)))  # type: ignore[no-any-return]
+        return torch.cat([number, known.to(condition.dtype)], dim=1)
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """Map (n, 1) to (n, width); rows of NaN to 0."""
+        told: Tensor = self.told(self.columns(condition))
+        return told if self.n_classes else self.curve(told)  # type: ignore[no-any-return]
 
 
 class NoiseLevelMLP(nn.Module):
@@ -321,7 +358,11 @@ class Denoiser(nn.Module):
         self, network: nn.Module, y: Tensor, log_level: Tensor, condition: Tensor
     ) -> Tensor:
         found: Tensor = network(y, log_level / 4, condition)
-        return found if self.path is None else found + self.path(y, log_level)
+        if self.path is None:
+            return found
+        told: Any = network.condition
+        columns = told.columns(condition) if condition.shape[1] else None
+        return found + self.path(y, log_level, columns)
 
     def _denoised(
         self, network: nn.Module, x: Tensor, log_level: Tensor, condition: Tensor

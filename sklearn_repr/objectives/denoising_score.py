@@ -47,6 +47,8 @@ class DenoisingScore(Objective):
     {'denoising': tensor([2.])}
     """
 
+    # noise of other levels has another loss
+    scatters = True
     needs_prediction = True
     needs_target = True
 
