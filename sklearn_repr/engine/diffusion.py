@@ -24,13 +24,19 @@ __all__ = ["Field", "angles", "log_density", "to_noise", "to_rows"]
 
 # Noise that cannot be told from none, and noise under which nothing can be told
 LOWEST, HIGHEST = 0.002, 80.0
+# How much denser steps are at low levels
+RHO = 7.0
 
 # F: scaled rows (n, d) and ln σ, (n, 1), to (n, d)
 Field = Callable[[Tensor, Tensor], Tensor]
 
 
 def angles(n_steps: int) -> list[float]:
-    r"""Return n values of θ, from the highest noise level to the lowest, evenly spaced.
+    r"""Return n values of θ, from the highest noise level to the lowest.
+
+    .. math:: \sigma_i = \Big( \sigma_\text{max}^{1/\rho} + \frac{i}{n - 1} \big(
+              \sigma_\text{min}^{1/\rho} - \sigma_\text{max}^{1/\rho} \big) \Big)^\rho,
+              \quad \rho = 7
 
     Parameters
     ----------
@@ -46,11 +52,12 @@ def angles(n_steps: int) -> list[float]:
     --------
     >>> from sklearn_repr.engine.diffusion import angles
     >>> [round(angle, 2) for angle in angles(3)]
-    [1.56, 0.78, 0.0]
+    [1.56, 1.19, 0.0]
     """
-    ends = math.atan(HIGHEST), math.atan(LOWEST)
-    even: list[float] = torch.linspace(*ends, n_steps, dtype=torch.float64).tolist()
-    return even
+    ends = HIGHEST ** (1 / RHO), LOWEST ** (1 / RHO)
+    roots = torch.linspace(*ends, n_steps, dtype=torch.float64)
+    found: list[float] = (roots**RHO).atan().tolist()
+    return found
 
 
 def to_rows(

@@ -56,12 +56,12 @@ WIDTHS = (256, 256)
 BATCH = 256
 # Columns up to which a density is computed exactly, and random directions beyond
 EXACT_COLUMNS, DIRECTIONS = 16, 8
-# Rows of which densities are computed at a time: each becomes one row a column
-DENSITY_CHUNK = 64
+# Rows of which densities are computed at a time: each is copied for every column
+DENSITY_CHUNK = 8
 # Columns up to which normal rows are denoised in closed form beside the network
 MOST_AXES = 1024
-# Momentum of the average of weights at the start
-MOMENTUM = 0.99
+# Share of all steps over which weights are averaged
+AVERAGED = 0.1
 # Rows that `sample_blocks` yields at a time
 BLOCK = 2**16
 
@@ -129,17 +129,18 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         "cosine" falls from it to next to nothing by half a cosine. Training then runs all
         its epochs, whatever the loss does, so that `n_iter_no_change` and `tol` must be
         left as they are. "plateau" lowers it when the loss no longer improves.
-    learning_rate_init : float, default=0.003
+    learning_rate_init : float, default=0.001
         Learning rate; a skorch ``LRScheduler`` among `callbacks` can vary it.
     gradient_clip : float or None, default=None
         Largest norm of the gradient of all weights together; a longer gradient is scaled
         down to it. None leaves gradients as they are.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is 256.
-    max_iter : int, default=1000
+    max_iter : int, default=600
         Most epochs to train.
     max_steps : int or None, default=4000
-        Most steps to train, rounded up to whole epochs; None sets no limit.
+        Most steps to train, rounded up to whole epochs, of which there are then no more
+        than rows; None sets no limit.
     early_stopping : bool, default=False
         Hold out a random share of the rows, stop when the loss on them no longer
         improves, and keep the weights that were best. Without it, or with too few rows
@@ -257,10 +258,10 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         alpha: float = 0.0,
         optimizer: Optimizer = "adam",
         learning_rate: str = "cosine",
-        learning_rate_init: float = 0.003,
+        learning_rate_init: float = 0.001,
         gradient_clip: float | None = None,
         batch_size: int | str = "auto",
-        max_iter: int = 1000,
+        max_iter: int = 600,
         max_steps: int | None = 4000,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -381,7 +382,8 @@ class LatentDiffusion(DensityMixin, BaseTrained):
             return settings
         held_out = self.early_stopping * self.validation_fraction
         steps = len(batch_sizes(n_rows - int(held_out * n_rows), settings.batch_size))
-        return replace(settings, max_iter=min(self.max_iter, -(-self.max_steps // steps)))
+        epochs = min(self.max_iter, -(-self.max_steps // steps), n_rows)
+        return replace(settings, max_iter=epochs)
 
     def _build_module(self, rows: Batch, held_out: Batch | None) -> nn.Module:
         options = self._architecture_options()
@@ -396,9 +398,9 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         )
         settings = self._training_settings(len(rows) + len(held_out or ()))
         n_batches = len(batch_sizes(len(rows), settings.batch_size))
-        n_steps = settings.max_iter * n_batches
+        averaged = max(1.0, settings.max_iter * n_batches * AVERAGED)
         path = self._gaussian_path(rows, network)
-        return Denoiser(network, width, path, MOMENTUM, n_steps)
+        return Denoiser(network, width, path, 1 - 1 / averaged)
 
     def _gaussian_path(self, rows: Batch, network: NoiseLevelMLP) -> GaussianPath | None:
         """Return the closed form for normal rows; None of too many columns."""
@@ -620,8 +622,8 @@ class _Original:
         if columns is None and is_frame(X):
             self.columns = Columns().fit(X)
         rows: Any = X if self.columns is None else self.columns.read(X)
-        if not hasattr(rows, "dtype"):
-            rows = np.asarray(rows)
+        options: dict[str, Any] = {"dtype": None, "ensure_all_finite": False}
+        rows = check_array(rows, accept_sparse="csr", **options)
         self.dtype = rows.dtype if rows.dtype.kind in "iuf" else np.dtype(np.float64)
         self.low = np.full(rows.shape[1], np.inf)
         self.high = -self.low

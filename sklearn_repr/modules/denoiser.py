@@ -300,8 +300,6 @@ class Denoiser(nn.Module):
         What is added to F, and not trained.
     momentum : float, default=0.99
         Of the moving average; see :class:`EMATarget`.
-    n_steps : int or None, default=None
-        Steps over which it rises to 1.
 
     Examples
     --------
@@ -319,13 +317,12 @@ class Denoiser(nn.Module):
         n_features: int,
         path: GaussianPath | None = None,
         momentum: float = 0.99,
-        n_steps: int | None = None,
     ):
         super().__init__()
         self.network = network
         self.path = path
         self.n_features = n_features
-        self.average = EMATarget(network, momentum, n_steps)
+        self.average = EMATarget(network, momentum)
 
     def forward(self, seen: Tensor) -> Outputs:
         """Denoise rows as :class:`~sklearn_repr.corruptions.NoiseLevels` makes them."""
