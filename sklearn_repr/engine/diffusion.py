@@ -20,7 +20,7 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["Field", "angles", "log_density", "to_noise", "to_rows"]
+__all__ = ["Field", "angles", "arcs", "log_density", "to_noise", "to_rows"]
 
 # Noise that cannot be told from none, and noise under which nothing can be told
 LOWEST, HIGHEST = 0.002, 80.0
@@ -118,10 +118,12 @@ def to_noise(field: Field, rows: Tensor, n_steps: int) -> Tensor:
 
     Parameters
     ----------
-    field, n_steps : callable, int
-        See :func:`to_rows`.
+    field : callable
+        F.
     rows : Tensor of shape (n, d)
         Rows.
+    n_steps : int
+        Steps.
 
     Returns
     -------
@@ -198,6 +200,39 @@ def log_density(
         y = y - step / 6 * (first + 2 * second + 2 * third + fourth)
         volume = volume - step / 6 * (trace_1 + 2 * trace_2 + 2 * trace_3 + trace_4)
     return volume - (y.square().sum(dim=1) + d * math.log(2 * math.pi)) / 2
+
+
+def arcs(starts: Tensor, ends: Tensor, n_points: int) -> Tensor:
+    """Return points on the arcs between rows, where noise is as probable as noise is.
+
+    Parameters
+    ----------
+    starts, ends : Tensor of shape (n, d)
+        Where each begins and ends.
+    n_points : int
+        Points on each, evenly spaced, ends included.
+
+    Returns
+    -------
+    points : Tensor of shape (n, n_points, d)
+        The points.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_repr.engine.diffusion import arcs
+    >>> arcs(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), 3)[0, 1]
+    tensor([0.7071, 0.7071])
+    """
+    cosine = torch.nn.functional.cosine_similarity(starts, ends, dim=1).clamp(-1, 1)
+    angle = cosine.arccos()[:, None, None]
+    share = torch.linspace(0, 1, n_points, dtype=starts.dtype)[None, :, None]
+    # next to parallel, an arc is a line
+    flat = angle.sin().abs() < 1e-4
+    sine = angle.sin().where(~flat, torch.ones_like(angle))
+    first = torch.where(flat, 1 - share, ((1 - share) * angle).sin() / sine)
+    second = torch.where(flat, share, (share * angle).sin() / sine)
+    return first * starts.unsqueeze(1) + second * ends.unsqueeze(1)
 
 
 def _at(field: Field, y: Tensor, angle: float) -> Tensor:

@@ -33,27 +33,25 @@ from sklearn_repr._contracts import (
     Weights,
 )
 from sklearn_repr.corruptions import NoiseLevels
-from sklearn_repr.data import Codec, Columns, NumericCodec, TableCodec, choose_codec
+from sklearn_repr.data import Codec, NumericCodec, TableCodec, choose_codec
 from sklearn_repr.data.batches import batch_sizes
 from sklearn_repr.data.drawn import decode_drawn
-from sklearn_repr.data.frames import is_frame
+from sklearn_repr.data.original import Original
 from sklearn_repr.engine import TrainingSettings
-from sklearn_repr.engine.diffusion import log_density
+from sklearn_repr.engine.diffusion import arcs, log_density
 from sklearn_repr.engine.drawing import Sampler
-from sklearn_repr.estimators._base import BaseTrained
+from sklearn_repr.estimators._trained import BaseTrained
 from sklearn_repr.modules.denoiser import Denoiser, GaussianPath, NoiseLevelMLP
 from sklearn_repr.objectives import DenoisingScore, Objective
 from sklearn_repr.utils import constraints
 from sklearn_repr.utils.conditions import Conditions
 from sklearn_repr.utils.draws import row_shifts
 from sklearn_repr.utils.randomness import Seeds, make_generator, seeded_clone
-from sklearn_repr.utils.validation import parts_of
 
 __all__ = ["LatentDiffusion"]
 
-# Widths of the network's blocks, rows a step, and steps by default
+# Widths of the network's blocks by default
 WIDTHS = (256, 256)
-BATCH = 256
 # Columns up to which a density is computed exactly, and random directions beyond
 EXACT_COLUMNS, DIRECTIONS = 16, 8
 # Rows of which densities are computed at a time: each is copied for every column
@@ -238,7 +236,7 @@ class LatentDiffusion(DensityMixin, BaseTrained):
 
     autoencoder_: Any
     _conditions: Conditions | None
-    _original: _Original
+    _original: Original
 
     def __init__(
         self,
@@ -347,7 +345,7 @@ class LatentDiffusion(DensityMixin, BaseTrained):
                 self.autoencoder_ = seeded_clone(self.autoencoder, seeds).fit(X)
             rows = self._code(X)
         if reset:
-            self._original = _Original(X, self._columns)
+            self._original = Original(X, self._columns)
         return rows
 
     def _code(self, X: Table) -> Array:
@@ -373,7 +371,7 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         self.classes_ = None if self._conditions is None else self._conditions.classes_
 
     def _auto_batch_size(self, n_rows: int) -> int:
-        return BATCH
+        return 256
 
     def _training_settings(self, n_rows: int) -> TrainingSettings:
         # the start is that of normal rows
@@ -452,6 +450,13 @@ class LatentDiffusion(DensityMixin, BaseTrained):
             raise ValueError(f"n_samples={n_samples}, but y has {len(y)} entries.")
         return self._conditions.encode(y).unsqueeze(1)
 
+    def _draws(
+        self, n_samples: int | None, y: Labels, random_state: RandomState
+    ) -> tuple[Sampler, Tensor, int]:
+        condition = self._condition(n_samples, y)
+        sampler = self._sampler(self.guidance, self.churn)
+        return sampler, condition, Seeds(random_state)["sample"]
+
     def sample(
         self,
         n_samples: int | None = None,
@@ -478,9 +483,7 @@ class LatentDiffusion(DensityMixin, BaseTrained):
             Rows like those that `fit` saw: a frame of the same library with the same
             names, labels and types, within the range of each column.
         """
-        condition = self._condition(n_samples, y)
-        seed = Seeds(random_state)["sample"]
-        sampler = self._sampler(self.guidance, self.churn)
+        sampler, condition, seed = self._draws(n_samples, y, random_state)
         return self._table(sampler.draw(0, condition, seed))
 
     def sample_blocks(
@@ -502,9 +505,7 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         X : ndarray or DataFrame of shape (at most 65536, n_features_in_)
             Rows; memory does not grow with their number.
         """
-        condition = self._condition(n_samples, y)
-        seed = Seeds(random_state)["sample"]
-        sampler = self._sampler(self.guidance, self.churn)
+        sampler, condition, seed = self._draws(n_samples, y, random_state)
         for start in range(0, len(condition), BLOCK):
             part = condition[start : start + BLOCK]
             yield self._table(sampler.draw(start, part, seed))
@@ -534,11 +535,11 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         check_scalar(n_points, "n_points", int, min_val=2)
         check_consistent_length(a, b)
         sampler = self._sampler()
-        starts, ends = (
-            torch.from_numpy(sampler.follow(self._encoded(rows), backwards=True))
-            for rows in (a, b)
-        )
-        ways = _arcs(starts, ends, n_points)
+        noise = []
+        for rows in (a, b):
+            values = self._codec.encode(self._rows(rows)).values
+            noise.append(torch.from_numpy(sampler.follow(values, backwards=True)))
+        ways = arcs(*noise, n_points)
         return self._table(sampler.follow(ways.flatten(0, 1)))
 
     def score_samples(self, X: Table) -> NDArray[np.float64]:
@@ -559,7 +560,7 @@ class LatentDiffusion(DensityMixin, BaseTrained):
             its own.
         """
         check_is_fitted(self)
-        rows = self._code(X) if self._is_latent() else self._validate(X, reset=False)
+        rows = self._rows(X)
         field, n_steps = self.net_.module_.field, self.sampling_steps
 
         def density(x: Tensor) -> Tensor:
@@ -593,10 +594,8 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         """
         return float(self.score_samples(X).mean())
 
-    def _encoded(self, X: Table) -> Tensor:
-        rows = self._code(X) if self._is_latent() else self._validate(X, reset=False)
-        values: Tensor = self._codec.encode(rows).values
-        return values
+    def _rows(self, X: Table) -> Table:
+        return self._code(X) if self._is_latent() else self._validate(X, reset=False)
 
     def _table(self, encoded: Array) -> Table:
         """Return encoded rows as a table like the one that `fit` saw."""
@@ -604,54 +603,3 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         if self._is_latent():
             rows = self.autoencoder_.inverse_transform(rows)
         return self._original.restore(rows)
-
-
-class _Original:
-    """What the table that `fit` saw looked like, and the range of its numbers.
-
-    Parameters
-    ----------
-    X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
-        The table.
-    columns : Columns or None
-        What reads its categories, if it has any.
-    """
-
-    def __init__(self, X: Table, columns: Columns | None):
-        self.columns = columns
-        if columns is None and is_frame(X):
-            self.columns = Columns().fit(X)
-        rows: Any = X if self.columns is None else self.columns.read(X)
-        options: dict[str, Any] = {"dtype": None, "ensure_all_finite": False}
-        rows = check_array(rows, accept_sparse="csr", **options)
-        self.dtype = rows.dtype if rows.dtype.kind in "iuf" else np.dtype(np.float64)
-        self.low = np.full(rows.shape[1], np.inf)
-        self.high = -self.low
-        for part in parts_of(rows):
-            cells = part.toarray() if hasattr(part, "toarray") else part
-            self.low = np.fmin(self.low, np.fmin.reduce(cells, axis=0))
-            self.high = np.fmax(self.high, np.fmax.reduce(cells, axis=0))
-
-    def restore(self, rows: Table) -> Table:
-        """Return rows within the range, as a table of the same kind and types."""
-        if self.columns is not None and is_frame(rows):
-            rows = self.columns.read(rows)
-        rows = np.asarray(rows, dtype=np.float64).clip(self.low, self.high)
-        if self.columns is not None:
-            return self.columns.restore(rows, round_integers=True)
-        if self.dtype.kind in "iu":
-            rows = rows.round()
-        return rows.astype(self.dtype)
-
-
-def _arcs(starts: Tensor, ends: Tensor, n_points: int) -> Tensor:
-    """Return points on the arcs between rows (n, d), (n, n_points, d)."""
-    cosine = nn.functional.cosine_similarity(starts, ends, dim=1).clamp(-1, 1)
-    angle = cosine.arccos()[:, None, None]
-    share = torch.linspace(0, 1, n_points, dtype=starts.dtype)[None, :, None]
-    # next to parallel, an arc is a line
-    flat = angle.sin().abs() < 1e-4
-    sine = angle.sin().where(~flat, torch.ones_like(angle))
-    first = torch.where(flat, 1 - share, ((1 - share) * angle).sin() / sine)
-    second = torch.where(flat, share, (share * angle).sin() / sine)
-    return first * starts.unsqueeze(1) + second * ends.unsqueeze(1)

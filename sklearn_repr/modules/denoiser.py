@@ -201,7 +201,7 @@ class Condition(nn.Module):
     def forward(self, condition: Tensor) -> Tensor:
         """Map (n, 1) to (n, width); rows of NaN to 0."""
         told: Tensor = self.told(self.columns(condition))
-        return told if self.n_classes else self.curve(told)  # type: ignore[no-any-return]
+        return told if self.n_classes else self.curve(told)
 
 
 class NoiseLevelMLP(nn.Module):
@@ -359,7 +359,8 @@ class Denoiser(nn.Module):
             return found
         told: Any = network.condition
         columns = told.columns(condition) if condition.shape[1] else None
-        return found + self.path(y, log_level, columns)
+        linear: Tensor = self.path(y, log_level, columns)
+        return found + linear
 
     def _denoised(
         self, network: nn.Module, x: Tensor, log_level: Tensor, condition: Tensor
