@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # what __getattr__ loads, for those who do not run it
     from sklearn_repr.estimators.embedding_index import EmbeddingIndex
     from sklearn_repr.estimators.imputer import AutoencoderImputer
     from sklearn_repr.estimators.joint_embedding import JointEmbeddingPredictor
+    from sklearn_repr.estimators.latent_diffusion import LatentDiffusion
     from sklearn_repr.estimators.masked import MaskedAutoencoder
     from sklearn_repr.estimators.outlier_detector import ReconstructionOutlierDetector
     from sklearn_repr.estimators.paired import PairedEmbedder
@@ -48,6 +49,7 @@ _HOMES = {
     "EmbeddingIndex": "sklearn_repr.estimators.embedding_index",
     "InvalidFileError": "sklearn_repr.exceptions",
     "JointEmbeddingPredictor": "sklearn_repr.estimators.joint_embedding",
+    "LatentDiffusion": "sklearn_repr.estimators.latent_diffusion",
     "MaskedAutoencoder": "sklearn_repr.estimators.masked",
     "NewerFileError": "sklearn_repr.exceptions",
     "NonFiniteLossError": "sklearn_repr.exceptions",
@@ -73,6 +75,7 @@ __all__ = [
     "EmbeddingIndex",
     "InvalidFileError",
     "JointEmbeddingPredictor",
+    "LatentDiffusion",
     "MaskedAutoencoder",
     "NewerFileError",
     "NonFiniteLossError",

@@ -213,8 +213,9 @@ class Outputs:
         Derivative of the code's activation, where the encoder is a single layer.
     mean, log_variance : Tensor of shape (n, n_components) or None
         Moments of the posterior, of which `embedding` is then a draw.
-    log_noise : 0-d Tensor or None
-        Log-variance of the columns around the reconstruction.
+    log_noise : Tensor, 0-d or of shape (n, 1), or None
+        Log-variance of the columns around the reconstruction; of a diffusion model that
+        of the noise which it takes away.
     log_scale : 0-d Tensor or None
         Logarithm of the inverse temperature, which multiplies similarities.
     """
@@ -282,6 +283,11 @@ class CorruptionLike(Protocol):
 
     def __call__(self, values: Tensor, generator: torch.Generator) -> Corrupted:
         """Return the corrupted rows and, where it applies, which cells were replaced."""
+
+    def of_labelled(
+        self, values: Tensor, generator: torch.Generator, labels: Tensor | None
+    ) -> Corrupted:
+        """Return the same of rows with labels, for those that look at them."""
 
 
 class PairsLike(Protocol):

@@ -21,7 +21,7 @@ from sklearn_repr import (
 from sklearn_repr.utils.discovery import all_estimators
 
 # enough epochs to learn something, few enough to stay fast
-FAST = {"max_iter": 8, "n_steps": 10, "random_state": 0}
+FAST = {"max_iter": 8, "n_steps": 10, "sampling_steps": 3, "random_state": 0}
 
 # what contrastive objectives are tested with: the last layer of a plain encoder
 PLAIN = {

@@ -98,6 +98,7 @@ DIFFER = {
     "mode",
     "semi_supervised",
     "early_stopping",
+    "max_steps",
 }
 
 
@@ -114,8 +115,8 @@ def test_the_same_parameter_has_the_same_text_everywhere(estimators):
 def test_order_of_parameters_is_that_of_the_design():
     order = [
         # what comes out
-        *("n_components", "readout", "normalize", "scaling"),
-        *("categorical_features", "max_categories", "min_frequency"),
+        *("autoencoder", "n_components", "readout", "normalize", "scaling"),
+        *("categorical_features", "max_categories", "min_frequency", "missing"),
         # architecture
         *("architecture", "y_architecture", "input_shape", "y_input_shape"),
         *("patch_size", "kernel_size", "stride", "hidden_layer_sizes", "activation"),

@@ -21,6 +21,7 @@ from sklearn_repr.corruptions.masked_cells import (
 )
 from sklearn_repr.corruptions.mixup import Mixup
 from sklearn_repr.corruptions.noise import GaussianNoise, MultiplicativeNoise
+from sklearn_repr.corruptions.noise_levels import NoiseLevels
 from sklearn_repr.corruptions.pixels import Blur, Brightness, Contrast, Cutout
 from sklearn_repr.corruptions.positive_pairs import (
     LabelPairs,
@@ -60,6 +61,7 @@ __all__ = [
     "Mixup",
     "MultiplicativeNoise",
     "NeighborPairs",
+    "NoiseLevels",
     "Pairs",
     "Rotation",
     "SaltAndPepperNoise",

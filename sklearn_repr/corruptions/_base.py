@@ -143,6 +143,25 @@ class Corruption(HasParameters):
         """
         raise NotImplementedError
 
+    def of_labelled(
+        self, values: Tensor, generator: Generator, labels: Tensor | None
+    ) -> Corrupted:
+        """Return the same of rows with labels, which most corruptions do not look at.
+
+        Parameters
+        ----------
+        values, generator : Tensor, Generator
+            Of the call.
+        labels : Tensor of shape (n,) or None
+            See :class:`~sklearn_repr._contracts.Batch`.
+
+        Returns
+        -------
+        corrupted : Corrupted
+            See the call.
+        """
+        return self(values, generator)
+
 
 class UserCorruption(Corruption):
     """A user's callable: encoded rows in, corrupted rows of the same shape out.

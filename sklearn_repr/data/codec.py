@@ -12,6 +12,7 @@ from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardSca
 from torch import Tensor
 
 from sklearn_repr._contracts import Array, Batch, Block, Names, Table, in_proportion
+from sklearn_repr.data.normal_scores import NormalScores
 from sklearn_repr.data.ranks import RankBlend
 from sklearn_repr.utils.patches import patch_numbers
 from sklearn_repr.utils.sampling import rows_at, spread_places
@@ -38,11 +39,12 @@ class NumericCodec:
 
     Parameters
     ----------
-    scaling : {"standard", "robust", "quantile", "value_and_rank"} or None, \
-            default="standard"
+    scaling : {"standard", "robust", "quantile", "value_and_rank", "normal_scores"} or \
+            None, default="standard"
         Scikit-learn's scaler of that name; "quantile" maps to a normal distribution.
-        "value_and_rank" is the mean of standardised value and standardised rank. None
-        only casts.
+        "value_and_rank" is the mean of standardised value and standardised rank.
+        "normal_scores" maps to a normal distribution too, and back to values that were
+        seen. None only casts.
     dtype : {"float32", "float64"}, default="float32"
         Type of the tensor.
     seed : int, default=0
@@ -135,7 +137,7 @@ class NumericCodec:
         self.columns_, self.categories_ = None, ()
         self.n_encoded_ = self.n_numbers_ = X.shape[1]
         self.blocks_ = (Block("numeric", 0, self.n_encoded_),)
-        self.curve_: QuantileTransformer | RankBlend | None = None
+        self.curve_: QuantileTransformer | RankBlend | NormalScores | None = None
         self.center_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
         standard = StandardScaler()
         low, high = np.full((2, X.shape[1]), np.nan)
@@ -186,6 +188,10 @@ class NumericCodec:
             self.curve_ = blend = RankBlend(self.center_, self.scale_)
             knots = [blend.fit(rows).knots_ for _, rows in self._stretches(X, weights)]
             blend.knots_ = [column for columns in knots for column in columns]
+        elif self.scaling == "normal_scores":
+            self.curve_ = scores = NormalScores()
+            ranks = [scores.fit(r).columns_ for _, r in self._stretches(X, weights)]
+            scores.columns_ = [column for columns in ranks for column in columns]
         self.single_ = self._in_single_precision()
         return self
 
@@ -391,7 +397,10 @@ class NumericCodec:
         encoded = np.asarray(encoded, dtype=np.float64)
         X: NDArray[np.float64] = encoded * self.scale_ + self.center_
         if self.curve_ is not None:
-            X = np.where(self.constant_, X, self.curve_.inverse_transform(encoded))
+            curved = self.curve_.inverse_transform(encoded)
+            # normal scores, whatever they are, are those of the one value
+            keeps = self.constant_ & (self.scaling != "normal_scores")
+            X = np.where(keeps, X, curved)
         return X
 
     def squared_errors(self, X: Table, encoded: Array) -> NDArray[np.float64]:

@@ -145,6 +145,9 @@ class TableCodec:
             stop = blocks[-1].stop
             columns.extend(self.categories_.tolist())
             constant = np.append(constant, np.ones(len(self.categories_), bool))
+        self.holed_levels_ = {
+            int(j): bool(np.isnan(X[:, j]).any()) for j in self.categories_
+        }
         missing = np.zeros(0)
         if len(self.numeric_):
             holes = np.isnan(X[:, self.numeric_])

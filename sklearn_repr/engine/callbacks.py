@@ -148,7 +148,7 @@ class Patience(Callback):  # type: ignore[misc]
         if net.stop_ or epoch == net.max_epochs:
             if held_out and self.best_epoch_ == 0 and dataset_train is not None:
                 self.finding_ = self._why_the_start_is_best(net, dataset_train)
-            elif not held_out and comparable and epoch > 1:
+            elif comparable and not (held_out or net.criterion_.scatters) and epoch > 1:
                 self.finding_ = _why_it_did_not_fall(net.history[:, "train_loss"])
 
     def on_train_end(self, net: RepresentationNet, **kwargs: object) -> None:

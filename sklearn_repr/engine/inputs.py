@@ -62,7 +62,8 @@ class Inputs(NamedTuple):
             partners = self.pairs.draw(batch, generator)
             values = torch.cat([values, partners])
         if self.corruption is not None:
-            values, mask = self.corruption(values, generator)
+            labels = batch.labels
+            values, mask = self.corruption.of_labelled(values, generator, labels)
         # by position: `replace` takes as long as a small product of matrices
         rest = batch.labels, batch.index, partners, batch.weights
         return values, Batch(batch.values, batch.observed, mask, *rest)

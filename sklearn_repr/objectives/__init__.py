@@ -16,6 +16,7 @@ from sklearn_repr.objectives.byol import BYOL
 from sklearn_repr.objectives.composite import Composite
 from sklearn_repr.objectives.contraction import Contraction, jacobian_norm
 from sklearn_repr.objectives.decorrelation import Decorrelation, OrthogonalDecoder
+from sklearn_repr.objectives.denoising_score import DenoisingScore
 from sklearn_repr.objectives.elbo import ELBO, TotalCorrelation
 from sklearn_repr.objectives.nt_xent import NTXent, nt_xent
 from sklearn_repr.objectives.predicted_tokens import JointEmbedding
@@ -41,6 +42,7 @@ __all__ = [
     "Composite",
     "Contraction",
     "Decorrelation",
+    "DenoisingScore",
     "JointEmbedding",
     "KLSparsity",
     "NTXent",

@@ -64,6 +64,9 @@ class Objective(HasParameters, nn.Module):
     comparable : bool
         False if a lower loss is no sign of a better module, because collapse has the
         lowest: then it neither ends training nor chooses weights.
+    scatters : bool
+        True if the loss of an epoch depends more on what was drawn in it than on the
+        module, so that a loss that does not seem to fall is no sign of failure.
     batch_norm_heads : bool
         True if it was made for heads whose hidden layers are normalised over the batch.
     uses_global_generator : bool
@@ -84,6 +87,7 @@ class Objective(HasParameters, nn.Module):
     needs_fit = False
     settled = True
     comparable = True
+    scatters = False
     batch_norm_heads = False
     uses_global_generator = False
     needs_input_gradient = False
