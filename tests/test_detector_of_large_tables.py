@@ -96,6 +96,8 @@ def test_rows_are_drawn_as_often_as_they_count():
     values, counts = np.unique(drawn, return_counts=True)
     assert values.tolist() == [3, 7, 500]
     np.testing.assert_allclose(counts, [10, 20, 70], atol=1)
+    few = [draw_rows(X[:4], [0, 1, 0, 2], 2, rng) for _ in range(20)]
+    assert set(np.unique(few)) == {1, 3}
     assert draw_rows(X, weights, 1000, rng) is None
     assert draw_rows(X, None, 1000, rng) is None
     with pytest.raises(ValueError, match="whole numbers"):
