@@ -167,8 +167,8 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
     classes, as for every other classifier: one class and unlabelled rows would leave
     nothing to tell apart.
 
-    "distillation" averages logistic regressions on the standardised columns, on their
-    ranks and on the codes, labels propagated over a graph by all three, and, where there
+    "distillation" averages a logistic regression on the standardised columns, one on the
+    codes, labels propagated over a graph by columns, ranks and codes, and, where there
     are several labels a class, extremely randomised trees. Squared and divided by their
     sum, these probabilities are what small regression trees learn on the columns of
     labelled and of at most 1,000 other rows. They give two thirds of the answer, the
