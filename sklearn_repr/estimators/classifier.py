@@ -42,7 +42,8 @@ from sklearn_repr.utils.randomness import Seeds
 __all__ = ["RepresentationClassifier"]
 
 
-RECIPES = {"auto", "distillation", "propagation", "pseudo_labels", "consistency"}
+# What may be done with rows without label
+SEMI_SUPERVISED = {"auto", "distillation", "propagation", "pseudo_labels", "consistency"}
 # Labelled rows, in all and per class, from which on the encoder is tuned
 MANY, MANY_OF_A_CLASS = 500, 30
 # Widest encoded table that "auto" learns from by distillation
@@ -208,7 +209,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
     _parameter_constraints: ClassVar[Constraints] = {
         **BasePredictor._parameter_constraints,
         "semi_supervised": [
-            StrOptions(RECIPES),
+            StrOptions(SEMI_SUPERVISED),
             None,
         ],
         "class_weight": [dict, StrOptions({"balanced"}), None],
