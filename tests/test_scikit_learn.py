@@ -18,7 +18,6 @@ from conftest import (
 )
 from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -66,7 +65,7 @@ OTHER_SETTINGS = [
         3, init=None, hidden_layer_sizes=8, scaling="robust", dtype="float64", max_iter=3
     ),
     RepresentationClassifier(KEPT, mode="fine_tune", max_iter=3),
-    RepresentationRegressor(StandardScaler(), head_layer_sizes=8, max_iter=30),
+    RepresentationRegressor(KEPT, mode="fine_tune", max_iter=3),
     ReconstructionOutlierDetector(PCA(1), contamination=0.1, scaling="robust"),
     ReconstructionOutlierDetector(AutoencoderTransformer(1, max_iter=3)),
     ReconstructionOutlierDetector(

@@ -62,8 +62,8 @@ class TableViews:
 class FewLabels:
     r"""Classify by what teachers and a student say.
 
-    Teachers are logistic regressions on the columns, on their ranks and on the codes,
-    targets that are propagated over a graph by all three together, and, for more than one
+    Teachers are a logistic regression on the columns, one on the codes, targets that are
+    propagated over a graph by columns, ranks and codes together, and, for more than one
     label a class, trees on the columns. Their mean, squared and divided by its sum, is
     what a student learns: regression trees on the columns of labelled and unlabelled
     rows. The answer is mostly the student's, and the teachers' but for the graph, so that
@@ -111,12 +111,9 @@ class FewLabels:
 
         columns, own = views[0], slice(len(labelled))
         known = torch.from_numpy(targets[labelled]), torch.from_numpy(weights[labelled])
-        found = [
-            fit_logistic(torch.from_numpy(view[labelled]), *known, penalty).layer()
-            for view in views[:2]
-        ]
-        self.layers = [*(own.requires_grad_(False) for own in found), layer]
-        guesses = (3 * self._by_layers([view[few] for view in views]) + graph) / 4
+        found = fit_logistic(torch.from_numpy(columns[labelled]), *known, penalty)
+        self.layers = [found.layer().requires_grad_(False), layer]
+        guesses = (2 * self._by_layers([view[few] for view in views]) + graph) / 3
         per_class = len(labelled) / targets.shape[1]
         share = TREES_SHARE * min(1.0, (per_class - 1) / (ENOUGH - 1))
         self.share = KEPT * share
@@ -135,7 +132,8 @@ class FewLabels:
         self.student.fit(columns[few], shares(guesses**POWER), counts)
 
     def _by_layers(self, views: list[Array]) -> NDArray[np.float64]:
-        said = [probabilities(*pair) for pair in zip(self.layers, views, strict=True)]
+        pairs = zip(self.layers, (views[0], views[2]), strict=True)
+        said = [probabilities(*pair) for pair in pairs]
         return np.asarray(sum(said) / len(said))
 
     def of(self, views: list[Array]) -> NDArray[np.float64]:

@@ -42,7 +42,8 @@ from sklearn_repr.utils.randomness import Seeds
 __all__ = ["RepresentationClassifier"]
 
 
-RECIPES = {"auto", "distillation", "propagation", "pseudo_labels", "consistency"}
+# What may be done with rows without label
+SEMI_SUPERVISED = {"auto", "distillation", "propagation", "pseudo_labels", "consistency"}
 # Labelled rows, in all and per class, from which on the encoder is tuned
 MANY, MANY_OF_A_CLASS = 500, 30
 # Widest encoded table that "auto" learns from by distillation
@@ -167,8 +168,8 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
     classes, as for every other classifier: one class and unlabelled rows would leave
     nothing to tell apart.
 
-    "distillation" averages logistic regressions on the standardised columns, on their
-    ranks and on the codes, labels propagated over a graph by all three, and, where there
+    "distillation" averages a logistic regression on the standardised columns, one on the
+    codes, labels propagated over a graph by columns, ranks and codes, and, where there
     are several labels a class, extremely randomised trees. Squared and divided by their
     sum, these probabilities are what small regression trees learn on the columns of
     labelled and of at most 1,000 other rows. They give two thirds of the answer, the
@@ -208,7 +209,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
     _parameter_constraints: ClassVar[Constraints] = {
         **BasePredictor._parameter_constraints,
         "semi_supervised": [
-            StrOptions(RECIPES),
+            StrOptions(SEMI_SUPERVISED),
             None,
         ],
         "class_weight": [dict, StrOptions({"balanced"}), None],
