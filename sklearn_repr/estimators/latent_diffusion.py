@@ -534,7 +534,7 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         for rows in (a, b):
             values = self._codec.encode(self._rows(rows)).values
             noise.append(torch.from_numpy(sampler.follow(values, backwards=True)))
-        ways = arcs(*noise, n_points)
+        ways = arcs(noise[0], noise[1], n_points)
         return self._table(sampler.follow(ways.flatten(0, 1)))
 
     def score_samples(self, X: Table) -> NDArray[np.float64]:
