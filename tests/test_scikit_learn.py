@@ -67,7 +67,8 @@ def test_check_estimator(estimator):
     results = check_estimator(
         estimator, expected_failed_checks=None, on_skip=None, on_fail=None
     )
-    assert len(results) > 40
+    # densities, which do not transform, have the fewest
+    assert len(results) >= 40
     failed = [r for r in results if r["status"] in ("failed", "xfail")]
     skipped = [r for r in results if r["status"] == "skipped"]
     assert not [(r["check_name"], r["exception"]) for r in failed]
