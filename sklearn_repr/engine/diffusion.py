@@ -27,7 +27,7 @@ LOWEST, HIGHEST = 0.002, 80.0
 # How much denser steps are at low levels
 RHO = 7.0
 
-# F: scaled rows (n, d) and ln σ, (n, 1), to (n, d)
+# F: scaled rows (n, d) and ln σ, (n, 1) or (1, 1), to (n, d)
 Field = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -236,7 +236,8 @@ def arcs(starts: Tensor, ends: Tensor, n_points: int) -> Tensor:
 
 
 def _at(field: Field, y: Tensor, angle: float) -> Tensor:
-    return field(y, torch.full_like(y[:, :1], math.log(math.tan(angle))))
+    # one level for all rows, which the network is told once
+    return field(y, y.new_full((1, 1), math.log(math.tan(angle))))
 
 
 def _noisier(

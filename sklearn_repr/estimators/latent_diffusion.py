@@ -50,16 +50,13 @@ from sklearn_repr.utils.randomness import Seeds, make_generator, seeded_clone
 
 __all__ = ["LatentDiffusion"]
 
-# Widths of the network's blocks by default
-WIDTHS = (256, 256)
 # Columns up to which a density is computed exactly, and random directions beyond
 EXACT_COLUMNS, DIRECTIONS = 16, 8
 # Rows of which densities are computed at a time: each is copied for every column
 DENSITY_CHUNK = 8
-# Columns up to which normal rows are denoised in closed form beside the network
-MOST_AXES = 1024
-# Share of all steps over which weights are averaged
-AVERAGED = 0.1
+# Columns up to which normal rows are denoised in closed form beside the network, and the
+# share of all steps over which weights are averaged
+MOST_AXES, AVERAGED = 1024, 0.1
 # Rows that `sample_blocks` yields at a time
 BLOCK = 2**16
 
@@ -351,9 +348,7 @@ class LatentDiffusion(DensityMixin, BaseTrained):
     def _code(self, X: Table) -> Array:
         """Return the autoencoder's code of rows."""
         code = self.autoencoder_.transform(X)
-        dtypes = [np.float64, np.float32]
-        checked: Array = check_array(code, dtype=dtypes, input_name="the code")
-        return checked
+        return np.asarray(check_array(code, dtype=[np.float64, np.float32]))
 
     def _fit_codec(self, X: Table, seeds: Seeds, weights: Weights) -> Codec:
         names = None if self._is_latent() else getattr(self, "feature_names_in_", None)
@@ -389,7 +384,7 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         width = rows.values.shape[1]
         network = NoiseLevelMLP(
             width,
-            WIDTHS if auto else tuple(options.hidden_layer_sizes),  # type: ignore[arg-type]
+            (256, 256) if auto else tuple(options.hidden_layer_sizes),  # type: ignore[arg-type]
             activation=self.activation,
             dropout=self.dropout,
             n_classes=None if self._conditions is None else self._conditions.n_classes,
@@ -539,7 +534,7 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         for rows in (a, b):
             values = self._codec.encode(self._rows(rows)).values
             noise.append(torch.from_numpy(sampler.follow(values, backwards=True)))
-        ways = arcs(*noise, n_points)
+        ways = arcs(noise[0], noise[1], n_points)
         return self._table(sampler.follow(ways.flatten(0, 1)))
 
     def score_samples(self, X: Table) -> NDArray[np.float64]:

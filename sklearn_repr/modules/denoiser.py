@@ -339,8 +339,8 @@ class Denoiser(nn.Module):
         ----------
         y : Tensor of shape (n, d)
             Noisy rows times the input factor.
-        log_level : Tensor of shape (n, 1)
-            ln σ of each.
+        log_level : Tensor of shape (n, 1) or (1, 1)
+            ln σ of each, or of all.
         condition : Tensor of shape (n, 0) or (n, 1)
             What they are conditioned on; NaN, and no column, is nothing.
 
