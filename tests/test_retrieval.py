@@ -110,9 +110,24 @@ def test_rows_of_no_relevant_ones_do_not_count():
     assert mean_average_precision([[0.0], [1.0], [5.0]], [1, 1, 2]) == 1.0
 
 
+def test_rows_far_off_do_not_make_ties_of_near_ones():
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    y = np.arange(20) // 2
+    both = np.vstack([rows, [[1e8, 0, 0], [1e8, 1e8, 0]]]), [*y, 90, 91]
+    # the rows far off have no like: they do not count, nor are they near
+    for score in (recall_at_k, mean_average_precision):
+        assert score(*both) == pytest.approx(score(rows, y), rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"y": [0, 0, np.nan]}, "y has missing labels"),
+        ({"y": pd.Series(["a", "a", None], dtype="string")}, "y has missing labels"),
+        (
+            {"gallery": np.ones((1, 2)), "y_gallery": ["0"]},
+            "no label of y is one of y_gallery",
+        ),
         ({"y": None}, "Give y for rows of Z"),
         ({"y": [0, 1, 2]}, "No query has a relevant row"),
         ({"k": 3}, "k=3 is more than the 2 rows"),
@@ -129,6 +144,12 @@ def test_what_cannot_be_ranked_is_said(settings, message):
     given = {"y": [0, 0, 1], **settings}
     with pytest.raises(ValueError, match=message):
         recall_at_k(np.arange(6.0).reshape(3, 2), **given)
+
+
+def test_one_row_alone_has_none_to_find():
+    for score in (recall_at_k, mean_average_precision, ndcg_at_k):
+        with pytest.raises(ValueError, match="One row of Z has no other to find"):
+            score([[1.0, 2.0]], [0])
 
 
 SEARCHES = [
