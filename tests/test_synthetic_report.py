@@ -96,6 +96,9 @@ def test_marginal_distances_of_known_cases():
     holes = np.full((3, 1), np.nan)
     assert marginal_distances(grid, holes).loc[0].tolist() == ["ks", 1.0, 1.0]
     assert marginal_distances(holes, holes).loc[0].tolist() == ["ks", 0.0, 0.0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert marginal_distances(grid[:1], grid[:1] + 1).loc[0, "distance"] == 1.0
 
 
 def cut(column, deciles):
