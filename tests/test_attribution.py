@@ -15,6 +15,8 @@ from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_repr import AutoencoderTransformer
 from sklearn_repr.inspection import attribution, latent_traversal
@@ -141,12 +143,14 @@ def test_frames_are_explained_in_their_own_columns(container):
     [
         ({"method": "score"}, TypeError, "attribution needs score; PCA has none"),
         ({"method": "fit"}, ValueError, "fit must return numbers"),
-        ({"output": 2}, ValueError, "output=2 is out of range: transform returns shape"),
+        ({"output": 2}, ValueError, "output=2 is out of range: transform has 2 outputs"),
         ({"X": sparse.csr_array(np.eye(4))}, TypeError, "call toarray"),
         ({"X": np.ones((1, 4))}, ValueError, "give a baseline"),
         ({"X": np.ones(4)}, ValueError, "two dimensions; got shape"),
         ({"baseline": np.ones((2, 4))}, ValueError, "one row of 4 columns in a ndarray"),
         ({"n_permutations": 0}, ValueError, "n_permutations == 0"),
+        ({"output": 1.0}, TypeError, "output must be an instance of int, not float"),
+        ({"method": "transform", "output": -1}, ValueError, "output == -1"),
     ],
 )
 def test_what_cannot_be_explained_is_said(given, error, message):
@@ -159,6 +163,29 @@ def test_what_cannot_be_explained_is_said(given, error, message):
         pca.fit = lambda X: ["word"] * len(X)
     with pytest.raises(error, match=message):
         attribution(pca, **{"X": X, **given})
+
+
+@pytest.mark.parametrize("container", [pd.DataFrame, pl.from_pandas])
+def test_a_baseline_has_the_columns_of_the_table(container):
+    X = load_iris(as_frame=True).data
+    model = make_pipeline(FunctionTransformer(np.asarray), PCA(2)).fit(X)
+    for other in (X[X.columns[::-1]], X.set_axis(list("abcd"), axis=1)):
+        with pytest.raises(ValueError, match="columns of X in their order"):
+            attribution(model, container(X), baseline=container(other[:1]))
+
+
+def test_a_single_output_has_a_number_and_sparse_ones_are_read():
+    X, y = load_iris(return_X_y=True)
+    model = LogisticRegression().fit(X, y == 0)
+    only, first = (
+        attribution(model, X, method="decision_function", output=output)
+        for output in (None, 0)
+    )
+    np.testing.assert_array_equal(only.contributions, first.contributions)
+    assert only.base == first.base
+    sparse_codes = FunctionTransformer(sparse.csr_array).fit(X)
+    found = attribution(sparse_codes, X, baseline=X[:1])
+    np.testing.assert_allclose(found.base + found.contributions.sum(axis=1), X)
 
 
 def test_a_traversal_moves_one_unit():

@@ -14,6 +14,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mutual_info_score, r2_score
 from sklearn.model_selection import train_test_split
+from sklearn.tree import DecisionTreeRegressor
 
 from sklearn_repr.inspection import dci, factor_vae_score, mig, modularity, sap
 
@@ -160,8 +161,23 @@ def test_labels_and_frames_are_factors_too(metric):
     assert 0.9 < np.min(said) <= np.max(said) <= 1
 
 
+@pytest.mark.parametrize("metric", [sap, factor_vae_score])
+def test_factors_keep_their_kinds_in_any_container(metric, monkeypatch):
+    kinds, sizes = np.array(["round", "square", 3], object)[[0, 1, 2, 1] * 50], range(200)
+    frame = pd.DataFrame({"kind": kinds, "size": sizes})
+    Z = np.random.default_rng(0).normal(size=(200, 2))
+    rows = list(zip(kinds, sizes, strict=True))
+    assert metric(Z, rows) == metric(Z, frame)
+    # polars alone does for a frame of polars
+    words = frame.astype({"kind": str})
+    monkeypatch.setattr(pl.DataFrame, "to_pandas", pytest.fail)
+    assert metric(Z, pl.DataFrame(words.to_dict("list"))) == metric(Z, words)
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_what_cannot_be_compared_is_said(metric):
+    with pytest.raises(ValueError, match="Factor 0 of factors contains infinity"):
+        metric(GRID, np.where(GRID == 2, np.inf, GRID))
     with pytest.raises(ValueError, match="same rows; got 256 and 3"):
         metric(GRID, GRID[:3])
     with pytest.raises(ValueError, match="Factor 1 of factors does not vary"):
@@ -181,4 +197,35 @@ def test_units_that_say_nothing():
     assert modularity(constant, GRID) == pytest.approx(0.8)
     assert mig(GRID[:, :1], GRID) == sap(GRID[:, :1], GRID) == pytest.approx(0.25)
     with pytest.raises(ValueError, match="No unit of Z varies"):
-        factor_vae_score(np.ones((256, 2)), GRID)
+        factor_vae_score(np.full((256, 2), 0.1), GRID)
+    assert dci(np.ones((256, 2)), GRID) == (0.0, 0.0, 0.0)
+
+
+def test_the_mean_of_a_constant_unit_is_rounded_and_counts_for_nothing():
+    rng = np.random.default_rng(0)
+    kinds = rng.random((300, 2)) < 0.5
+    Z = kinds + rng.normal(size=(300, 2))
+    constant = np.column_stack([Z, np.full(300, 0.1)])
+    assert sap(constant, kinds) == pytest.approx(sap(Z, kinds))
+    assert factor_vae_score(constant, kinds) == factor_vae_score(Z, kinds)
+
+
+def test_importances_of_any_sum_are_shares():
+    class Counts(DecisionTreeRegressor):
+        @property
+        def feature_importances_(self):
+            return 1000 * super().feature_importances_
+
+    factors = np.random.default_rng(0).integers(0, 4, (200, 2))
+    Z = factors @ [[1, 1], [0, 1]]
+    trees = DecisionTreeRegressor(random_state=0), Counts(random_state=0)
+    plain, counted = (dci(Z, factors, estimators=(tree, None)) for tree in trees)
+    assert counted == pytest.approx(plain)
+
+
+def test_no_skill_is_credited_where_held_out_labels_are_all_the_frequent_one():
+    seed = np.random.RandomState(0).randint(2**31 - 1)
+    fitted, _ = train_test_split(np.arange(40), test_size=0.25, random_state=seed)
+    rare = np.isin(np.arange(40), fitted[:14])
+    Z = np.random.default_rng(0).normal(size=(40, 2))
+    assert dci(Z, np.column_stack([rare, rare])).informativeness == 0

@@ -16,7 +16,8 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, ndcg_score
 from sklearn.metrics.pairwise import pairwise_distances
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, Normalizer
 
 from sklearn_repr import AutoencoderTransformer, BinaryEmbedder, EmbeddingIndex
 from sklearn_repr.inspection import (
@@ -110,9 +111,24 @@ def test_rows_of_no_relevant_ones_do_not_count():
     assert mean_average_precision([[0.0], [1.0], [5.0]], [1, 1, 2]) == 1.0
 
 
+def test_rows_far_off_do_not_make_ties_of_near_ones():
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    y = np.arange(20) // 2
+    both = np.vstack([rows, [[1e8, 0, 0], [1e8, 1e8, 0]]]), [*y, 90, 91]
+    # the rows far off have no like: they do not count, nor are they near
+    for score in (recall_at_k, mean_average_precision):
+        assert score(*both) == pytest.approx(score(rows, y), rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"y": [0, 0, np.nan]}, "y has missing labels"),
+        ({"y": pd.Series(["a", "a", None], dtype="string")}, "y has missing labels"),
+        (
+            {"gallery": np.ones((1, 2)), "y_gallery": ["0"]},
+            "no label of y is one of y_gallery",
+        ),
         ({"y": None}, "Give y for rows of Z"),
         ({"y": [0, 1, 2]}, "No query has a relevant row"),
         ({"k": 3}, "k=3 is more than the 2 rows"),
@@ -129,6 +145,12 @@ def test_what_cannot_be_ranked_is_said(settings, message):
     given = {"y": [0, 0, 1], **settings}
     with pytest.raises(ValueError, match=message):
         recall_at_k(np.arange(6.0).reshape(3, 2), **given)
+
+
+def test_one_row_alone_has_none_to_find():
+    for score in (recall_at_k, mean_average_precision, ndcg_at_k):
+        with pytest.raises(ValueError, match="One row of Z has no other to find"):
+            score([[1.0, 2.0]], [0])
 
 
 SEARCHES = [
@@ -170,6 +192,28 @@ def test_rows_that_are_the_same_are_found_and_not_oneself(metric, index):
     assert all(i not in some and len(set(some)) == 5 for i, some in enumerate(found))
 
 
+@pytest.mark.parametrize("index", ["exact", "hnsw"])
+@pytest.mark.parametrize(("scale", "shift"), [(1, 1e8), (1e-30, 0), (1e30, 0)])
+def test_rows_far_from_the_origin_are_told_apart(index, scale, shift):
+    rows = scale * np.random.default_rng(0).normal(size=(60, 40)) + shift
+    found = EmbeddingIndex(index=index).fit(rows).kneighbors(rows, 2)[1]
+    expected = np.argsort(cdist(rows, rows), axis=1)[:, :2]
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("index", ["exact", "hnsw"])
+def test_rows_of_one_direction_are_at_no_distance_by_the_cosine(index, dtype):
+    rows = np.random.default_rng(0).normal(size=(60, 5)).astype(dtype)
+    rows[-1] = 0
+    fitted = EmbeddingIndex(metric="cosine", index=index).fit(rows)
+    distances = fitted.kneighbors(3 * rows, 1)[0][:, 0]
+    assert 0 <= distances[:-1].min() <= distances[:-1].max() < 1e-12
+    # zeros have no direction
+    assert distances[-1] == 1
+    assert fitted.kneighbors(-rows[:1], 60)[0].max() == pytest.approx(2)
+
+
 def test_what_the_graph_does_not_lead_to_is_found_exactly():
     rows = np.random.default_rng(0).normal(size=(50, 3))
     fitted = EmbeddingIndex(index="hnsw").fit(rows)
@@ -206,6 +250,16 @@ def test_a_fitted_estimator_is_used_as_it_is_and_another_is_cloned():
     own = EmbeddingIndex(fresh).fit(X[100:200])
     assert not hasattr(fresh, "components_")
     assert own.estimator_.n_features_in_ == own.n_features_in_ == 64
+
+
+def test_a_pipeline_that_ends_in_what_needs_no_fit_is_fitted():
+    X = load_digits().data[:60]
+    coder = make_pipeline(PCA(4), Normalizer())
+    index = EmbeddingIndex(coder).fit(X)
+    assert not hasattr(coder[0], "components_")
+    expected = coder.fit_transform(X)
+    np.testing.assert_allclose(index.embedding_, expected)
+    assert EmbeddingIndex(coder).fit(X).estimator_ is coder
 
 
 def test_a_frame_of_numbers_and_categories_is_searched():

@@ -96,6 +96,9 @@ def test_marginal_distances_of_known_cases():
     holes = np.full((3, 1), np.nan)
     assert marginal_distances(grid, holes).loc[0].tolist() == ["ks", 1.0, 1.0]
     assert marginal_distances(holes, holes).loc[0].tolist() == ["ks", 0.0, 0.0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert marginal_distances(grid[:1], grid[:1] + 1).loc[0, "distance"] == 1.0
 
 
 def cut(column, deciles):
@@ -227,6 +230,12 @@ def test_usefulness_of_few_classes_and_of_holes_in_the_target():
     real = pd.DataFrame({"x": np.arange(40.0), "y": ["a", "b", "b", None] * 10})
     assert usefulness(real, real.assign(y="a"), target="y") == pytest.approx(1 / 3)
     assert usefulness(real, real.assign(y="other"), target="y") == 0.0
+    # drawn numbers need not be whole where the real ones are classes
+    rng = np.random.default_rng(0)
+    real = np.column_stack([np.arange(60.0), np.repeat([0.0, 1.0, 2.0], 20)])
+    drawn = real + rng.uniform(-0.4, 0.4, real.shape)
+    whole = np.column_stack([drawn[:, 0], real[:, 1]])
+    assert usefulness(real, drawn) == usefulness(real, whole) > 0.9
 
 
 # -- closeness ---------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import normalize
 from sklearn.utils import Tags, check_array, check_scalar, get_tags
 from sklearn.utils._param_validation import HasMethods, StrOptions
@@ -45,9 +46,9 @@ class EmbeddingIndex(BaseEstimator):
         is used as it is; one that is not is cloned, and fitted in `fit`. None searches
         the rows themselves, which may be embeddings.
     metric : {"euclidean", "cosine", "hamming"}, default="euclidean"
-        Distance of embeddings. "cosine" is 1 - cosine. "hamming" is the number of bits
-        that differ, for codes of zeros and ones such as :class:`BinaryEmbedder` makes;
-        they are kept packed, eight bits a byte.
+        Distance of embeddings. "cosine" is 1 - cosine, and 1 for a row of zeros.
+        "hamming" is the number of bits that differ, for codes of zeros and ones such as
+        :class:`BinaryEmbedder` makes; they are kept packed, eight bits a byte.
     index : {"exact", "hnsw"}, default="exact"
         "exact" compares with all rows, or by a tree. "hnsw" follows a graph of neighbours
         and finds nearly all of the nearest ones without looking at most rows; it needs
@@ -230,20 +231,30 @@ class EmbeddingIndex(BaseEstimator):
         metric = self._searched_by[0]
         if metric == "hamming":
             return None
+        if metric == "euclidean":
+            self._centre = np.median(self.embedding_, axis=0)
+            self._scale = float(np.abs(self.embedding_ - self._centre).max()) or 1.0
         if faiss is None:
-            return NearestNeighbors(metric=metric).fit(self.embedding_)
+            return NearestNeighbors(metric=metric).fit(self._placed(self.embedding_))
         by = faiss.METRIC_L2 if metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
         graph = faiss.IndexHNSWFlat(self.embedding_.shape[1], LINKS, by)
         graph.hnsw.efConstruction = LOOKED_AT_IN_FIT
         with one_thread(faiss):
-            graph.add(self.embedding_.astype(np.float32))
+            graph.add(self._placed(self.embedding_).astype(np.float32))
         return graph
+
+    def _placed(self, Z: NDArray[Any]) -> NDArray[Any]:
+        """Move embeddings near the origin, where rounding does not hide who is near."""
+        if self._searched_by[0] == "cosine":
+            return Z
+        return np.asarray((Z - self._centre) / self._scale)
 
     def _found(self, queries: NDArray[Any], k: int) -> NDArray[np.int64]:
         """Return the positions of the k nearest rows."""
         metric, index = self._searched_by
         if metric == "hamming":
             return hamming_neighbors(queries, self.embedding_, k)
+        queries = self._placed(queries)
         if index == "exact":
             return np.asarray(self._search.kneighbors(queries, k, return_distance=False))
         self._search.hnsw.efSearch = max(LOOKED_AT, 2 * k)
@@ -251,12 +262,12 @@ class EmbeddingIndex(BaseEstimator):
         # rows that the graph does not lead to, for instance behind many equal ones
         short = (found < 0).any(axis=1)
         if short.any():
-            exact = NearestNeighbors(metric=metric).fit(self.embedding_)
+            exact = NearestNeighbors(metric=metric).fit(self._placed(self.embedding_))
             found[short] = exact.kneighbors(queries[short], k, return_distance=False)
         return found
 
     def _distances(self, queries: NDArray[Any], found: NDArray[np.int64]) -> Array:
-        """Return distances to what was found, each by itself: they have no rounding."""
+        """Return distances to what was found, from the differences of the embeddings."""
         rows, metric = self.embedding_, self._searched_by[0]
         distances = np.empty(found.shape)
         size = max(1, CELLS_AT_A_TIME // (found.shape[1] * rows.shape[1]))
@@ -265,11 +276,13 @@ class EmbeddingIndex(BaseEstimator):
             near, query = rows[found[part]], queries[part, np.newaxis]
             if metric == "hamming":
                 distances[part] = hamming_distances(query, near)
-            elif metric == "cosine":
-                distances[part] = 1.0 - (near.astype(np.float64) * query).sum(axis=2)
-            else:
-                apart = near.astype(np.float64) - query
-                distances[part] = np.sqrt(np.square(apart).sum(axis=2))
+                continue
+            squares = np.square(near.astype(np.float64) - query).sum(axis=2)
+            if metric == "euclidean":
+                distances[part] = np.sqrt(squares)
+            else:  # of unit length, but for zeros, which are like nothing
+                some = near.any(axis=2) & query.any(axis=2)
+                distances[part] = np.where(some, squares / 2.0, 1.0)
         return distances
 
     def __sklearn_tags__(self) -> Tags:
@@ -281,6 +294,12 @@ class EmbeddingIndex(BaseEstimator):
 
 def is_fitted(estimator: Any) -> bool:
     """Tell an estimator that can be used as it is."""
+    if isinstance(estimator, Pipeline):  # scikit-learn asks its last step only
+        return all(
+            is_fitted(step)
+            for _, step in estimator.steps
+            if step not in (None, "passthrough")
+        )
     try:
         check_is_fitted(estimator)
     except NotFittedError:

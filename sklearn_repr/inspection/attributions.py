@@ -15,6 +15,8 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from scipy import sparse
 from sklearn.utils import check_random_state, check_scalar
 
+from sklearn_repr.utils.frames import as_pandas, refuse_lazy
+
 __all__ = ["Attribution", "attribution"]
 
 Values = NDArray[np.float64]
@@ -125,21 +127,25 @@ def attribution(
             f"attribution needs {method}; {type(estimator).__name__} has none."
         )
     check_scalar(n_permutations, "n_permutations", Integral, min_val=1)
+    if output is not None:
+        check_scalar(output, "output", Integral, min_val=0)
     table, typical = _joined(X, baseline)
     n, d = len(table) - (baseline is not None), len(typical)
 
     def ask(cells: Places) -> Values:
         """Return the outputs of rows whose cell j is that of row cells[:, j]."""
-        said = np.asarray(getattr(estimator, method)(_picked(table, cells)))
+        said = getattr(estimator, method)(_picked(table, cells))
+        said = said.toarray() if sparse.issparse(said) else np.asarray(said)
         try:
             said = said.astype(np.float64)
         except ValueError as error:
             raise ValueError(f"{method} must return numbers: {error}.") from error
+        said = said.reshape(len(cells), -1)
         if output is None:
-            return said.reshape(len(cells), -1)
-        if said.ndim < 2 or not 0 <= output < said.shape[1]:
+            return said
+        if output >= said.shape[1]:
             raise ValueError(
-                f"output={output} is out of range: {method} returns shape {said.shape}."
+                f"output={output} is out of range: {method} has {said.shape[1]} outputs."
             )
         return said[:, [output]]
 
@@ -178,6 +184,7 @@ def _joined(X: Any, baseline: Any) -> tuple[Any, Places]:
     """Return one table, and of every column the row whose cell is the baseline."""
     if sparse.issparse(X):
         raise TypeError("attribution needs a dense table: call toarray() first.")
+    refuse_lazy(X)
     if not hasattr(X, "columns"):
         X = np.asarray(X)
         baseline = None if baseline is None else np.asarray(baseline)
@@ -187,12 +194,19 @@ def _joined(X: Any, baseline: Any) -> tuple[Any, Places]:
     if baseline is None:
         if len(X) < 2:
             raise ValueError("One row has no typical one: give a baseline.")
-        return X, np.array([_typical(_column(X, j)) for j in range(d)])
+        frame = as_pandas(X)
+        typical = [_typical(frame.iloc[:, j].infer_objects()) for j in range(d)]
+        return X, np.array(typical)
     if type(baseline) is not type(X) or baseline.shape != (1, d):
         shape = getattr(baseline, "shape", "no shape")
         raise ValueError(
             f"baseline must be one row of {d} columns in a {type(X).__name__}, as X is;"
             f" got a {type(baseline).__name__} of {shape}."
+        )
+    if hasattr(X, "columns") and list(baseline.columns) != list(X.columns):
+        raise ValueError(
+            f"baseline must have the columns of X in their order, {list(X.columns)}; got"
+            f" {list(baseline.columns)}."
         )
     if isinstance(X, pd.DataFrame):
         table: Any = pd.concat([baseline, X], ignore_index=True)
@@ -201,14 +215,6 @@ def _joined(X: Any, baseline: Any) -> tuple[Any, Places]:
     else:  # polars
         table = baseline.vstack(X)
     return table, np.zeros(d, dtype=np.intp)
-
-
-def _column(X: Any, j: int) -> Any:
-    """Return a column as pandas' Series."""
-    if isinstance(X, pd.DataFrame):
-        return X.iloc[:, j]
-    column = X[:, j] if isinstance(X, np.ndarray) else X.to_series(j).to_pandas()
-    return pd.Series(column).infer_objects()
 
 
 def _typical(column: Any) -> int:

@@ -148,7 +148,7 @@ def usefulness(
     -------
     score : float
         Accuracy where the target is a category, or whole numbers of at most 20 different
-        values in `real`; else R².
+        values in `real`, to which drawn ones are rounded; else R².
 
     Raises
     ------
@@ -192,7 +192,7 @@ def usefulness(
         "random_state": random_state,
     }
     if first.categorical[j] or _are_classes(y):
-        classifier = HistGradientBoostingClassifier(**settings).fit(A, y_drawn)
+        classifier = HistGradientBoostingClassifier(**settings).fit(A, np.round(y_drawn))
         return float(accuracy_score(y, classifier.predict(B)))
     regressor = HistGradientBoostingRegressor(**settings).fit(A, y_drawn)
     return float(r2_score(y, regressor.predict(B)))

@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pandas import DataFrame, Series
+from pandas import Series, factorize
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, check_scalar
+
+from sklearn_repr.utils.frames import as_pandas
 
 __all__ = ["DCI", "dci", "factor_vae_score", "mig", "modularity", "sap"]
 
@@ -169,7 +171,7 @@ def sap(Z: ArrayLike, factors: ArrayLike) -> float:
     1.0
     """
     codes, columns = _checked(Z, factors)
-    centred = codes - codes.mean(axis=0)
+    centred = np.where(_varies(codes), codes - codes.mean(axis=0), 0.0)
     total = np.square(centred).sum(axis=0)
     scores = np.zeros((codes.shape[1], len(columns)))
     for k, column in enumerate(columns):
@@ -280,13 +282,18 @@ def dci(
         else:
             frequent = np.bincount(target[fitted]).argmax()
             error, chance = (truth != said).sum(), (truth != frequent).sum()
-        skills.append(max(0.0, 1.0 - error / chance) if chance > 0 else 1.0)
-    shares = np.array(importances).T
+        skill = 1.0 - error / chance if chance > 0 else float(error == 0)
+        skills.append(max(0.0, skill))
+    shares = np.array(importances, dtype=np.float64).T
+    total = shares.sum(axis=0)
+    # a factor that no unit tells has no importances
+    told = total > 0
+    shares /= np.where(told, total, 1.0)
     by_unit = shares.sum(axis=1)
     used = by_unit > 0
     spread = _spread(shares[used] / by_unit[used, np.newaxis])
-    disentanglement = by_unit[used] @ (1.0 - spread) / by_unit.sum()
-    completeness = 1.0 - _spread(shares.T).mean()
+    disentanglement = by_unit[used] @ (1.0 - spread) / max(1, told.sum())
+    completeness = np.where(told, 1.0 - _spread(shares.T), 0.0).mean()
     return DCI(float(disentanglement), float(completeness), float(np.mean(skills)))
 
 
@@ -345,10 +352,10 @@ def factor_vae_score(
     codes, columns = _checked(Z, factors, fewest=2)
     check_scalar(n_votes, "n_votes", Integral, min_val=1)
     check_scalar(batch_size, "batch_size", Integral, min_val=2)
-    variance = codes.var(axis=0)
-    codes, variance = codes[:, variance > 0], variance[variance > 0]
-    if not len(variance):
+    codes = codes[:, _varies(codes)]
+    if not codes.shape[1]:
         raise ValueError("No unit of Z varies.")
+    variance = codes.var(axis=0)
     levels = [_levels(_binned(column, n_bins)) for column in columns]
     rows = [_rows_by_level(factor) for factor in levels]
     rng = check_random_state(random_state)
@@ -369,9 +376,7 @@ def _checked(
 ) -> tuple[Values, list[Series]]:
     """Return codes, and factors as columns of pandas."""
     codes: Values = check_array(Z, dtype=np.float64, input_name="Z")
-    if hasattr(factors, "to_pandas"):  # polars
-        factors = factors.to_pandas()
-    table = factors if isinstance(factors, DataFrame) else DataFrame(np.array(factors))
+    table = as_pandas(factors)
     columns = [table.iloc[:, k].infer_objects() for k in range(table.shape[1])]
     if len(table) != len(codes):
         raise ValueError(
@@ -382,6 +387,8 @@ def _checked(
     for k, column in enumerate(columns):
         if column.isna().any():
             raise ValueError(f"Factor {k} of factors has missing cells.")
+        if _is_number(column) and np.isinf(column.to_numpy(np.float64)).any():
+            raise ValueError(f"Factor {k} of factors contains infinity.")
         if column.nunique() < 2:
             raise ValueError(f"Factor {k} of factors does not vary: leave it out.")
     return codes, columns
@@ -391,8 +398,13 @@ def _is_number(column: Series) -> bool:
     return bool(is_numeric_dtype(column) and not is_bool_dtype(column))
 
 
+def _varies(codes: Values) -> NDArray[np.bool_]:
+    """Tell units that vary; the variance of equal numbers may be above 0 by rounding."""
+    return np.asarray(np.ptp(codes, axis=0) > 0)
+
+
 def _levels(column: Series) -> Levels:
-    levels: Levels = np.unique(column.to_numpy(), return_inverse=True)[1]
+    levels: Levels = factorize(column.to_numpy(), sort=True)[0]
     return levels
 
 

@@ -7,6 +7,7 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 from sklearn.preprocessing import normalize
@@ -311,6 +312,8 @@ def _mean_over_queries(
             )
     wanted, offered = _labels(queries, rows, y, gallery is None, y_gallery)
     choices = len(rows) - (gallery is None)
+    if not choices:
+        raise ValueError("One row of Z has no other to find: give a gallery.")
     check_scalar(k, "k", Integral, min_val=1)
     if k > choices:
         raise ValueError(f"k={k} is more than the {choices} rows that a query can find.")
@@ -326,7 +329,8 @@ def _mean_over_queries(
             ranked = _rank(distances[some], relevant[some], rounding[some])
             total, count = total + float(score(ranked).sum()), count + int(some.sum())
     if not count:
-        raise ValueError("No query has a relevant row: no label is found twice.")
+        why = "is found twice" if gallery is None else "of y is one of y_gallery"
+        raise ValueError(f"No query has a relevant row: no label {why}.")
     return total / count
 
 
@@ -354,6 +358,9 @@ def _labels(
     offered = wanted if y_gallery is None else column_or_1d(y_gallery)
     check_consistent_length(queries, wanted)
     check_consistent_length(rows, offered)
+    for name, labels in (("y", wanted), ("y_gallery", offered)):
+        if pd.isna(labels).any():
+            raise ValueError(f"{name} has missing labels: leave these rows out.")
     return wanted, offered
 
 
@@ -365,17 +372,18 @@ def _distances(
         queries, rows = normalize(queries), normalize(rows)
         squares, own = np.ones(len(rows)), np.ones(len(queries))
     else:
-        # differences of large numbers would lose what tells near rows apart
-        mean = rows.mean(axis=0)
-        queries, rows = queries - mean, rows - mean
+        # differences of large numbers would lose what tells near rows apart; a mean would
+        # be drawn away by a few rows far off
+        centre = np.median(rows, axis=0)
+        queries, rows = queries - centre, rows - centre
         squares, own = (np.square(part).sum(axis=1) for part in (rows, queries))
-    rounding = 16 * np.finfo(np.float64).eps * (own + squares.max())
     size = max(1, CELLS_AT_A_TIME // len(rows))
     for start in range(0, len(queries), size):
         part = slice(start, start + size)
         # half the squared Euclidean distance, which of unit rows is 1 - cosine
-        half = (own[part, np.newaxis] + squares) / 2 - queries[part] @ rows.T
-        yield start, half, rounding[part]
+        both = own[part, np.newaxis] + squares
+        half = both / 2 - queries[part] @ rows.T
+        yield start, half, 16 * np.finfo(np.float64).eps * both
 
 
 def _rank(distances: Values, relevant: NDArray[np.bool_], rounding: Values) -> Ranked:
@@ -383,7 +391,8 @@ def _rank(distances: Values, relevant: NDArray[np.bool_], rounding: Values) -> R
     order = np.argsort(distances, axis=1)
     ordered = np.take_along_axis(distances, order, axis=1)
     n, place = ordered.shape[1], np.arange(ordered.shape[1])
-    starts = np.diff(ordered, axis=1, prepend=-np.inf) > rounding[:, np.newaxis]
+    rounding = np.take_along_axis(rounding, order, axis=1)
+    starts = np.diff(ordered, axis=1, prepend=-np.inf) > rounding
     start = np.maximum.accumulate(np.where(starts, place, 0), axis=1)
     ends = np.concatenate([starts[:, 1:], np.ones((len(starts), 1), bool)], axis=1)
     end = np.where(ends, place + 1, n)
