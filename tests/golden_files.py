@@ -49,6 +49,8 @@ def frame():
 
 def small(estimator):
     names = estimator.get_params()
+    if "encoder" in names:
+        estimator.set_params(encoder=small(sklearn_repr.AutoencoderTransformer()))
     return estimator.set_params(**{k: v for k, v in SMALL.items() if k in names})
 
 

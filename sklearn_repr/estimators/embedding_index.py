@@ -67,6 +67,11 @@ class EmbeddingIndex(BaseEstimator):
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the columns, if fit saw a table with string names.
 
+    Notes
+    -----
+    Files and pickles hold the embedding, and the tree or graph is built again at the
+    first search.
+
     See Also
     --------
     PairedEmbedder : Its `kneighbors` searches one table by rows of another.
@@ -133,9 +138,8 @@ class EmbeddingIndex(BaseEstimator):
                 "index='hnsw' has no metric='hamming': packed codes are compared exactly."
                 " Set index='exact'."
             )
-        faiss = None
         if self.index == "hnsw":
-            faiss = import_optional("faiss", extra="index", purpose="index='hnsw'")
+            import_faiss()
         with restored_on_failure(self):
             if self.estimator is None:
                 self.estimator_ = None
@@ -152,7 +156,7 @@ class EmbeddingIndex(BaseEstimator):
                     setattr(self, name, getattr(self.estimator_, name))
                 elif self.estimator_ is not None and hasattr(self, name):
                     delattr(self, name)
-            self._search = self._make_search(faiss)
+            self._search = self._make_search()
         return self
 
     def kneighbors(
@@ -227,15 +231,20 @@ class EmbeddingIndex(BaseEstimator):
 
     # -- search ----------------------------------------------------------------------
 
-    def _make_search(self, faiss: Any) -> Any:
-        metric = self._searched_by[0]
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what files and pickles hold: no trees, no graphs."""
+        return {**super().__getstate__(), "_search": None}
+
+    def _make_search(self) -> Any:
+        metric, index = self._searched_by
         if metric == "hamming":
             return None
         if metric == "euclidean":
             self._centre = np.median(self.embedding_, axis=0)
             self._scale = float(np.abs(self.embedding_ - self._centre).max()) or 1.0
-        if faiss is None:
+        if index == "exact":
             return NearestNeighbors(metric=metric).fit(self._placed(self.embedding_))
+        faiss = import_faiss()
         by = faiss.METRIC_L2 if metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
         graph = faiss.IndexHNSWFlat(self.embedding_.shape[1], LINKS, by)
         graph.hnsw.efConstruction = LOOKED_AT_IN_FIT
@@ -254,6 +263,8 @@ class EmbeddingIndex(BaseEstimator):
         metric, index = self._searched_by
         if metric == "hamming":
             return hamming_neighbors(queries, self.embedding_, k)
+        if self._search is None:
+            self._search = self._make_search()
         queries = self._placed(queries)
         if index == "exact":
             return np.asarray(self._search.kneighbors(queries, k, return_distance=False))
@@ -290,6 +301,11 @@ class EmbeddingIndex(BaseEstimator):
         if self.estimator is not None:
             tags.input_tags = get_tags(self.estimator).input_tags
         return tags
+
+
+def import_faiss() -> Any:
+    """Import faiss, or say which extra has it."""
+    return import_optional("faiss", extra="index", purpose="index='hnsw'")
 
 
 def is_fitted(estimator: Any) -> bool:

@@ -81,16 +81,9 @@ def marginal_distances(real: ArrayLike, synthetic: ArrayLike) -> pd.DataFrame:
 
 
 def _kolmogorov_smirnov(a: Values, b: Values) -> float:
-<<<<<<< HEAD
     cells = np.concatenate([a, b])
     below = [np.searchsorted(np.sort(x), cells, side="right") / len(x) for x in (a, b)]
     return float(np.abs(below[0] - below[1]).max())
-=======
-    """Return the statistic alone: of single rows SciPy warns about its p-value."""
-    points = np.concatenate([a, b])
-    shares = (np.searchsorted(np.sort(x), points, side="right") / len(x) for x in (a, b))
-    return float(np.abs(np.subtract(*shares)).max())
->>>>>>> reviewretrieval
 
 
 def _total_variation(a: Values, b: Values) -> float:
