@@ -15,7 +15,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from scipy import sparse
 from sklearn.utils import check_random_state, check_scalar
 
-from sklearn_repr.utils.frames import as_pandas, refuse_lazy
+from sklearn_repr.utils.frames import as_pandas, container_of, refuse_lazy
 
 __all__ = ["Attribution", "attribution"]
 
@@ -185,9 +185,7 @@ def _joined(X: Any, baseline: Any) -> tuple[Any, Positions]:
     if sparse.issparse(X):
         raise TypeError("attribution needs a dense table: call toarray() first.")
     refuse_lazy(X)
-    if not hasattr(X, "columns"):
-        X = np.asarray(X)
-        baseline = None if baseline is None else np.asarray(baseline)
+    X, baseline = _read(X), None if baseline is None else _read(baseline)
     if len(X.shape) != 2:
         raise ValueError(f"X must have two dimensions; got shape {X.shape}.")
     d = X.shape[1]
@@ -215,6 +213,14 @@ def _joined(X: Any, baseline: Any) -> tuple[Any, Positions]:
     else:  # polars
         table = baseline.vstack(X)
     return table, np.zeros(d, dtype=np.intp)
+
+
+def _read(X: Any) -> Any:
+    """Return a frame of polars or pandas, which pyarrow's becomes, or an array."""
+    kind = container_of(X)
+    if kind == "polars":
+        return X
+    return as_pandas(X) if kind == "pandas" else np.asarray(X)
 
 
 def _typical(column: Any) -> int:
