@@ -78,10 +78,12 @@ bench: $(VENV)/.ready-bench  ## Print the benchmark tables; DATA=, OUTLIERS=, LA
 	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/generation.py $(DATA); fi
 	@if [ -n "$(OUTLIERS)" ]; then $(BIN)/python benchmarks/detection.py $(OUTLIERS); fi
 	@if [ -n "$(LABELLED)" ]; then $(BIN)/python benchmarks/representation.py $(LABELLED); fi
+	@if [ -n "$(LABELLED)" ]; then $(BIN)/python benchmarks/few_labels.py $(LABELLED); fi
 	@if [ -n "$(MIXED)" ]; then $(BIN)/python benchmarks/mixed.py $(MIXED); fi
 	@if [ -n "$(MIXED)" ]; then $(BIN)/python benchmarks/generation.py --mixed $(MIXED); fi
 	@if [ -n "$(IMAGES)" ]; then $(BIN)/python benchmarks/images.py $(IMAGES); fi
 	@if [ -n "$(IMAGES)" ]; then $(BIN)/python benchmarks/retrieval.py $(IMAGES); fi
+	@if [ -n "$(IMAGES)" ]; then $(BIN)/python benchmarks/transfer.py $(IMAGES); fi
 
 clean:  ## Remove the environments and what tools left behind
 	rm -rf $(VENV) $(OLDEST) .mypy_cache .pytest_cache .ruff_cache

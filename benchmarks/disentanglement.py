@@ -81,8 +81,8 @@ def rotated() -> pd.DataFrame:
     Z = ((factors - factors.mean()) / factors.std()).to_numpy()
     cells = {"planted": [Z]}
     rng = np.random.default_rng(0)
-    turns = [np.linalg.qr(rng.normal(size=(4, 4)))[0] for _ in range(20)]
-    cells["rotated at random"] = [Z @ turn for turn in turns]
+    rotations = [np.linalg.qr(rng.normal(size=(4, 4)))[0] for _ in range(20)]
+    cells["rotated at random"] = [Z @ rotation for rotation in rotations]
     cells["noise"] = [rng.normal(size=Z.shape)]
     return pd.DataFrame(
         {

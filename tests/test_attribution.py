@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from scipy import sparse
 from sklearn.datasets import load_iris
@@ -117,6 +118,18 @@ def mixed(n=40):
     frame["new"] = rng.random(n) < 0.9
     frame.loc[3, "size"] = np.nan
     return frame
+
+
+def test_frames_of_pyarrow_are_explained_as_those_of_pandas():
+    frame = mixed()
+    model = AutoencoderTransformer(2, max_iter=3, random_state=0).fit(frame)
+    table = pa.Table.from_pandas(frame)
+    for row in (None, 0):
+        ours, theirs = (
+            attribution(model, X, baseline=None if row is None else X[row : row + 1])
+            for X in (table, frame)
+        )
+        np.testing.assert_array_equal(ours.contributions, theirs.contributions)
 
 
 @pytest.mark.parametrize("container", [pd.DataFrame, pl.from_pandas])

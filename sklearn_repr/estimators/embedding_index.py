@@ -43,8 +43,9 @@ class EmbeddingIndex(BaseEstimator):
     ----------
     estimator : transformer or None, default=None
         What embeds rows: an embedder of this package, PCA, a pipeline. One that is fitted
-        is used as it is; one that is not is cloned, and fitted in `fit`. None searches
-        the rows themselves, which may be embeddings.
+        is used as it is; one that is not is cloned, and fitted in `fit`. A clone of the
+        index has an unfitted one; :class:`~sklearn.frozen.FrozenEstimator` keeps it
+        fitted there too. None searches the rows themselves, which may be embeddings.
     metric : {"euclidean", "cosine", "hamming"}, default="euclidean"
         Distance of embeddings. "cosine" is 1 - cosine, and 1 for a row of zeros.
         "hamming" is the number of bits that differ, for codes of zeros and ones such as

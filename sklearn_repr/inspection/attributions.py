@@ -15,12 +15,12 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from scipy import sparse
 from sklearn.utils import check_random_state, check_scalar
 
-from sklearn_repr.utils.frames import as_pandas, refuse_lazy
+from sklearn_repr.utils.frames import as_pandas, container_of, refuse_lazy
 
 __all__ = ["Attribution", "attribution"]
 
 Values = NDArray[np.float64]
-Places = NDArray[np.intp]
+Positions = NDArray[np.intp]
 
 # Rows that an estimator is asked about at a time
 ROWS_AT_A_TIME = 2**13
@@ -132,7 +132,7 @@ def attribution(
     table, typical = _joined(X, baseline)
     n, d = len(table) - (baseline is not None), len(typical)
 
-    def ask(cells: Places) -> Values:
+    def ask(cells: Positions) -> Values:
         """Return the outputs of rows whose cell j is that of row cells[:, j]."""
         said = getattr(estimator, method)(_picked(table, cells))
         said = said.toarray() if sparse.issparse(said) else np.asarray(said)
@@ -156,19 +156,19 @@ def attribution(
     for start in range(0, n, size):
         rows = np.arange(start, min(n, start + size))
         for order in orders:
-            turn = np.argsort(order)
-            replaced = turn < np.arange(d + 1)[:, np.newaxis]
+            place = np.argsort(order)
+            replaced = place < np.arange(d + 1)[:, np.newaxis]
             own = rows[:, np.newaxis] + (baseline is not None)
             cells = np.where(replaced[:, np.newaxis], own, typical)
             outputs = ask(cells.reshape(-1, d)).reshape(d + 1, len(rows), -1)
-            contributions[rows] += np.diff(outputs, axis=0)[turn].swapaxes(0, 1)
+            contributions[rows] += np.diff(outputs, axis=0)[place].swapaxes(0, 1)
     contributions /= len(orders)
     if output is not None or contributions.shape[2] == 1:
         return Attribution(contributions[:, :, 0], float(base[0]))
     return Attribution(contributions, base)
 
 
-def _orders(d: int, count: int, rng: np.random.RandomState) -> Iterator[Places]:
+def _orders(d: int, count: int, rng: np.random.RandomState) -> Iterator[Positions]:
     """Yield orders of d columns: all if there are no more, else random ones in pairs."""
     # beyond 12 columns there are more orders than anybody asks for
     if d <= 12 and factorial(d) <= count:
@@ -180,14 +180,12 @@ def _orders(d: int, count: int, rng: np.random.RandomState) -> Iterator[Places]:
         yield order
 
 
-def _joined(X: Any, baseline: Any) -> tuple[Any, Places]:
+def _joined(X: Any, baseline: Any) -> tuple[Any, Positions]:
     """Return one table, and of every column the row whose cell is the baseline."""
     if sparse.issparse(X):
         raise TypeError("attribution needs a dense table: call toarray() first.")
     refuse_lazy(X)
-    if not hasattr(X, "columns"):
-        X = np.asarray(X)
-        baseline = None if baseline is None else np.asarray(baseline)
+    X, baseline = _read(X), None if baseline is None else _read(baseline)
     if len(X.shape) != 2:
         raise ValueError(f"X must have two dimensions; got shape {X.shape}.")
     d = X.shape[1]
@@ -217,6 +215,14 @@ def _joined(X: Any, baseline: Any) -> tuple[Any, Places]:
     return table, np.zeros(d, dtype=np.intp)
 
 
+def _read(X: Any) -> Any:
+    """Return a frame of polars or pandas, which pyarrow's becomes, or an array."""
+    kind = container_of(X)
+    if kind == "polars":
+        return X
+    return as_pandas(X) if kind == "pandas" else np.asarray(X)
+
+
 def _typical(column: Any) -> int:
     """Return the row of the median of numbers, or of the most frequent level."""
     if is_numeric_dtype(column) and not is_bool_dtype(column):
@@ -230,7 +236,7 @@ def _typical(column: Any) -> int:
     return int(np.argmax(levels == np.bincount(levels[levels >= 0]).argmax()))
 
 
-def _picked(table: Any, cells: Places) -> Any:
+def _picked(table: Any, cells: Positions) -> Any:
     """Return rows whose cell j is that of row cells[:, j]."""
     if isinstance(table, np.ndarray):
         return table[cells, np.arange(cells.shape[1])]

@@ -56,9 +56,9 @@ def two_sample_auroc(
     Returns
     -------
     auroc : float
-        0.5 if the rows cannot be told apart, 1 if they always can. Well below 0.5 it
-        says that synthetic rows are copies of rows of `real`: whoever has seen one of the
-        two takes the other for its like.
+        0.5 if the rows cannot be told apart, 1 if they always can. Well below 0.5,
+        synthetic rows are copies of rows of `real`: of a row and its copy, a classifier
+        that was trained on one gives its class to the other.
     standard_error : float
         Of `auroc`: DeLong's for given classifiers, times :math:`\sqrt{1 + k / (k - 1)}`
         with k = `cv`, because those of all folds are trained on much the same rows

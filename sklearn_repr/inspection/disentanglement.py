@@ -45,9 +45,9 @@ def mig(Z: ArrayLike, factors: ArrayLike, *, n_bins: int = 20) -> float:
     Returns
     -------
     score : float
-        From 0 to 1. It is 1 if every factor is known from one unit and nothing of it from
-        any other, and near 0 where codes are rotated. A code of one unit has no second
-        one, whose information is then 0.
+        From 0 to 1. It is 1 if one unit tells a factor exactly and no other unit has any
+        information on it, for every factor, and near 0 where all units mix all factors
+        alike. A code of one unit has no second one, whose information is then 0.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def mig(Z: ArrayLike, factors: ArrayLike, *, n_bins: int = 20) -> float:
 
 
 def modularity(Z: ArrayLike, factors: ArrayLike, *, n_bins: int = 20) -> float:
-    r"""Whether each unit of the code knows of one factor only.
+    r"""Whether each unit of the code has information on one factor only.
 
     .. math:: \frac1J \sum_j 1 - \frac{\sum_{k \neq k_j} I(z_j; v_k)^2}
               {(K - 1) I(z_j; v_{k_j})^2}, \qquad k_j = \arg\max_k I(z_j; v_k)
@@ -93,8 +93,9 @@ def modularity(Z: ArrayLike, factors: ArrayLike, *, n_bins: int = 20) -> float:
     Returns
     -------
     score : float
-        From 0 to 1; a unit that knows nothing counts as 0. It asks nothing of how well
-        factors are known, and one that several units share is none the worse.
+        From 0 to 1; a unit without information on any factor, a constant one too, counts
+        as 0. It does not measure how much information there is, and a factor that several
+        units share loses nothing.
 
     Raises
     ------
@@ -154,8 +155,8 @@ def sap(Z: ArrayLike, factors: ArrayLike) -> float:
 
     Notes
     -----
-    Labels are judged in the paper by the accuracy of a classifier of one unit. That gap
-    is at most 1 less the accuracy of chance, and is not used here.
+    The paper scores labels by the accuracy of a classifier of one unit. That gap is at
+    most 1 less the accuracy of chance, and is not used here.
 
     References
     ----------

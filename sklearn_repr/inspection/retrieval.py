@@ -110,8 +110,8 @@ def recall_at_k(
     Raises
     ------
     ValueError
-        If shapes or labels do not fit, `k` is out of range, or no query has a relevant
-        row.
+        If shapes or labels do not fit, labels are missing, `k` is out of range, or no
+        query has a relevant row.
 
     Notes
     -----

@@ -62,16 +62,16 @@ def synthetic_report(
         - "marginal_distance": mean of `marginal_distances`, 0 is best.
         - "missing_difference": mean difference of the shares of missing cells.
         - "dependence_difference": mean over pairs of columns, 0 is best.
-        - "two_sample_auroc": 0.5 is best, 1 is told at sight; well below 0.5, copies.
+        - "two_sample_auroc": 0.5 is best, 1 is always told; well below 0.5, copies.
         - "precision": share of synthetic rows that lie where real ones do.
         - "recall": share of real rows that lie where synthetic ones do.
         - "usefulness": score on `real` of a predictor trained on the synthetic rows.
         - "near_copies": share nearer to training rows than 99% of `real` are.
         - "exact_copies": share that equals a training row.
 
-        In "value" is what it is of the synthetic rows, in "standard_error" its standard
-        error where it has one, and in "reference" what it is of real rows in their
-        place: of `train`, and of `real` for copies. NaN without `train`.
+        "value" is the measure of the synthetic rows, "standard_error" its standard error
+        where it has one, and "reference" the same measure of real rows in their place:
+        of `train`, and of `real` for copies. NaN without `train`.
 
     Raises
     ------
