@@ -22,6 +22,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
@@ -89,8 +90,10 @@ def same(first, second):
         lambda y: np.array(["a", "b", "c", None], dtype=object)[y].tolist(),
         lambda y: np.array(["a", "b", "c", -1], dtype=object)[y],
         lambda y: pd.Series(y).map({0: "a", 1: "b", 2: "c"}).astype("category"),
+        lambda y: pd.Series(y).map({0: "a", 1: "b", 2: "c"}).astype("string"),
+        lambda y: np.where(y == -1, None, y),
     ],
-    ids=["minus one", "nan", "none", "objects", "categories"],
+    ids=["minus one", "nan", "none", "objects", "categories", "strings", "numbers"],
 )
 def test_rows_without_label_are_told_from_others(labels):
     X, few, y = iris()
@@ -102,6 +105,15 @@ def test_rows_without_label_are_told_from_others(labels):
     # rows without label are left out of the score
     known = few != -1
     assert model.score(X, labels(few)) == model.score(X[known], everywhere[known])
+
+
+def test_classes_have_the_type_of_labels():
+    X, few, y = iris()
+    for labels in (y, y == 1, y.astype(float)):
+        partly = np.where(few == -1, None, labels)
+        model = RepresentationClassifier(encoder(), random_state=0).fit(X, partly)
+        assert model.predict(X).dtype == labels.dtype
+        assert accuracy_score(labels, model.predict(X)) == model.score(X, labels)
 
 
 def test_minus_one_and_one_alone_are_two_classes():
@@ -119,6 +131,7 @@ def test_minus_one_and_one_alone_are_two_classes():
         (np.where(np.arange(150) < 9, 3, -1), r"one class only: \[3\]"),
         (["a"] * 75 + ["-1"] * 75, "made text of a -1"),
         (np.linspace(0, 1, 150), "continuous"),
+        (np.array([1, "a", None] * 50, dtype=object), "y mixes labels of types int, str"),
         (np.arange(149) % 3, "inconsistent numbers of samples"),
         (None, "requires y to be passed"),
     ],
@@ -155,7 +168,14 @@ def test_score_refuses_what_it_cannot_compare():
         model.score(X, np.where(y == 0, 7, y))
     with pytest.raises(ValueError, match="no label to compare"):
         model.score(X, np.full(150, -1))
+    with pytest.raises(ValueError, match=r"did not see: \['a'\]"):
+        model.score(X, np.array([0, "a", None] * 50, dtype=object))
+    for short in ((y[:9],), (y, np.ones(9))):
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            model.score(X, *short)
     model = RepresentationRegressor(encoder(), random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.score(X, y, np.ones(9))
     with pytest.raises(ValueError, match="no known target"):
         model.score(X, np.full(150, np.nan))
 

@@ -9,7 +9,7 @@ import torch
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from torch import Tensor
 
 from sklearn_repr._contracts import (
@@ -321,9 +321,12 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
         """
         check_is_fitted(self)
         y = self._read(y)
+        check_consistent_length(X, y, sample_weight)
         known = ~np.isnan(y.reshape(len(y), -1)).any(axis=1)
         if not known.any():
-            raise ValueError("y holds no known target to compare with: all are NaN.")
+            raise ValueError(
+                "y holds no known target to compare with: every row has a NaN."
+            )
         predicted = self.predict(X)
         weights = None if sample_weight is None else np.asarray(sample_weight)[known]
         return float(r2_score(y[known], predicted[known], sample_weight=weights))
