@@ -40,7 +40,7 @@ from sklearn_repr import (
 from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.engine.linear_heads import fit_logistic, fit_ridge
 from sklearn_repr.estimators._guesses import confident, propagated
-from sklearn_repr.estimators._learned import spread_share
+from sklearn_repr.estimators._learned import Learned, spread_share
 from sklearn_repr.objectives.predicted_targets import PredictedClasses, PredictedNumbers
 
 BOTH = [RepresentationClassifier, RepresentationRegressor]
@@ -216,6 +216,18 @@ def test_the_linear_head_of_numbers_is_the_ridge_regression_that_leaves_least_er
         np.testing.assert_allclose(fitted.bias[j], expected.intercept_)
 
 
+@pytest.mark.parametrize("n_rows", [2, 9])
+def test_a_ridge_regression_without_penalty_is_the_shortest_of_least_squares(n_rows):
+    rng = np.random.default_rng(0)
+    codes = np.c_[rng.normal(size=(n_rows, 3)), np.zeros(n_rows)]
+    targets = rng.normal(size=(n_rows, 1))
+    parts = map(torch.from_numpy, (codes, targets, np.ones(n_rows)))
+    fitted = fit_ridge(*parts, [0.0])
+    apart = codes - codes.mean(axis=0), targets - targets.mean(axis=0)
+    expected = np.linalg.lstsq(*apart, rcond=1e-12)[0]
+    np.testing.assert_allclose(fitted.weight.T, expected, atol=1e-12)
+
+
 @pytest.mark.parametrize("n_copies", [1, 3])
 def test_errors_of_predictions(n_copies):
     generator = torch.Generator().manual_seed(0)
@@ -283,6 +295,21 @@ def test_held_out_rows_are_like_the_others():
         chosen = keys[spread_share(keys, 0.2, seed)]
         assert np.bincount(chosen).tolist() == [2, 4, 8]
     assert not spread_share(np.arange(4), 0.2, 0).any()
+
+
+def test_held_out_rows_are_not_learned_from_and_leave_some_of_every_class():
+    keys = np.array([0, 0, 1, 1, 2, 2, 2, 2, 0])
+    targets = np.eye(3)[keys]
+    targets[-1] = np.nan
+    rows = Learned(np.arange(9)[:, None], np.zeros((9, 1)), targets, np.ones(9))
+    for seed in range(3):
+        rest, aside = rows.held_out(keys, 0.9, seed, each_kept=True)
+        numbers = [part.X.ravel().tolist() for part in (rest, aside)]
+        assert sorted(sum(numbers, [])) == list(range(9))
+        assert 8 in numbers[0]
+        assert set(keys[[i for i in numbers[0] if i < 8]]) == {0, 1, 2}
+    two = rows.take(np.array([0, 2]))
+    assert two.held_out(keys[[0, 2]], 0.9, 0, each_kept=True)[1] is None
 
 
 def test_numbers_that_are_known_of_different_rows():

@@ -116,7 +116,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         Hold out a share of the labelled rows, the same of each class, stop when the loss
         on them no longer improves, and keep the weights that were best.
     validation_fraction : float, default=0.1
-        Share of labelled rows to hold out, rounded down.
+        Share of labelled rows to hold out, rounded down; never all rows of a class.
     n_iter_no_change : int, default=10
         Epochs without improvement after which training stops.
     tol : float, default=0.0001
