@@ -305,7 +305,7 @@ def test_held_out_rows_are_not_learned_from_and_leave_some_of_every_class():
     for seed in range(3):
         rest, aside = rows.held_out(keys, 0.9, seed, each_kept=True)
         numbers = [part.X.ravel().tolist() for part in (rest, aside)]
-        assert sorted(sum(numbers, [])) == list(range(9))
+        assert sorted([*numbers[0], *numbers[1]]) == list(range(9))
         assert 8 in numbers[0]
         assert set(keys[[i for i in numbers[0] if i < 8]]) == {0, 1, 2}
     two = rows.take(np.array([0, 2]))
@@ -560,6 +560,19 @@ def test_any_transformer_can_be_probed(given):
     model = RepresentationClassifier(given, random_state=0).fit(X, few)
     assert model.score(X, y) > 0.8
     assert model.get_feature_names_out()[0] == "representationclassifier0"
+
+
+def test_an_encoder_that_needs_labels_gets_the_weights_of_labelled_rows():
+    X, few, y = iris()
+    weights = np.random.default_rng(0).random(150)
+
+    class Weighted(LinearDiscriminantAnalysis):
+        def fit(self, X, y, sample_weight):
+            assert len(X) == len(y) == 30
+            np.testing.assert_allclose(sample_weight, (weights / weights.mean())[:30])
+            return super().fit(X, y)
+
+    assert RepresentationClassifier(Weighted()).fit(X, few, weights).score(X, y) > 0.8
 
 
 # -- tables, tools, reproducibility ------------------------------------------------------
