@@ -36,6 +36,8 @@ from sklearn_repr import (
     PairedEmbedder,
     RepresentationClassifier,
     RepresentationRegressor,
+    load,
+    save,
 )
 from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.engine.linear_heads import fit_logistic, fit_ridge
@@ -573,6 +575,20 @@ def test_an_encoder_that_needs_labels_gets_the_weights_of_labelled_rows():
             return super().fit(X, y)
 
     assert RepresentationClassifier(Weighted()).fit(X, few, weights).score(X, y) > 0.8
+
+
+@pytest.mark.parametrize("recipe", [None])
+def test_a_classifier_on_a_frozen_encoder_is_saved(recipe, tmp_path):
+    X, few, y = iris()
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(e=np.array(list("xyz"))[y])
+    given = FrozenEstimator(encoder().fit(frame))
+    settings = {"semi_supervised": recipe, "random_state": 0}
+    model = RepresentationClassifier(given, **settings).fit(frame, few)
+    save(model, tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
+    expected = model.predict_proba(frame)
+    np.testing.assert_array_equal(again.predict_proba(frame), expected)
+    np.testing.assert_array_equal(again.fit(frame, few).predict_proba(frame), expected)
 
 
 # -- tables, tools, reproducibility ------------------------------------------------------

@@ -189,8 +189,8 @@ class Writer:
         if cls in OWN_WAYS:
             state_of, _ = OWN_WAYS[cls]
             return {"object": [name, self._named(state_of(value), where)]}
-        # an estimator's own is packed for skops
-        state = getattr(value, "_plain_state", value.__getstate__)()
+        # an estimator's own is packed for skops; objects hand on what others have
+        state = getattr(cls, "_plain_state", cls.__getstate__)(value)
         if isinstance(value, nn.Module):
             return {"module": [name, *self._module(value, state, where)]}
         if isinstance(state, list):  # of a frozen dataclass with slots
