@@ -17,7 +17,11 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits, load_iris, make_moons
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import StackingClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    StackingClassifier,
+)
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.inspection import permutation_importance
@@ -41,6 +45,7 @@ from sklearn_repr import (
 )
 from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.engine.linear_heads import fit_logistic, fit_ridge
+from sklearn_repr.estimators._forest import Forest
 from sklearn_repr.estimators._guesses import confident, propagated
 from sklearn_repr.estimators._learned import Learned, spread_share
 from sklearn_repr.objectives.predicted_targets import PredictedClasses, PredictedNumbers
@@ -406,6 +411,22 @@ def test_unlabelled_rows_are_of_use(recipe, mode):
     assert clone(model).fit(X, y).semi_supervised_ is None
 
 
+@pytest.mark.parametrize("kind", [ExtraTreesClassifier, ExtraTreesRegressor])
+def test_trees_as_arrays_say_the_same(kind):
+    rng = np.random.default_rng(0)
+    X, rows = rng.normal(size=(60, 3)), rng.normal(size=(500, 3))
+    y = rng.integers(3, size=60)
+    if kind is ExtraTreesClassifier:
+        trees = kind(5, random_state=0).fit(X, y)
+        expected = trees.predict_proba(rows)
+    else:
+        trees = kind(5, min_samples_leaf=3, random_state=0).fit(X, np.eye(3)[y])
+        expected = trees.predict(rows)
+    np.testing.assert_array_equal(Forest(trees).of(rows), expected)
+    stump = kind(2, random_state=0).fit(X, np.ones(60))
+    assert (Forest(stump).of(rows) == 1).all()
+
+
 def test_what_few_labels_are_learned_from_is_not_kept():
     X = np.random.default_rng(0).normal(size=(4000, 4))
     few = np.where(np.arange(4000) < 20, np.arange(4000) % 2, -1)
@@ -577,7 +598,7 @@ def test_an_encoder_that_needs_labels_gets_the_weights_of_labelled_rows():
     assert RepresentationClassifier(Weighted()).fit(X, few, weights).score(X, y) > 0.8
 
 
-@pytest.mark.parametrize("recipe", [None])
+@pytest.mark.parametrize("recipe", [None, "distillation"])
 def test_a_classifier_on_a_frozen_encoder_is_saved(recipe, tmp_path):
     X, few, y = iris()
     frame = pd.DataFrame(X, columns=list("abcd")).assign(e=np.array(list("xyz"))[y])
