@@ -49,6 +49,7 @@ from sklearn_repr.estimators._forest import Forest
 from sklearn_repr.estimators._guesses import confident, propagated
 from sklearn_repr.estimators._learned import Learned, spread_share
 from sklearn_repr.objectives.predicted_targets import PredictedClasses, PredictedNumbers
+from sklearn_repr.utils.labels import read_numbers
 
 BOTH = [RepresentationClassifier, RepresentationRegressor]
 both = pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
@@ -330,6 +331,14 @@ def test_numbers_that_are_known_of_different_rows():
         alone = clone(model).fit(X, numbers[:, j])
         assert alone.predict(X).shape == (150,)
         np.testing.assert_allclose(alone.predict(X), model.predict(X)[:, j], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float64"])
+def test_targets_of_nullable_frames(dtype):
+    y = pd.DataFrame({"a": [1, None, 3], "b": [1, 2, 3]}).astype(dtype)
+    found = read_numbers(y, "this")
+    np.testing.assert_array_equal(found, [[1, 1], [np.nan, 2], [3, 3]])
+    np.testing.assert_array_equal(read_numbers(y["a"], "this"), [1, np.nan, 3])
 
 
 # -- unlabelled rows ---------------------------------------------------------------------

@@ -85,14 +85,12 @@ def read_numbers(y: Labels, who: str) -> NDArray[np.float64]:
     if y is None:
         raise ValueError(_none_given(who))
     values: NDArray[np.float64] = check_array(
-        np.asarray(y),
+        y,
         dtype=np.float64,
         ensure_2d=False,
         ensure_all_finite="allow-nan",
         input_name="y",
     )
-    if values.ndim > 2 or values.shape[1:] == (0,):
-        raise ValueError(f"y must have one or two dimensions; got shape {values.shape}.")
     return values
 
 
