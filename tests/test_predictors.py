@@ -288,6 +288,51 @@ def test_class_weights_and_smoothing_are_what_they_say():
     assert certain.max() < 0.9
 
 
+@pytest.mark.filterwarnings("ignore:Training for 1 epoch")
+@both
+def test_weights_of_rows_weigh_the_loss_of_labelled_ones(kind):
+    X, few, _ = iris(60)
+    weights = np.random.default_rng(0).uniform(0.1, 3, 150)
+    known = few != -1
+    fitted = FrozenEstimator(encoder().fit(X))
+    z = StandardScaler().fit(fitted.transform(X)).transform(fitted.transform(X[known]))
+    w = weights[known] / weights.mean()
+    y = targets_of(kind, few)
+    # nothing moves in training, which shows the loss that it starts with
+    settings = {"alpha": 1.0, "semi_supervised": None, "learning_rate_init": 1e-9}
+    settings |= {"max_iter": 1, "batch_size": 60, "random_state": 0}
+    probe, tuned = (
+        kind(fitted, mode=mode, **settings).fit(X, y, weights)
+        for mode in ("probe", "fine_tune")
+    )
+    if kind is RepresentationClassifier:
+        expected = LogisticRegression(tol=1e-8, max_iter=1000).fit(z, few[known], w)
+        p = expected.predict_proba(z)
+        np.testing.assert_allclose(probe.predict_proba(X[known]), p, atol=1e-4)
+        loss = -w @ np.log(p[np.arange(60), few[known]])
+    else:
+        t = StandardScaler().fit_transform(few[known, None])[:, 0]
+        expected = Ridge(1).fit(z, t, w)
+        said = expected.predict(z) * few[known].std() + few[known].mean()
+        np.testing.assert_allclose(probe.predict(X[known]), said, rtol=1e-6)
+        loss = w @ (t - expected.predict(z)) ** 2 + (expected.coef_**2).sum()
+    assert tuned.loss_curve_ == pytest.approx([loss / w.sum()], rel=1e-4)
+
+
+@pytest.mark.parametrize(("mode", "rate"), [("fine_tune", 0.001), ("end_to_end", 0.01)])
+def test_the_encoder_has_a_learning_rate_of_its_own(mode, rate):
+    X, few, _ = iris()
+    settings = {"mode": mode, "learning_rate_init": 0.01, "max_iter": 2}
+    auto, same_rate, other = (
+        RepresentationRegressor(
+            encoder(), encoder_learning_rate=given, random_state=0, **settings
+        ).fit(X, few)
+        for given in ("auto", rate, 2 * rate)
+    )
+    np.testing.assert_array_equal(auto.transform(X), same_rate.transform(X))
+    assert not np.array_equal(auto.transform(X), other.transform(X))
+
+
 @both
 def test_held_out_labels_end_training(kind):
     X, few, _ = iris(60)
