@@ -342,6 +342,33 @@ def test_held_out_labels_end_training(kind):
     assert model.n_iter_ == len(model.loss_curve_) == len(model.validation_curve_)
 
 
+@pytest.mark.parametrize("layers", [(), (3,)])
+@both
+def test_nothing_is_learned_from_held_out_labels(kind, layers, monkeypatch):
+    X, few, _ = iris(60)
+    learned, aside = [], []
+
+    def train(self, head, rows, held_out, *rest, **kinds):
+        learned.append(rows.codes)
+        aside.append(held_out.codes)
+        return head
+
+    def fit_linear(self, codes, *rest):
+        assert len(codes) == 45
+        return fit(self, codes, *rest)
+
+    fit = kind._fit_linear
+    monkeypatch.setattr(kind, "_fit_linear", fit_linear)
+    monkeypatch.setattr(kind, "_train", train)
+    model = kind(encoder(), mode="fine_tune", early_stopping=True, random_state=0)
+    model.set_params(head_layer_sizes=layers, validation_fraction=0.25)
+    model.fit(X, targets_of(kind, few))
+    assert len(learned) == 1 + bool(layers)
+    for rows in learned:
+        assert len(rows) == 45
+        assert not (rows[:, None] == aside[0]).all(axis=2).any()
+
+
 def test_held_out_rows_are_like_the_others():
     keys = np.repeat([0, 1, 2], [10, 20, 40])
     for seed in range(3):
