@@ -67,7 +67,8 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
         Penalty of a linear g on fixed codes, alpha · ‖W‖² beside the sum of squared
         errors, as in :class:`~sklearn.linear_model.Ridge`; where weights are trained by
         gradient, weight decay. "auto" is, for a ridge regression, what leaves the least
-        error on rows that are left out in turn, and no weight decay.
+        error on rows that are left out in turn, and no weight decay. Fine-tuning starts
+        at the ridge regression and keeps its penalty.
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adamw"
         A torch optimizer class, or a function of parameter groups and `lr`. This and all
         that follows up to `tol` is about training by gradient: of φ, or of a g with
