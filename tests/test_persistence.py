@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.decomposition import NMF, PCA, KernelPCA
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -292,8 +293,12 @@ def test_pipelines_of_known_steps(path):
     assert_same(answers(pipeline, ROWS), answers(load(path), ROWS))
 
 
+# estimators that hold another
+WITHIN = Pipeline, FrozenEstimator
+
+
 @pytest.mark.parametrize(
-    "cls", [c for c in SKLEARN if issubclass(c, BaseEstimator) and c is not Pipeline]
+    "cls", [c for c in SKLEARN if issubclass(c, BaseEstimator) and c not in WITHIN]
 )
 def test_estimators_of_scikit_learn(cls, path):
     estimator = cls()

@@ -17,11 +17,16 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits, load_iris, make_moons
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import StackingClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    StackingClassifier,
+)
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
@@ -35,12 +40,16 @@ from sklearn_repr import (
     PairedEmbedder,
     RepresentationClassifier,
     RepresentationRegressor,
+    load,
+    save,
 )
 from sklearn_repr._contracts import Batch, Outputs
 from sklearn_repr.engine.linear_heads import fit_logistic, fit_ridge
+from sklearn_repr.estimators._forest import Forest
 from sklearn_repr.estimators._guesses import confident, propagated
-from sklearn_repr.estimators._learned import spread_share
+from sklearn_repr.estimators._learned import Learned, spread_share
 from sklearn_repr.objectives.predicted_targets import PredictedClasses, PredictedNumbers
+from sklearn_repr.utils.labels import read_numbers
 
 BOTH = [RepresentationClassifier, RepresentationRegressor]
 both = pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
@@ -89,8 +98,10 @@ def same(first, second):
         lambda y: np.array(["a", "b", "c", None], dtype=object)[y].tolist(),
         lambda y: np.array(["a", "b", "c", -1], dtype=object)[y],
         lambda y: pd.Series(y).map({0: "a", 1: "b", 2: "c"}).astype("category"),
+        lambda y: pd.Series(y).map({0: "a", 1: "b", 2: "c"}).astype("string"),
+        lambda y: np.where(y == -1, None, y),
     ],
-    ids=["minus one", "nan", "none", "objects", "categories"],
+    ids=["minus one", "nan", "none", "objects", "categories", "strings", "numbers"],
 )
 def test_rows_without_label_are_told_from_others(labels):
     X, few, y = iris()
@@ -102,6 +113,15 @@ def test_rows_without_label_are_told_from_others(labels):
     # rows without label are left out of the score
     known = few != -1
     assert model.score(X, labels(few)) == model.score(X[known], everywhere[known])
+
+
+def test_classes_have_the_type_of_labels():
+    X, few, y = iris()
+    for labels in (y, y == 1, y.astype(float)):
+        partly = np.where(few == -1, None, labels)
+        model = RepresentationClassifier(encoder(), random_state=0).fit(X, partly)
+        assert model.predict(X).dtype == labels.dtype
+        assert accuracy_score(labels, model.predict(X)) == model.score(X, labels)
 
 
 def test_minus_one_and_one_alone_are_two_classes():
@@ -119,6 +139,7 @@ def test_minus_one_and_one_alone_are_two_classes():
         (np.where(np.arange(150) < 9, 3, -1), r"one class only: \[3\]"),
         (["a"] * 75 + ["-1"] * 75, "made text of a -1"),
         (np.linspace(0, 1, 150), "continuous"),
+        (np.array([1, "a", None] * 50, dtype=object), "y mixes labels of types int, str"),
         (np.arange(149) % 3, "inconsistent numbers of samples"),
         (None, "requires y to be passed"),
     ],
@@ -155,7 +176,14 @@ def test_score_refuses_what_it_cannot_compare():
         model.score(X, np.where(y == 0, 7, y))
     with pytest.raises(ValueError, match="no label to compare"):
         model.score(X, np.full(150, -1))
+    with pytest.raises(ValueError, match=r"did not see: \['a'\]"):
+        model.score(X, np.array([0, "a", None] * 50, dtype=object))
+    for short in ((y[:9],), (y, np.ones(9))):
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            model.score(X, *short)
     model = RepresentationRegressor(encoder(), random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.score(X, y, np.ones(9))
     with pytest.raises(ValueError, match="no known target"):
         model.score(X, np.full(150, np.nan))
 
@@ -194,6 +222,18 @@ def test_the_linear_head_of_numbers_is_the_ridge_regression_that_leaves_least_er
         expected = Ridge(chosen[j]).fit(codes, targets[:, j], weights)
         np.testing.assert_allclose(fitted.weight[j], expected.coef_)
         np.testing.assert_allclose(fitted.bias[j], expected.intercept_)
+
+
+@pytest.mark.parametrize("n_rows", [2, 9])
+def test_a_ridge_regression_without_penalty_is_the_shortest_of_least_squares(n_rows):
+    rng = np.random.default_rng(0)
+    codes = np.c_[rng.normal(size=(n_rows, 3)), np.zeros(n_rows)]
+    targets = rng.normal(size=(n_rows, 1))
+    parts = map(torch.from_numpy, (codes, targets, np.ones(n_rows)))
+    fitted = fit_ridge(*parts, [0.0])
+    apart = codes - codes.mean(axis=0), targets - targets.mean(axis=0)
+    expected = np.linalg.lstsq(*apart, rcond=1e-12)[0]
+    np.testing.assert_allclose(fitted.weight.T, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("n_copies", [1, 3])
@@ -248,6 +288,51 @@ def test_class_weights_and_smoothing_are_what_they_say():
     assert certain.max() < 0.9
 
 
+@pytest.mark.filterwarnings("ignore:Training for 1 epoch")
+@both
+def test_weights_of_rows_weigh_the_loss_of_labelled_ones(kind):
+    X, few, _ = iris(60)
+    weights = np.random.default_rng(0).uniform(0.1, 3, 150)
+    known = few != -1
+    fitted = FrozenEstimator(encoder().fit(X))
+    z = StandardScaler().fit(fitted.transform(X)).transform(fitted.transform(X[known]))
+    w = weights[known] / weights.mean()
+    y = targets_of(kind, few)
+    # nothing moves in training, which shows the loss that it starts with
+    settings = {"alpha": 1.0, "semi_supervised": None, "learning_rate_init": 1e-9}
+    settings |= {"max_iter": 1, "batch_size": 60, "random_state": 0}
+    probe, tuned = (
+        kind(fitted, mode=mode, **settings).fit(X, y, weights)
+        for mode in ("probe", "fine_tune")
+    )
+    if kind is RepresentationClassifier:
+        expected = LogisticRegression(tol=1e-8, max_iter=1000).fit(z, few[known], w)
+        p = expected.predict_proba(z)
+        np.testing.assert_allclose(probe.predict_proba(X[known]), p, atol=1e-4)
+        loss = -w @ np.log(p[np.arange(60), few[known]])
+    else:
+        t = StandardScaler().fit_transform(few[known, None])[:, 0]
+        expected = Ridge(1).fit(z, t, w)
+        said = expected.predict(z) * few[known].std() + few[known].mean()
+        np.testing.assert_allclose(probe.predict(X[known]), said, rtol=1e-6)
+        loss = w @ (t - expected.predict(z)) ** 2 + (expected.coef_**2).sum()
+    assert tuned.loss_curve_ == pytest.approx([loss / w.sum()], rel=1e-4)
+
+
+@pytest.mark.parametrize(("mode", "rate"), [("fine_tune", 0.001), ("end_to_end", 0.01)])
+def test_the_encoder_has_a_learning_rate_of_its_own(mode, rate):
+    X, few, _ = iris()
+    settings = {"mode": mode, "learning_rate_init": 0.01, "max_iter": 2}
+    auto, same_rate, other = (
+        RepresentationRegressor(
+            encoder(), encoder_learning_rate=given, random_state=0, **settings
+        ).fit(X, few)
+        for given in ("auto", rate, 2 * rate)
+    )
+    np.testing.assert_array_equal(auto.transform(X), same_rate.transform(X))
+    assert not np.array_equal(auto.transform(X), other.transform(X))
+
+
 @both
 def test_held_out_labels_end_training(kind):
     X, few, _ = iris(60)
@@ -257,12 +342,54 @@ def test_held_out_labels_end_training(kind):
     assert model.n_iter_ == len(model.loss_curve_) == len(model.validation_curve_)
 
 
+@pytest.mark.parametrize("layers", [(), (3,)])
+@both
+def test_nothing_is_learned_from_held_out_labels(kind, layers, monkeypatch):
+    X, few, _ = iris(60)
+    learned, aside = [], []
+
+    def train(self, head, rows, held_out, *rest, **kinds):
+        learned.append(rows.codes)
+        aside.append(held_out.codes)
+        return head
+
+    def fit_linear(self, codes, *rest):
+        assert len(codes) == 45
+        return fit(self, codes, *rest)
+
+    fit = kind._fit_linear
+    monkeypatch.setattr(kind, "_fit_linear", fit_linear)
+    monkeypatch.setattr(kind, "_train", train)
+    model = kind(encoder(), mode="fine_tune", early_stopping=True, random_state=0)
+    model.set_params(head_layer_sizes=layers, validation_fraction=0.25)
+    model.fit(X, targets_of(kind, few))
+    assert len(learned) == 1 + bool(layers)
+    for rows in learned:
+        assert len(rows) == 45
+        assert not (rows[:, None] == aside[0]).all(axis=2).any()
+
+
 def test_held_out_rows_are_like_the_others():
     keys = np.repeat([0, 1, 2], [10, 20, 40])
     for seed in range(3):
         chosen = keys[spread_share(keys, 0.2, seed)]
         assert np.bincount(chosen).tolist() == [2, 4, 8]
     assert not spread_share(np.arange(4), 0.2, 0).any()
+
+
+def test_held_out_rows_are_not_learned_from_and_leave_some_of_every_class():
+    keys = np.array([0, 0, 1, 1, 2, 2, 2, 2, 0])
+    targets = np.eye(3)[keys]
+    targets[-1] = np.nan
+    rows = Learned(np.arange(9)[:, None], np.zeros((9, 1)), targets, np.ones(9))
+    for seed in range(3):
+        rest, aside = rows.held_out(keys, 0.9, seed, each_kept=True)
+        numbers = [part.X.ravel().tolist() for part in (rest, aside)]
+        assert sorted([*numbers[0], *numbers[1]]) == list(range(9))
+        assert 8 in numbers[0]
+        assert set(keys[[i for i in numbers[0] if i < 8]]) == {0, 1, 2}
+    two = rows.take(np.array([0, 2]))
+    assert two.held_out(keys[[0, 2]], 0.9, 0, each_kept=True)[1] is None
 
 
 def test_numbers_that_are_known_of_different_rows():
@@ -276,6 +403,14 @@ def test_numbers_that_are_known_of_different_rows():
         alone = clone(model).fit(X, numbers[:, j])
         assert alone.predict(X).shape == (150,)
         np.testing.assert_allclose(alone.predict(X), model.predict(X)[:, j], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float64"])
+def test_targets_of_nullable_frames(dtype):
+    y = pd.DataFrame({"a": [1, None, 3], "b": [1, 2, 3]}).astype(dtype)
+    found = read_numbers(y, "this")
+    np.testing.assert_array_equal(found, [[1, 1], [np.nan, 2], [3, 3]])
+    np.testing.assert_array_equal(read_numbers(y["a"], "this"), [1, np.nan, 3])
 
 
 # -- unlabelled rows ---------------------------------------------------------------------
@@ -355,6 +490,22 @@ def test_unlabelled_rows_are_of_use(recipe, mode):
     np.testing.assert_array_equal(np.concatenate(rows), p[:9])
     # where all rows are labelled there is nothing to do
     assert clone(model).fit(X, y).semi_supervised_ is None
+
+
+@pytest.mark.parametrize("kind", [ExtraTreesClassifier, ExtraTreesRegressor])
+def test_trees_as_arrays_say_the_same(kind):
+    rng = np.random.default_rng(0)
+    X, rows = rng.normal(size=(60, 3)), rng.normal(size=(500, 3))
+    y = rng.integers(3, size=60)
+    if kind is ExtraTreesClassifier:
+        trees = kind(5, random_state=0).fit(X, y)
+        expected = trees.predict_proba(rows)
+    else:
+        trees = kind(5, min_samples_leaf=3, random_state=0).fit(X, np.eye(3)[y])
+        expected = trees.predict(rows)
+    np.testing.assert_array_equal(Forest(trees).of(rows), expected)
+    stump = kind(2, random_state=0).fit(X, np.ones(60))
+    assert (Forest(stump).of(rows) == 1).all()
 
 
 def test_what_few_labels_are_learned_from_is_not_kept():
@@ -513,6 +664,33 @@ def test_any_transformer_can_be_probed(given):
     model = RepresentationClassifier(given, random_state=0).fit(X, few)
     assert model.score(X, y) > 0.8
     assert model.get_feature_names_out()[0] == "representationclassifier0"
+
+
+def test_an_encoder_that_needs_labels_gets_the_weights_of_labelled_rows():
+    X, few, y = iris()
+    weights = np.random.default_rng(0).random(150)
+
+    class Weighted(LinearDiscriminantAnalysis):
+        def fit(self, X, y, sample_weight):
+            assert len(X) == len(y) == 30
+            np.testing.assert_allclose(sample_weight, (weights / weights.mean())[:30])
+            return super().fit(X, y)
+
+    assert RepresentationClassifier(Weighted()).fit(X, few, weights).score(X, y) > 0.8
+
+
+@pytest.mark.parametrize("recipe", [None, "distillation"])
+def test_a_classifier_on_a_frozen_encoder_is_saved(recipe, tmp_path):
+    X, few, y = iris()
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(e=np.array(list("xyz"))[y])
+    given = FrozenEstimator(encoder().fit(frame))
+    settings = {"semi_supervised": recipe, "random_state": 0}
+    model = RepresentationClassifier(given, **settings).fit(frame, few)
+    save(model, tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
+    expected = model.predict_proba(frame)
+    np.testing.assert_array_equal(again.predict_proba(frame), expected)
+    np.testing.assert_array_equal(again.fit(frame, few).predict_proba(frame), expected)
 
 
 # -- tables, tools, reproducibility ------------------------------------------------------

@@ -132,7 +132,8 @@ def fit_ridge(
     weights : float64 Tensor of shape (n,)
         w, positive.
     penalties : sequence of float
-        Candidates for :math:`\lambda > 0`. For each row of a table, what the regression
+        Candidates for :math:`\lambda \geq 0`; of 0, the shortest W of those that leave
+        least error. For each row of a table, what the regression
         on the others predicts of it is known in closed form.
 
     Returns
@@ -160,10 +161,14 @@ def fit_ridge(
     rows, wanted = root * (codes - mean), root * (targets - level)
     left, sizes, axes = torch.linalg.svd(rows, full_matrices=False)
     inside = left.T @ wanted  # (r, k)
+    # without a penalty, axes along which rows vary by rounding alone are left out
+    steady = sizes > 1e-13 * sizes.max()
     best = torch.full((targets.shape[1],), torch.inf, dtype=codes.dtype)
     chosen = torch.full_like(best, penalties[0])
     for penalty in penalties:
-        kept = sizes.square() / (sizes.square() + penalty)
+        kept = steady.to(sizes)
+        if penalty > 0:
+            kept = sizes.square() / (sizes.square() + penalty)
         # the intercept explains a share of each row too
         leverage = left.square() @ kept + share
         apart = wanted - left @ (kept.unsqueeze(1) * inside)
@@ -172,5 +177,6 @@ def fit_ridge(
         chosen = torch.where(error < best, penalty, chosen)
         best = torch.minimum(best, error)
     shrunk = sizes.unsqueeze(1) / (sizes.square().unsqueeze(1) + chosen)  # (r, k)
+    shrunk = torch.where(steady.unsqueeze(1) | (chosen > 0), shrunk, 0.0)
     weight = (axes.T @ (shrunk * inside)).T
     return LinearMap(weight, level - weight @ mean, 1, tuple(chosen.tolist()))

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from sklearn import (
     decomposition,
+    frozen,
     impute,
     linear_model,
     mixture,
@@ -64,7 +65,7 @@ LAYERS = (
 SKLEARN = (
     *(decomposition.FactorAnalysis, decomposition.FastICA, decomposition.IncrementalPCA),
     *(decomposition.NMF, decomposition.PCA, decomposition.TruncatedSVD),
-    *(impute.MissingIndicator, impute.SimpleImputer),
+    *(frozen.FrozenEstimator, impute.MissingIndicator, impute.SimpleImputer),
     *(linear_model.LinearRegression, linear_model.LogisticRegression, linear_model.Ridge),
     *(MetadataRequest, MethodMetadataRequest, mixture.GaussianMixture),
     *(pipeline.Pipeline, preprocessing.LabelEncoder),

@@ -189,8 +189,9 @@ class Writer:
         if cls in OWN_WAYS:
             state_of, _ = OWN_WAYS[cls]
             return {"object": [name, self._named(state_of(value), where)]}
-        # an estimator's own is packed for skops
-        state = getattr(value, "_plain_state", value.__getstate__)()
+        # an estimator's own is packed for skops; objects hand on what others have
+        name_of_state = "_plain_state" if hasattr(cls, "_plain_state") else "__getstate__"
+        state = getattr(cls, name_of_state)(value)
         if isinstance(value, nn.Module):
             return {"module": [name, *self._module(value, state, where)]}
         if isinstance(state, list):  # of a frozen dataclass with slots

@@ -192,14 +192,13 @@ def fitted_encoder(
             " sklearn.frozen.FrozenEstimator."
         )
     own = seeded_clone(own, seeds)
+    labels = y if get_tags(own).target_tags.required else None
+    if labels is not None and not is_trainable(own):
+        X, labels = rows_at(X, np.flatnonzero(known)), y[known]
+        weights = None if weights is None else weights[known]
     options: dict[str, Any] = {}
     if weights is not None and has_fit_parameter(own, "sample_weight"):
         options["sample_weight"] = weights
-    labels = None
-    if get_tags(own).target_tags.required:
-        labels = y
-        if not is_trainable(own):
-            X, labels = rows_at(X, np.flatnonzero(known)), y[known]
     if mode == "end_to_end":
         own._trains = False
     return FittedEncoder(own.fit(X, labels, **options))

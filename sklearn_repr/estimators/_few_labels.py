@@ -15,6 +15,7 @@ from sklearn_repr._contracts import Array, Table
 from sklearn_repr.data import NumericCodec, choose_codec
 from sklearn_repr.engine import infer
 from sklearn_repr.engine.linear_heads import fit_logistic
+from sklearn_repr.estimators._forest import Forest
 from sklearn_repr.estimators._guesses import propagated, shares
 from sklearn_repr.estimators._learned import known_rows
 
@@ -118,18 +119,20 @@ class FewLabels:
         share = TREES_SHARE * min(1.0, (per_class - 1) / (ENOUGH - 1))
         self.share = KEPT * share
         if share > 0:
-            self.trees = ExtraTreesClassifier(TREES, random_state=seed)
+            trees = ExtraTreesClassifier(TREES, random_state=seed)
             classes = targets[labelled].argmax(axis=1)
-            self.trees.fit(columns[labelled], classes, weights[labelled])
-            by_trees = self.trees.predict_proba(columns[few])
+            trees.fit(columns[labelled], classes, weights[labelled])
+            self.trees = Forest(trees)
+            by_trees = self.trees.of(columns[few])
             guesses = (1 - share) * guesses + share * by_trees
         guesses[own] = targets[labelled]
         counts = weights[few].copy()
         counts[own] *= max(1.0, LABEL_SHARE * n / len(labelled))
-        self.student = ExtraTreesRegressor(
+        student = ExtraTreesRegressor(
             STUDENT_TREES, min_samples_leaf=LEAF, max_features=0.5, random_state=seed
         )
-        self.student.fit(columns[few], shares(guesses**POWER), counts)
+        student.fit(columns[few], shares(guesses**POWER), counts)
+        self.student = Forest(student)
 
     def _by_layers(self, views: list[Array]) -> NDArray[np.float64]:
         pairs = zip(self.layers, (views[0], views[2]), strict=True)
@@ -139,10 +142,10 @@ class FewLabels:
     def of(self, views: list[Array]) -> NDArray[np.float64]:
         """Return the probabilities of the classes of rows."""
         columns = views[0]
-        learned = shares(self.student.predict(columns).reshape(len(columns), -1))
+        learned = shares(self.student.of(columns))
         p = (1 - STUDENT) * self._by_layers(views) + STUDENT * learned
         if self.share > 0:
-            p = (1 - self.share) * p + self.share * self.trees.predict_proba(columns)
+            p = (1 - self.share) * p + self.share * self.trees.of(columns)
         return p
 
 

@@ -54,11 +54,17 @@ class Learned(NamedTuple):
         return self.take(np.flatnonzero(self.known()))
 
     def held_out(
-        self, keys: Array, fraction: float, seed: int
+        self, keys: Array, fraction: float, seed: int, *, each_kept: bool
     ) -> tuple[Learned, Learned | None]:
-        """Return all rows but a share of the labelled ones, and that share."""
+        """Return all rows but a share of the labelled ones, and that share.
+
+        With `each_kept` no key is held out of every row that has it.
+        """
         known = np.flatnonzero(self.known())
-        aside = known[spread_share(keys[known], fraction, seed)]
+        chosen = spread_share(keys[known], fraction, seed)
+        aside = known[chosen]
+        if each_kept:
+            aside = aside[np.isin(keys[aside], keys[known[~chosen]])]
         if not len(aside):
             return self, None
         rest = np.setdiff1d(np.arange(len(self.weights)), aside)

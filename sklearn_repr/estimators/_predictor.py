@@ -8,10 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import (
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, is_classifier
 from sklearn.utils import Tags, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
@@ -234,8 +231,8 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Packable)
         by_gradient = self.mode_ != "probe" or self._hidden()
         if not (self.early_stopping and by_gradient):
             return rows, None
-        seed = seeds["split"]
-        return rows.held_out(self._keys(rows.targets), self.validation_fraction, seed)
+        parts = self._keys(rows.targets), self.validation_fraction, seeds["split"]
+        return rows.held_out(*parts, each_kept=is_classifier(self))
 
     def _with_unlabelled(self, rows: Learned, seeds: Seeds) -> Learned:
         """Return labelled rows, and others with what they are good for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
@@ -13,7 +14,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from torch import Tensor, nn
 
 from sklearn_repr._contracts import (
@@ -36,7 +37,7 @@ from sklearn_repr.estimators.contrastive import ContrastiveEmbedder
 from sklearn_repr.objectives import Objective
 from sklearn_repr.objectives.predicted_targets import PredictedClasses
 from sklearn_repr.utils import constraints
-from sklearn_repr.utils.labels import known_labels, read_labels
+from sklearn_repr.utils.labels import distinct_labels, known_labels, read_labels
 from sklearn_repr.utils.randomness import Seeds
 
 __all__ = ["RepresentationClassifier"]
@@ -115,7 +116,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         Hold out a share of the labelled rows, the same of each class, stop when the loss
         on them no longer improves, and keep the weights that were best.
     validation_fraction : float, default=0.1
-        Share of labelled rows to hold out, rounded down.
+        Share of labelled rows to hold out, rounded down; never all rows of a class.
     n_iter_no_change : int, default=10
         Epochs without improvement after which training stops.
     tol : float, default=0.0001
@@ -299,7 +300,7 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
                 " None."
             )
         check_classification_targets(y[known].tolist())
-        classes, numbers = np.unique(y[known], return_inverse=True)
+        classes, numbers = distinct_labels(y[known])
         refuse_written_minus_one(classes)
         if len(classes) < 2:
             raise ValueError(
@@ -503,18 +504,20 @@ class RepresentationClassifier(ClassifierMixin, BasePredictor):
         """
         check_is_fitted(self)
         y = self._read(y)
-        known = known_labels(y) | np.isin(y, self.classes_)
-        unseen = np.setdiff1d(y[known], self.classes_)
-        if len(unseen):
+        check_consistent_length(X, y, sample_weight)
+        seen = self.classes_.tolist()
+        known = np.asarray(~pd.isna(y)) if -1 in seen else known_labels(y)
+        unseen = [label for label in pd.unique(y[known]).tolist() if label not in seen]
+        if unseen:
             raise ValueError(
-                f"y holds classes that fit did not see: {unseen.tolist()}. It saw"
-                f" {self.classes_.tolist()}."
+                f"y holds classes that fit did not see: {unseen}. It saw {seen}."
             )
         if not known.any():
             raise ValueError("y holds no label to compare with: all are -1, NaN or None.")
-        predicted = self.predict(X)
+        right = self.predict(X)[known] == y[known]
         weights = None if sample_weight is None else np.asarray(sample_weight)[known]
-        return float(accuracy_score(y[known], predicted[known], sample_weight=weights))
+        # labels of several types count, which accuracy_score does not take
+        return float(accuracy_score(np.ones_like(right), right, sample_weight=weights))
 
 
 def refuse_written_minus_one(classes: Array) -> None:

@@ -9,7 +9,7 @@ import torch
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from torch import Tensor
 
 from sklearn_repr._contracts import (
@@ -67,7 +67,8 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
         Penalty of a linear g on fixed codes, alpha · ‖W‖² beside the sum of squared
         errors, as in :class:`~sklearn.linear_model.Ridge`; where weights are trained by
         gradient, weight decay. "auto" is, for a ridge regression, what leaves the least
-        error on rows that are left out in turn, and no weight decay.
+        error on rows that are left out in turn, and no weight decay. Fine-tuning starts
+        at the ridge regression and keeps its penalty.
     optimizer : {"adam", "adamw", "sgd"} or callable, default="adamw"
         A torch optimizer class, or a function of parameter groups and `lr`. This and all
         that follows up to `tol` is about training by gradient: of φ, or of a g with
@@ -321,9 +322,12 @@ class RepresentationRegressor(RegressorMixin, BasePredictor):
         """
         check_is_fitted(self)
         y = self._read(y)
+        check_consistent_length(X, y, sample_weight)
         known = ~np.isnan(y.reshape(len(y), -1)).any(axis=1)
         if not known.any():
-            raise ValueError("y holds no known target to compare with: all are NaN.")
+            raise ValueError(
+                "y holds no known target to compare with: every row has a NaN."
+            )
         predicted = self.predict(X)
         weights = None if sample_weight is None else np.asarray(sample_weight)[known]
         return float(r2_score(y[known], predicted[known], sample_weight=weights))

@@ -15,7 +15,13 @@ from torch import Tensor
 
 from sklearn_repr._contracts import Array, Labels
 
-__all__ = ["encode_labels", "known_labels", "read_labels", "read_numbers"]
+__all__ = [
+    "distinct_labels",
+    "encode_labels",
+    "known_labels",
+    "read_labels",
+    "read_numbers",
+]
 
 
 def read_labels(y: Labels, who: str) -> Array:
@@ -79,14 +85,12 @@ def read_numbers(y: Labels, who: str) -> NDArray[np.float64]:
     if y is None:
         raise ValueError(_none_given(who))
     values: NDArray[np.float64] = check_array(
-        np.asarray(y),
+        y,
         dtype=np.float64,
         ensure_2d=False,
         ensure_all_finite="allow-nan",
         input_name="y",
     )
-    if values.ndim > 2 or values.shape[1:] == (0,):
-        raise ValueError(f"y must have one or two dimensions; got shape {values.shape}.")
     return values
 
 
@@ -131,6 +135,46 @@ def known_labels(values: Array, *, two_signs: bool = False) -> NDArray[np.bool_]
     return known
 
 
+def distinct_labels(labels: Array) -> tuple[Array, NDArray[np.intp]]:
+    """Return the distinct labels in sorted order, and for every label its number.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,)
+        None of them unknown. Objects become numbers or booleans if that is what all are.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+        The distinct labels.
+    numbers : int ndarray of shape (n,)
+        Which of them each label is.
+
+    Raises
+    ------
+    ValueError
+        If labels are of types that have no common order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_repr.utils.labels import distinct_labels
+    >>> distinct_labels(np.array([3, 1, 3], dtype=object))
+    (array([1, 3]), array([1, 0, 1]))
+    """
+    if labels.dtype.kind == "O":
+        labels = pd.Series(labels).infer_objects().to_numpy()
+    try:
+        classes, numbers = np.unique(labels, return_inverse=True)
+    except TypeError as error:
+        types = ", ".join(sorted({type(label).__name__ for label in labels}))
+        raise ValueError(
+            f"y mixes labels of types {types}, which cannot be sorted. Make them all"
+            " text or all numbers."
+        ) from error
+    return classes, numbers
+
+
 def encode_labels(y: Labels, n_rows: int, who: str) -> Tensor:
     """Give every class of `y` a number; some entries may be unknown.
 
@@ -170,5 +214,5 @@ def encode_labels(y: Labels, n_rows: int, who: str) -> Tensor:
         raise ValueError(f"{who} needs labels, but y holds none: all are -1 or NaN.")
     check_classification_targets(values[known].tolist())
     labels = np.full(n_rows, -1)
-    labels[known] = np.unique(values[known], return_inverse=True)[1]
+    labels[known] = distinct_labels(values[known])[1]
     return torch.from_numpy(labels)
