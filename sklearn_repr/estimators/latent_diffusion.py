@@ -35,6 +35,7 @@ from sklearn_repr._contracts import (
 from sklearn_repr.corruptions import NoiseLevels
 from sklearn_repr.data import Codec, NumericCodec, TableCodec, choose_codec
 from sklearn_repr.data.batches import batch_sizes
+from sklearn_repr.data.conditions import Conditions
 from sklearn_repr.data.drawn import decode_drawn
 from sklearn_repr.data.original import Original
 from sklearn_repr.engine import TrainingSettings
@@ -44,7 +45,6 @@ from sklearn_repr.estimators._trained import BaseTrained
 from sklearn_repr.modules.denoiser import Denoiser, GaussianPath, NoiseLevelMLP
 from sklearn_repr.objectives import DenoisingScore, Objective
 from sklearn_repr.utils import constraints
-from sklearn_repr.utils.conditions import Conditions
 from sklearn_repr.utils.draws import row_shifts
 from sklearn_repr.utils.randomness import Seeds, make_generator, seeded_clone
 

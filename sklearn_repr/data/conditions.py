@@ -28,7 +28,7 @@ class Conditions:
 
     Examples
     --------
-    >>> from sklearn_repr.utils.conditions import Conditions
+    >>> from sklearn_repr.data.conditions import Conditions
     >>> conditions = Conditions()
     >>> conditions.learn(["b", "a", None], 3), conditions.encode(["b", "a"])
     (tensor([ 1,  0, -1]), tensor([1., 0.]))
