@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
@@ -23,3 +24,10 @@ def test_files_know_what_rows_are_drawn_by(kind, tmp_path):
     again = load(tmp_path / "model")
     asked = {"n_samples": 3, "y": y.iloc[-1], "random_state": 0}
     pd.testing.assert_frame_equal(again.sample(**asked), model.sample(**asked))
+
+
+def test_counts_may_be_integers_of_numpy():
+    X = load_iris().data
+    model = quick(max_steps=2).fit(X)
+    assert model.sample(np.int64(3)).shape == (3, 4)
+    assert model.interpolate(X[:1], X[1:2], np.int32(2)).shape == (2, 4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -433,7 +434,7 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         """Return what each row is drawn by, (n, 0) or (n, 1)."""
         check_is_fitted(self)
         if n_samples is not None:
-            check_scalar(n_samples, "n_samples", int, min_val=1)
+            check_scalar(n_samples, "n_samples", Integral, min_val=1)
         if y is None:
             return torch.empty(1 if n_samples is None else int(n_samples), 0)
         if self._conditions is None:
@@ -527,7 +528,8 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         Ends are rebuilt as well as `sampling_steps` allow.
         """
         check_is_fitted(self)
-        check_scalar(n_points, "n_points", int, min_val=2)
+        check_scalar(n_points, "n_points", Integral, min_val=2)
+        n_points = int(n_points)
         check_consistent_length(a, b)
         sampler = self._sampler()
         noise = []
