@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import OneHotEncoder
 
 from sklearn_repr import LatentDiffusion, load, save
 
@@ -31,3 +33,56 @@ def test_counts_may_be_integers_of_numpy():
     model = quick(max_steps=2).fit(X)
     assert model.sample(np.int64(3)).shape == (3, 4)
     assert model.interpolate(X[:1], X[1:2], np.int32(2)).shape == (2, 4)
+
+
+def flags(n=200):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=n), "flag": rng.random(n) < 0.8})
+    frame["step"] = pd.Categorical(rng.choice([3, 5, 9], n, p=[0.2, 0.3, 0.5]))
+    return frame
+
+
+# PCA and a model without categories take truth values and numbers of levels for numbers
+@pytest.mark.parametrize(
+    "model",
+    [quick(PCA(3), max_steps=200), quick(categorical_features=None)],
+    ids=["PCA", "numbers"],
+)
+def test_levels_that_were_read_as_numbers_are_still_themselves(model):
+    X = flags()
+    drawn = model.fit(X).sample(500, random_state=0)
+    assert list(drawn.dtypes) == list(X.dtypes)
+    assert drawn["flag"].mean() == pytest.approx(0.8, abs=0.12)
+    shares = drawn["step"].value_counts(normalize=True)
+    assert shares[9] > shares[3] > 0.05
+
+
+def test_an_autoencoder_may_return_labels():
+    X = pd.DataFrame({"k": ["a", "b", "b", "b"] * 20})
+    drawn = quick(OneHotEncoder(sparse_output=False), max_steps=100).fit(X).sample(200)
+    assert drawn["k"].value_counts().index.tolist() == ["b", "a"]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "float32", "bool"])
+@pytest.mark.parametrize("categories", [None, [0, 1, 2]])
+def test_arrays_come_back_in_their_type(dtype, categories):
+    X = np.random.default_rng(0).integers(0, 2, (60, 3)).astype(dtype)
+    drawn = quick(categorical_features=categories, max_steps=2).fit(X).sample(9)
+    assert drawn.dtype == dtype
+    assert np.isin(drawn, X).all()
+
+
+def test_an_array_of_objects_is_one_of_numbers_with_holes():
+    X = np.array([[1, None], [2, 3.5], [4, 5]] * 10, dtype=object)
+    drawn = quick().fit(X).sample(50, random_state=0)
+    assert drawn.dtype == np.float64
+    assert np.isnan(drawn[:, 1]).any()
+    assert not np.isnan(drawn[:, 0]).any()
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "int32[pyarrow]"])
+def test_integers_that_may_be_missing_stay_integers(dtype):
+    X = pd.DataFrame({"n": pd.array([1, 2, None, 4] * 10, dtype=dtype)})
+    drawn = quick().fit(X).sample(50, random_state=0)
+    assert drawn["n"].dtype == dtype
+    assert drawn["n"].isna().any()
