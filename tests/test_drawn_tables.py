@@ -86,3 +86,17 @@ def test_integers_that_may_be_missing_stay_integers(dtype):
     drawn = quick().fit(X).sample(50, random_state=0)
     assert drawn["n"].dtype == dtype
     assert drawn["n"].isna().any()
+
+
+def test_holes_of_categories_are_drawn_however_few_levels_they_have():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"yes": ["yes"] * 400, "rare": ["u"] * 388 + ["v"] * 12})
+    X = X.where(rng.random(X.shape) < [0.5, 0.7])
+    model = quick(max_steps=300, learning_rate_init=0.005, sampling_steps=18).fit(X)
+    drawn = model.sample(1000, random_state=0)
+    np.testing.assert_allclose(drawn.isna().mean(), X.isna().mean(), atol=0.05)
+    assert set(drawn["rare"].dropna()) == {"u", "v"}
+    unknown = X[:2].assign(rare="w")
+    assert np.isfinite(model.score_samples(unknown)).all()
+    filled = model.set_params(missing="fill").fit(X).sample(100, random_state=0)
+    assert not filled.isna().any(axis=None)

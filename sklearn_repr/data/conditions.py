@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.utils import check_scalar
 from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 
 from sklearn_repr._contracts import Labels
 from sklearn_repr.utils.labels import encode_labels
 
-__all__ = ["Conditions"]
+__all__ = ["Conditions", "to_draw_by"]
 
 
 class Conditions:
@@ -111,3 +113,39 @@ class Conditions:
 
     def _scaled(self, numbers: np.ndarray[Any, Any]) -> Tensor:
         return torch.from_numpy((numbers - self.center_) / self.scale_)
+
+
+def to_draw_by(conditions: Conditions | None, n_samples: int | None, y: Labels) -> Tensor:
+    """Return what each of some rows is drawn by.
+
+    Parameters
+    ----------
+    conditions : Conditions or None
+        What was learned; None without `y` in `fit`.
+    n_samples : int or None
+        How many rows. None is as many as `y` has entries, or one.
+    y : array-like of shape (n,), scalar or None
+        Classes or numbers; None is nothing.
+
+    Returns
+    -------
+    condition : Tensor of shape (n, 0) or (n, 1)
+        As the network is told them.
+
+    Raises
+    ------
+    ValueError
+        If `y` has another length, or holds what rows cannot be drawn by.
+    """
+    if n_samples is not None:
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+    if y is None:
+        return torch.empty(1 if n_samples is None else int(n_samples), 0)
+    if conditions is None:
+        raise ValueError("y was given, but the model was fitted without y.")
+    y = np.atleast_1d(np.asarray(y))
+    if n_samples is not None and len(y) == 1:
+        y = np.repeat(y, n_samples)
+    if n_samples not in (None, len(y)):
+        raise ValueError(f"n_samples={n_samples}, but y has {len(y)} entries.")
+    return conditions.encode(y).unsqueeze(1)
