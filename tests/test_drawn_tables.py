@@ -100,3 +100,45 @@ def test_holes_of_categories_are_drawn_however_few_levels_they_have():
     assert np.isfinite(model.score_samples(unknown)).all()
     filled = model.set_params(missing="fill").fit(X).sample(100, random_state=0)
     assert not filled.isna().any(axis=None)
+
+
+def test_a_warm_start_goes_on_from_the_same_question():
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    model = quick(warm_start=True, max_steps=2).fit(X, y)
+    before = model.sample(y=[0, 1, 2], random_state=0)
+    for other, message in (
+        (None, "warm_start=True cannot continue: the last fit was with y"),
+        (y + 1, "y holds 3, a class that fit saw no row of"),
+        (y / 2, r"y holds 0\.5, a class that fit saw no row of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(X, other)
+    pd.testing.assert_frame_equal(model.sample(y=[0, 1, 2], random_state=0), before)
+    again = model.fit(X, y.where(y > 0))
+    assert again.n_iter_ == 4
+    np.testing.assert_array_equal(again.classes_, [0, 1, 2])
+    coded = quick(PCA(2), warm_start=True, max_steps=2).fit(X)
+    with pytest.raises(ValueError, match="autoencoder was"):
+        coded.set_params(autoencoder=None).fit(X)
+    model = quick(warm_start=True, max_steps=2).fit(X, y / 2)
+    scale = model.fit(X, y / 2 + 9)._conditions.center_
+    assert scale == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([0.5, np.inf] * 75, "contains infinity"),
+        ([0.0, np.inf] * 75, "contains infinity"),
+        ([np.nan] * 150, "none: all are -1 or NaN"),
+    ],
+)
+def test_bad_y_is_named_without_a_warning(y, message):
+    with pytest.raises(ValueError, match=message):
+        quick().fit(load_iris().data, y)
+
+
+def test_numbers_may_be_missing_from_lists():
+    model = quick(max_steps=2).fit(load_iris().data, [0.5, None, 1.5] * 50)
+    assert model.classes_ is None
+    assert model.sample(y=[1.0]).shape == (1, 4)

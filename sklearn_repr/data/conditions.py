@@ -13,7 +13,7 @@ from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 
 from sklearn_repr._contracts import Labels
-from sklearn_repr.utils.labels import encode_labels
+from sklearn_repr.utils.labels import encode_labels, known_labels
 
 __all__ = ["Conditions", "to_draw_by"]
 
@@ -31,48 +31,72 @@ class Conditions:
     Examples
     --------
     >>> from sklearn_repr.data.conditions import Conditions
-    >>> conditions = Conditions()
-    >>> conditions.learn(["b", "a", None], 3), conditions.encode(["b", "a"])
+    >>> conditions = Conditions().learn(["b", "a", None])
+    >>> conditions.labels(["b", "a", None]), conditions.encode(["b", "a"])
     (tensor([ 1,  0, -1]), tensor([1., 0.]))
-    >>> conditions.learn([0.5, 1.5], 2).tolist(), conditions.encode([1.5, 1.0]).tolist()
-    ([-1.0, 1.0], [1.0, 0.0])
+    >>> conditions.learn([0.5, 1.5]).encode([1.5, 1.0])
+    tensor([1., 0.])
     """
 
-    def learn(self, y: Labels, n_rows: int) -> Tensor:
-        """Learn the classes, or mean and deviation of numbers, and encode all rows.
+    def learn(self, y: Labels) -> Conditions:
+        """Learn the classes, or mean and deviation of numbers.
 
         Parameters
         ----------
-        y : array-like of shape (n_rows,)
-            -1, NaN and None mean that the class of a row is not known, NaN that its
-            number is not.
-        n_rows : int
-            Number of rows of the table.
+        y : array-like of shape (n,)
+            -1, NaN and None mean that the class of a row is not known, NaN and None that
+            its number is not.
 
         Returns
         -------
-        labels : Tensor of shape (n_rows,)
+        self : Conditions
+            What was learned.
+
+        Raises
+        ------
+        ValueError
+            If `y` says nothing, or holds an infinite number.
+        """
+        values = column_or_1d(y, dtype=None, warn=True)
+        numbers = _without_objects(values)
+        self.classes_: Any = None
+        real = numbers.dtype.kind == "f"
+        if real and np.isinf(numbers).any():
+            raise ValueError("Input y contains infinity: draw by finite numbers.")
+        if real and (numbers % 1 > 0).any():
+            numbers = numbers.astype(np.float64)
+            self.center_, self.scale_ = np.nanmean(numbers), np.nanstd(numbers) or 1.0
+        else:
+            labels = encode_labels(y, len(values), "A model of rows given y")
+            self.classes_ = np.unique(values[labels.numpy() >= 0])
+        return self
+
+    def labels(self, y: Labels) -> Tensor:
+        """Encode what is known of the rows of a table.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,)
+            See :meth:`learn`.
+
+        Returns
+        -------
+        labels : Tensor of shape (n,)
             Numbers of classes, int64, -1 where it is not known; or scaled numbers, NaN
             where they are not known.
 
         Raises
         ------
         ValueError
-            If `y` has another length or says nothing.
+            If there is a class that was not learned.
         """
-        values = column_or_1d(y, dtype=None, warn=True)
-        self.classes_: Any = None
-        if values.dtype.kind == "f" and (values % 1 > 0).any():
-            if len(values) != n_rows:
-                encode_labels(values.round(), n_rows, "")
-            if np.isinf(values).any():
-                raise ValueError("Input y contains infinity: draw by finite numbers.")
-            values = values.astype(np.float64)
-            self.center_, self.scale_ = np.nanmean(values), np.nanstd(values) or 1.0
-            return self._scaled(values)
-        labels = encode_labels(y, n_rows, "A model of rows given y")
-        self.classes_ = np.unique(values[labels.numpy() >= 0])
-        return labels
+        values = column_or_1d(y, dtype=None)
+        if self.classes_ is None:
+            return self._scaled(_without_objects(values).astype(np.float64))
+        labels = np.full(len(values), -1)
+        known = known_labels(values)
+        labels[known] = self.encode(values[known]).numpy()
+        return torch.from_numpy(labels)
 
     @property
     def n_classes(self) -> int:
@@ -113,6 +137,13 @@ class Conditions:
 
     def _scaled(self, numbers: np.ndarray[Any, Any]) -> Tensor:
         return torch.from_numpy((numbers - self.center_) / self.scale_)
+
+
+def _without_objects(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return numbers among which are None as floats, and all else as it is."""
+    return (
+        pd.Series(values).infer_objects().to_numpy() if values.dtype == object else values
+    )
 
 
 def to_draw_by(conditions: Conditions | None, n_samples: int | None, y: Labels) -> Tensor:

@@ -361,10 +361,21 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         return codec.fit(X, names, weights)
 
     def _after_encoding(self, rows: Batch, y: Labels) -> None:
-        self._conditions = None if y is None else Conditions()
+        if not self._continues():
+            self._conditions = None if y is None else Conditions().learn(y)
+        elif (y is None) != (self._conditions is None):
+            now, before = ("out", "") if y is None else ("", "out")
+            raise ValueError(
+                f"warm_start=True cannot continue: the last fit was with{before} y, and"
+                f" this one is with{now}. Set warm_start=False."
+            )
         if self._conditions is not None:
-            rows.labels = self._conditions.learn(y, len(rows))
+            rows.labels = self._conditions.labels(y)
         self.classes_ = None if self._conditions is None else self._conditions.classes_
+
+    def _shape_params(self) -> dict[str, Any]:
+        coder = str(self.autoencoder) if self._is_latent() else "identity"
+        return {**super()._shape_params(), "autoencoder": coder}
 
     def _auto_batch_size(self, n_rows: int) -> int:
         return 256
