@@ -356,3 +356,12 @@ def test_a_loss_that_is_no_number_leaves_the_fitted_model():
     with pytest.raises(NonFiniteLossError):
         broken.fit(X)
     np.testing.assert_array_equal(model.sample(3, random_state=0), before)
+
+
+def test_rows_whose_class_is_known_may_all_be_held_out():
+    X = load_iris().data[:40]
+    settings = {"early_stopping": True, "validation_fraction": 0.5, "max_steps": 2}
+    for place in range(6):
+        y = [None] * 40
+        y[place] = "b"
+        assert small(learning_rate="constant", **settings).fit(X, y).sample(y="b").size
