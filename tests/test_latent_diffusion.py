@@ -390,3 +390,14 @@ def test_rows_whose_class_is_known_may_all_be_held_out():
         y = [None] * 40
         y[place] = "b"
         assert small(learning_rate="constant", **settings).fit(X, y).sample(y="b").size
+
+
+def test_rows_are_drawn_by_the_average_of_the_weights():
+    model = small().fit(load_iris().data)
+    before = model.sample(3, random_state=0)
+    for weights in model.net_.module_.network.parameters():
+        torch.nn.init.ones_(weights)
+    np.testing.assert_array_equal(model.sample(3, random_state=0), before)
+    for weights in model.net_.module_.average.module.buffers():
+        torch.nn.init.ones_(weights)
+    assert not np.array_equal(model.sample(3, random_state=0), before)
