@@ -92,7 +92,7 @@ def test_holes_of_categories_are_drawn_however_few_levels_they_have():
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"yes": ["yes"] * 400, "rare": ["u"] * 388 + ["v"] * 12})
     X = X.where(rng.random(X.shape) < [0.5, 0.7])
-    model = quick(max_steps=300, learning_rate_init=0.005, sampling_steps=18).fit(X)
+    model = quick(max_steps=150, learning_rate_init=0.005, sampling_steps=18).fit(X)
     drawn = model.sample(1000, random_state=0)
     np.testing.assert_allclose(drawn.isna().mean(), X.isna().mean(), atol=0.05)
     assert set(drawn["rare"].dropna()) == {"u", "v"}
