@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import kstest, norm
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
@@ -16,6 +17,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_repr import LatentDiffusion, NonFiniteLossError, VariationalAutoencoder
 from sklearn_repr._contracts import Batch, Outputs
+from sklearn_repr.corruptions import NoiseLevels
+from sklearn_repr.data.normal_scores import NormalScores
 from sklearn_repr.engine.diffusion import log_density, to_noise, to_rows
 from sklearn_repr.engine.drawing import CHUNK
 from sklearn_repr.modules.denoiser import preconditioning
@@ -91,6 +94,26 @@ def test_preconditioning_is_that_of_the_paper():
     )
     for found, wanted in zip(factors, expected, strict=True):
         torch.testing.assert_close(found, wanted)
+
+
+def test_values_are_drawn_from_the_scores_that_they_own_and_labels_forgotten():
+    X = np.repeat([[0.0], [1.0], [5.0]], [50, 30, 20], axis=0)
+    scores = NormalScores().fit(X)
+    values = torch.from_numpy(np.resize(scores.transform(X), (10_000, 1)))
+    labels = torch.arange(10_000) % 5 - 1
+    noise = NoiseLevels(edges=scores.edges()).fit(values)
+    seen = noise.of_labelled(values, torch.Generator().manual_seed(0), labels).values
+    noisy, clean, log_level, told = seen.T
+    decoded = scores.inverse_transform(clean[:, None].numpy())
+    np.testing.assert_array_equal(decoded, np.resize(X, (10_000, 1)))
+    assert kstest(clean, "norm").statistic < 0.02
+    assert kstest(log_level, norm(-1.2, 1.2).cdf).statistic < 0.001
+    assert kstest((noisy - clean) / log_level.exp(), "norm").statistic < 0.02
+    assert told[labels < 0].isnan().all()
+    known = told[labels >= 0]
+    assert known.isnan().double().mean() == pytest.approx(0.1, abs=0.02)
+    kept = ~known.isnan()
+    assert torch.equal(known[kept], labels[labels >= 0][kept].double())
 
 
 def test_the_objective_weighs_as_the_paper():
@@ -264,6 +287,7 @@ def test_rows_depend_on_their_number_and_the_seed_alone(churn, monkeypatch):
     X, y = load_iris(return_X_y=True)
     model = small(hidden_layer_sizes=(8,), sampling_steps=3, churn=churn).fit(X, y)
     labels = np.resize([0, 1, 2], CHUNK + 100)
+    labels[CHUNK:] = labels[:100]
     many = model.sample(y=labels, random_state=3)
     few = model.sample(y=labels[:5], random_state=3)
     np.testing.assert_array_equal(many[:5], few)
@@ -271,6 +295,7 @@ def test_rows_depend_on_their_number_and_the_seed_alone(churn, monkeypatch):
     assert [len(block) for block in blocks] == [CHUNK, 100]
     np.testing.assert_array_equal(np.concatenate(blocks), many)
     assert not np.array_equal(model.sample(y=labels, random_state=4), many)
+    assert not np.array_equal(many[CHUNK:], many[:100])
     assert len(np.unique(many[:, 0])) > 5
 
 
@@ -356,3 +381,23 @@ def test_a_loss_that_is_no_number_leaves_the_fitted_model():
     with pytest.raises(NonFiniteLossError):
         broken.fit(X)
     np.testing.assert_array_equal(model.sample(3, random_state=0), before)
+
+
+def test_rows_whose_class_is_known_may_all_be_held_out():
+    X = load_iris().data[:40]
+    settings = {"early_stopping": True, "validation_fraction": 0.5, "max_steps": 2}
+    for place in range(6):
+        y = [None] * 40
+        y[place] = "b"
+        assert small(learning_rate="constant", **settings).fit(X, y).sample(y="b").size
+
+
+def test_rows_are_drawn_by_the_average_of_the_weights():
+    model = small().fit(load_iris().data)
+    before = model.sample(3, random_state=0)
+    for weights in model.net_.module_.network.parameters():
+        torch.nn.init.ones_(weights)
+    np.testing.assert_array_equal(model.sample(3, random_state=0), before)
+    for weights in model.net_.module_.average.module.buffers():
+        torch.nn.init.ones_(weights)
+    assert not np.array_equal(model.sample(3, random_state=0), before)

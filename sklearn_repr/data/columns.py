@@ -419,7 +419,9 @@ class Columns:
         if self.container_ != "pandas":
             return cells
         if pd.api.types.is_integer_dtype(dtype):
-            if not round_integers or (np.isnan(cells).any() and dtype.kind in "iu"):
+            # NumPy's integers have no missing cells
+            lost = isinstance(dtype, np.dtype) and np.isnan(cells).any()
+            if not round_integers or lost:
                 return cells
             return pd.array(whole_numbers(cells, dtype), dtype="Float64").astype(dtype)
         if pd.api.types.is_float_dtype(dtype):

@@ -12,9 +12,7 @@ from sklearn_repr.data.table import Codec
 __all__ = ["decode_drawn"]
 
 
-def decode_drawn(
-    codec: Codec, encoded: Array, *, holes: bool = False
-) -> NDArray[np.float64]:
+def decode_drawn(codec: Codec, encoded: Array) -> NDArray[np.float64]:
     """Return the table whose encoding is nearest to rows that were drawn.
 
     What a network says of a category is read as logits elsewhere
@@ -27,14 +25,13 @@ def decode_drawn(
         Fitted.
     encoded : ndarray of shape (n_samples, n_encoded_)
         Rows.
-    holes : bool, default=False
-        Whether a cell may be missing: a category that is nearer to 0, which encodes a
-        missing cell, than to any level, and a number whose indicator says so.
 
     Returns
     -------
     X : ndarray of shape (n_samples, n_features), float64
-        Numbers in original units, and numbers of levels; NaN where a cell is missing.
+        Numbers in original units, and numbers of levels; NaN where a cell is missing,
+        if the codec tells those: a number whose indicator says so, and a category that
+        is nearer to 0, which encodes a missing cell, than to any level.
     """
     X = codec.decode(encoded)
     if isinstance(codec, NumericCodec):
@@ -48,9 +45,12 @@ def decode_drawn(
         nearness = cells @ points.T - np.square(points).sum(axis=1) / 2
         nearness[:, shares == 0] = -np.inf
         X[:, j] = nearness.argmax(axis=1)
-        if holes and codec.holed_levels_[int(j)]:
+        if len(shares) == codec.n_codes[j]:
+            # behind the one level comes that of missing cells
+            X[X[:, j] == 1, j] = np.nan
+        elif codec.hole_levels and codec.holed_levels_[int(j)]:
             X[nearness.max(axis=1) < 0, j] = np.nan
-    if holes and len(codec.holed_):
+    if len(codec.holed_):
         said = encoded[:, -len(codec.holed_) :]
         # halfway between the two values of the indicator
         middle = (0.5 - codec.missing_share_) / codec.missing_scale_

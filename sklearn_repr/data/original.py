@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
-from sklearn_repr._contracts import Table
+from sklearn_repr._contracts import Array, Table
 from sklearn_repr.data.codec import dense
 from sklearn_repr.data.columns import Columns
 from sklearn_repr.utils.frames import is_frame
 from sklearn_repr.utils.validation import parts_of
 
 __all__ = ["Original"]
+
+# Kinds of NumPy's types that hold truth values or numbers
+NUMBERS = "biuf"
 
 
 class Original:
@@ -36,13 +39,16 @@ class Original:
     """
 
     def __init__(self, X: Table, columns: Columns | None):
-        self.columns = columns
-        if columns is None and is_frame(X):
-            self.columns = Columns().fit(X)
+        # what takes a frame with categories for numbers returns cells, not levels
+        self.of_cells = columns is None and is_frame(X)
+        self.columns = Columns().fit(X) if self.of_cells else columns
         rows: Any = X if self.columns is None else self.columns.read(X)
         options: dict[str, Any] = {"dtype": None, "ensure_all_finite": False}
         rows = check_array(rows, accept_sparse="csr", **options)
-        self.dtype = rows.dtype if rows.dtype.kind in "iuf" else np.dtype(np.float64)
+        if rows.dtype.kind not in NUMBERS:
+            rows = rows.astype(np.float64)
+        given = X.dtype if isinstance(X, np.ndarray) else rows.dtype
+        self.dtype = given if given.kind in NUMBERS else rows.dtype
         self.low = np.full(rows.shape[1], np.inf)
         self.high = -self.low
         for part in parts_of(rows):
@@ -55,19 +61,35 @@ class Original:
 
         Parameters
         ----------
-        rows : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows in original units; levels by their numbers, or labels in a frame.
+        rows : {ndarray, DataFrame} of shape (n_samples, n_features)
+            Rows in original units; levels by their numbers, or labels in a frame or an
+            array of objects. Of a frame that no `columns` were given for, cells of
+            categories are numbers, of which the nearest level is taken.
 
         Returns
         -------
         X : ndarray or DataFrame of shape (n_samples, n_features)
             The table.
         """
-        if self.columns is not None and is_frame(rows):
-            rows = self.columns.read(rows)
-        rows = np.asarray(rows, dtype=np.float64).clip(self.low, self.high)
-        if self.columns is not None:
-            return self.columns.restore(rows, round_integers=True)
-        if self.dtype.kind in "iu":
-            rows = rows.round()
-        return rows.astype(self.dtype)
+        columns = self.columns
+        if columns is not None and (is_frame(rows) or rows.dtype == object):
+            rows = columns.read(rows)
+        elif columns is not None and self.of_cells:
+            rows = _nearest_levels(rows, columns)
+        made: Any = np.asarray(rows, dtype=np.float64).clip(self.low, self.high)
+        if columns is not None:
+            made = columns.restore(made, round_integers=True)
+            if columns.container_ != "array" or made.dtype == object:
+                return made
+        return (made.round() if self.dtype.kind in "biu" else made).astype(self.dtype)
+
+
+def _nearest_levels(rows: Array, columns: Columns) -> Array:
+    """Put numbers of levels for cells of categories that are numbers or truth values."""
+    found = np.array(rows, dtype=np.float64)
+    for j in np.flatnonzero(columns.categorical_):
+        levels = np.asarray(columns.levels_[j], dtype=np.float64)
+        cells = found[:, j]
+        nearest = abs(cells[:, None] - levels).argmin(axis=1)
+        found[:, j] = np.where(np.isnan(cells), np.nan, nearest)
+    return found

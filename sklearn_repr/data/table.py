@@ -50,6 +50,9 @@ class TableCodec:
         Give levels that `fit` did not see a column of their own, one a category, for who
         adds up squared errors: without it an unknown level, which is none of the others,
         is closer to what is expected than any known one.
+    hole_levels : bool, default=False
+        Let missing cells of a category that has one level only, from which they would
+        not differ, be another level of it.
 
     Attributes
     ----------
@@ -87,12 +90,14 @@ class TableCodec:
         *,
         indicators: bool = True,
         unseen: bool = False,
+        hole_levels: bool = False,
     ):
         self.numbers = numbers
         self.n_codes = np.asarray(n_codes)
         self.fill = numbers.fill
         self.indicators = indicators
         self.unseen = unseen
+        self.hole_levels = hole_levels
         self.scaling = numbers.scaling
         self.dtype = numbers.dtype
 
@@ -132,22 +137,29 @@ class TableCodec:
         stop = len(self.numeric_)
         columns = [*self.numeric_.tolist()]
         self.tables_: list[Array] = []
+        self.holed_levels_: dict[int, bool] = {}
         for j in self.categories_:
-            counts = _counts(X[:, j], int(self.n_codes[j]) - 1, weights)
+            codes, n_levels = X[:, j], int(self.n_codes[j]) - 1
+            self.holed_levels_[int(j)] = holed = bool(np.isnan(codes).any())
+            alone = holed and self.hole_levels and n_levels == 1
+            if alone:
+                codes, n_levels = np.where(np.isnan(codes), n_levels, codes), n_levels + 1
+            counts = _counts(codes, n_levels, weights)
             block = _block(counts, stop)
             stop = block.stop
             blocks.append(block)
             columns.extend([int(j)] * len(counts))
-            self.tables_.append(_encoded_levels(block, self.dtype))
+            table = _encoded_levels(block, self.dtype)
+            if alone:
+                # an unknown level still comes before a missing cell
+                table = table[[0, 2, 1]]
+            self.tables_.append(table)
             constant = np.append(constant, np.full(len(counts), (counts > 0).sum() < 2))
         if self.unseen and len(self.categories_):
             blocks.append(Block("unseen", stop, stop + len(self.categories_)))
             stop = blocks[-1].stop
             columns.extend(self.categories_.tolist())
             constant = np.append(constant, np.ones(len(self.categories_), bool))
-        self.holed_levels_ = {
-            int(j): bool(np.isnan(X[:, j]).any()) for j in self.categories_
-        }
         missing = np.zeros(0)
         if len(self.numeric_):
             holes = np.isnan(X[:, self.numeric_])

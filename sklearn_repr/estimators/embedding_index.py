@@ -68,15 +68,15 @@ class EmbeddingIndex(BaseEstimator):
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the columns, if fit saw a table with string names.
 
-    Notes
-    -----
-    Files and pickles hold the embedding, and the tree or graph is built again at the
-    first search.
-
     See Also
     --------
     PairedEmbedder : Its `kneighbors` searches one table by rows of another.
     sklearn_repr.inspection.recall_at_k : How good what is found is, by labels or pairs.
+
+    Notes
+    -----
+    Files and pickles hold the embedding, and the tree or graph is built again at the
+    first search.
 
     References
     ----------

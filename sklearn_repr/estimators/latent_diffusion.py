@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -35,6 +36,7 @@ from sklearn_repr._contracts import (
 from sklearn_repr.corruptions import NoiseLevels
 from sklearn_repr.data import Codec, NumericCodec, TableCodec, choose_codec
 from sklearn_repr.data.batches import batch_sizes
+from sklearn_repr.data.conditions import Conditions, to_draw_by
 from sklearn_repr.data.drawn import decode_drawn
 from sklearn_repr.data.original import Original
 from sklearn_repr.engine import TrainingSettings
@@ -44,7 +46,6 @@ from sklearn_repr.estimators._trained import BaseTrained
 from sklearn_repr.modules.denoiser import Denoiser, GaussianPath, NoiseLevelMLP
 from sklearn_repr.objectives import DenoisingScore, Objective
 from sklearn_repr.utils import constraints
-from sklearn_repr.utils.conditions import Conditions
 from sklearn_repr.utils.draws import row_shifts
 from sklearn_repr.utils.randomness import Seeds, make_generator, seeded_clone
 
@@ -356,14 +357,25 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         numbers = NumericCodec(scaling, self._weight_dtype(), seeds["scaling"], fill=True)
         codec = choose_codec(numbers, self._columns, X)
         if isinstance(codec, TableCodec):
-            codec.indicators = self.missing == "draw"
+            codec.indicators = codec.hole_levels = self.missing == "draw"
         return codec.fit(X, names, weights)
 
     def _after_encoding(self, rows: Batch, y: Labels) -> None:
-        self._conditions = None if y is None else Conditions()
+        if not self._continues():
+            self._conditions = None if y is None else Conditions().learn(y)
+        elif (y is None) != (self._conditions is None):
+            now, before = ("out", "") if y is None else ("", "out")
+            raise ValueError(
+                f"warm_start=True cannot continue: the last fit was with{before} y, and"
+                f" this one is with{now}. Set warm_start=False."
+            )
         if self._conditions is not None:
-            rows.labels = self._conditions.learn(y, len(rows))
+            rows.labels = self._conditions.labels(y)
         self.classes_ = None if self._conditions is None else self._conditions.classes_
+
+    def _shape_params(self) -> dict[str, Any]:
+        coder = str(self.autoencoder) if self._is_latent() else "identity"
+        return {**super()._shape_params(), "autoencoder": coder}
 
     def _auto_batch_size(self, n_rows: int) -> int:
         return 256
@@ -429,26 +441,11 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         device = torch.device(self.net_.device)
         return Sampler(module, self.sampling_steps, guidance, churn, dtype, device)
 
-    def _condition(self, n_samples: int | None, y: Labels) -> Tensor:
-        """Return what each row is drawn by, (n, 0) or (n, 1)."""
-        check_is_fitted(self)
-        if n_samples is not None:
-            check_scalar(n_samples, "n_samples", int, min_val=1)
-        if y is None:
-            return torch.empty(1 if n_samples is None else int(n_samples), 0)
-        if self._conditions is None:
-            raise ValueError("y was given, but the model was fitted without y.")
-        y = np.atleast_1d(np.asarray(y))
-        if n_samples is not None and len(y) == 1:
-            y = np.repeat(y, n_samples)
-        if n_samples not in (None, len(y)):
-            raise ValueError(f"n_samples={n_samples}, but y has {len(y)} entries.")
-        return self._conditions.encode(y).unsqueeze(1)
-
     def _draws(
         self, n_samples: int | None, y: Labels, random_state: RandomState
     ) -> tuple[Sampler, Tensor, int]:
-        condition = self._condition(n_samples, y)
+        check_is_fitted(self)
+        condition = to_draw_by(self._conditions, n_samples, y)
         sampler = self._sampler(self.guidance, self.churn)
         return sampler, condition, Seeds(random_state)["sample"]
 
@@ -527,7 +524,7 @@ class LatentDiffusion(DensityMixin, BaseTrained):
         Ends are rebuilt as well as `sampling_steps` allow.
         """
         check_is_fitted(self)
-        check_scalar(n_points, "n_points", int, min_val=2)
+        check_scalar(n_points, "n_points", Integral, min_val=2)
         check_consistent_length(a, b)
         sampler = self._sampler()
         noise = []
@@ -594,7 +591,7 @@ class LatentDiffusion(DensityMixin, BaseTrained):
 
     def _table(self, encoded: Array) -> Table:
         """Return encoded rows as a table like the one that `fit` saw."""
-        rows = decode_drawn(self._codec, encoded, holes=self.missing == "draw")
+        rows = decode_drawn(self._codec, encoded)
         if self._is_latent():
             rows = self.autoencoder_.inverse_transform(rows)
         return self._original.restore(rows)

@@ -130,7 +130,9 @@ class GaussianPath(nn.Module):
         square = told.t() @ told + torch.eye(told.shape[1], dtype=told.dtype)
         moved = torch.linalg.solve(square, told.t() @ centred)
         self.register_buffer("moved", moved)
-        self._register("_within", (centred - told @ moved)[known])
+        # where nothing is known, nothing is taken off
+        around = centred - told @ moved
+        self._register("_within", around[known] if known.any() else around)
 
     def _register(self, suffix: str, centred: Tensor) -> None:
         covariance = centred.t() @ centred / len(centred)
