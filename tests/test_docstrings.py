@@ -98,6 +98,7 @@ DIFFER = {
     "mode",
     "semi_supervised",
     "early_stopping",
+    "validation_fraction",
     "max_steps",
 }
 

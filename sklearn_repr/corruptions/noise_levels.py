@@ -51,7 +51,8 @@ class NoiseLevels(Corruption):
     >>> from sklearn_repr.corruptions import NoiseLevels
     >>> clean, labels = torch.ones(4, 2), torch.tensor([0, 1, 0, 1])
     >>> generator = torch.Generator().manual_seed(0)
-    >>> seen = NoiseLevels().of_labelled(clean, generator, labels).values
+    >>> levels = NoiseLevels(forgotten=0.0).fit(clean)
+    >>> seen = levels.of_labelled(clean, generator, labels).values
     >>> seen.shape, seen[:, 2:4].unique(), seen[:, 5]
     (torch.Size([4, 6]), tensor([1.]), tensor([0., 1., 0., 1.]))
     """

@@ -105,7 +105,7 @@ class GaussianPath(nn.Module):
     >>> from sklearn_repr.modules.denoiser import GaussianPath
     >>> path = GaussianPath(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]))
     >>> path(torch.ones(1, 2), torch.zeros(1, 1)).round(decimals=3)
-    tensor([[ 0., -1.]])
+    tensor([[ 0., -1.]], dtype=torch.float64)
     """
 
     mean: Tensor
