@@ -37,10 +37,10 @@ demo: setup  ## Run the quickstart on data that ships with scikit-learn
 
 # one worker a core, each of one thread
 test: setup  ## Run all tests
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 test-oldest: $(OLDEST)/.ready  ## Run all tests on the oldest supported versions
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n auto
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n auto --dist worksteal
 
 golden: setup  ## Write the files of this version that later ones must load, where missing
 	$(BIN)/python tests/golden_files.py

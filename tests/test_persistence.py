@@ -300,6 +300,7 @@ WITHIN = Pipeline, FrozenEstimator
 @pytest.mark.parametrize(
     "cls", [c for c in SKLEARN if issubclass(c, BaseEstimator) and c not in WITHIN]
 )
+@pytest.mark.filterwarnings("ignore:n_quantiles")
 def test_estimators_of_scikit_learn(cls, path):
     estimator = cls()
     X = np.abs(ROWS) if cls is NMF else np.where(ROWS > 2, np.nan, ROWS)

@@ -42,7 +42,7 @@ def read_labels(y: Labels, who: str) -> Array:
     Raises
     ------
     ValueError
-        If there are none, or the array has another shape.
+        If there are none, or the array has another shape or holds infinity.
 
     Examples
     --------
@@ -53,6 +53,8 @@ def read_labels(y: Labels, who: str) -> Array:
     if y is None:
         raise ValueError(_none_given(who))
     values: Array = column_or_1d(y, dtype=None, warn=True)
+    if values.dtype.kind == "f" and np.isinf(values).any():
+        raise ValueError("Input y contains infinity: labels are finite, NaN marks none.")
     return values
 
 
