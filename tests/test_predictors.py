@@ -30,7 +30,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import Normalizer, OneHotEncoder, StandardScaler
 from torch.nn import functional
 
 from sklearn_repr import (
@@ -654,10 +654,11 @@ def test_encoders_that_do_not_fit(settings, message):
     [
         PCA(2),
         make_pipeline(StandardScaler(), PCA(3)),
+        make_pipeline(StandardScaler(), PCA(3), Normalizer()),
         LinearDiscriminantAnalysis(n_components=2),
         ContrastiveEmbedder(4, objective="supcon", hidden_layer_sizes=8, max_iter=2),
     ],
-    ids=["PCA", "pipeline", "needs y", "needs y, of ours"],
+    ids=["PCA", "pipeline", "ends in what needs no fit", "needs y", "needs y, of ours"],
 )
 def test_any_transformer_can_be_probed(given):
     X, few, y = iris()

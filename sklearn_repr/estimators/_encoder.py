@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
@@ -20,6 +19,7 @@ from sklearn_repr.corruptions.views import TwoViews
 from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.estimators._base import BaseRepresentation
 from sklearn_repr.estimators._learned import moments
+from sklearn_repr.utils.fitted import is_fitted
 from sklearn_repr.utils.frames import is_frame
 from sklearn_repr.utils.randomness import Seeds, seeded_clone
 from sklearn_repr.utils.sampling import rows_at
@@ -36,17 +36,6 @@ __all__ = [
 def unwrapped(encoder: Any) -> Any:
     """Return what a FrozenEstimator holds, anything else as it is."""
     return encoder.estimator if isinstance(encoder, FrozenEstimator) else encoder
-
-
-def is_fitted(encoder: Any) -> bool:
-    """Tell encoders that were fitted; those that need no fit are not."""
-    if not get_tags(encoder).requires_fit:
-        return False
-    try:
-        check_is_fitted(encoder)
-    except NotFittedError:
-        return False
-    return True
 
 
 def own_columns(encoder: Any, X: Table) -> list[str] | None:
@@ -178,7 +167,8 @@ def fitted_encoder(
     frozen = own is not given
     if frozen:
         check_is_fitted(own)
-    if is_fitted(own):
+    # what needs no fit learns the columns of the table nevertheless
+    if get_tags(own).requires_fit and is_fitted(own):
         if mode == "end_to_end":
             raise ValueError(
                 "mode='end_to_end' trains the encoder from a random start, but encoder is"

@@ -10,15 +10,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context, clone
-from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import NearestNeighbors
-from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import normalize
 from sklearn.utils import Tags, check_array, check_scalar, get_tags
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_repr._contracts import Array, Constraints, Labels, Table
+from sklearn_repr.utils.fitted import is_fitted
 from sklearn_repr.utils.hamming import hamming_distances, hamming_neighbors, pack_bits
 from sklearn_repr.utils.optional import import_optional
 from sklearn_repr.utils.state import restored_on_failure
@@ -307,21 +306,6 @@ class EmbeddingIndex(BaseEstimator):
 def import_faiss() -> Any:
     """Import faiss, or say which extra has it."""
     return import_optional("faiss", extra="index", purpose="index='hnsw'")
-
-
-def is_fitted(estimator: Any) -> bool:
-    """Tell an estimator that can be used as it is."""
-    if isinstance(estimator, Pipeline):  # scikit-learn asks its last step only
-        return all(
-            is_fitted(step)
-            for _, step in estimator.steps
-            if step not in (None, "passthrough")
-        )
-    try:
-        check_is_fitted(estimator)
-    except NotFittedError:
-        return False
-    return True
 
 
 @contextmanager
