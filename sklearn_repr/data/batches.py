@@ -25,10 +25,23 @@ __all__ = [
     "parts_in_memory",
     "products_of",
     "sides_of",
+    "usual_batch_size",
 ]
 
 # Cells of a batch of "auto" size, but at least so many rows
 CELLS_PER_BATCH, FEWEST_PER_BATCH = 2**20, 32
+
+
+def usual_batch_size(n_rows: int) -> int:
+    """Return what makes some 20 batches of a table, each of 32 to 256 rows.
+
+    Examples
+    --------
+    >>> from sklearn_repr.data.batches import usual_batch_size
+    >>> usual_batch_size(100), usual_batch_size(2000), usual_batch_size(10**6)
+    (32, 128, 256)
+    """
+    return int(min(256, max(32, 2 ** (n_rows // 20).bit_length())))
 
 
 def bounded(batch_size: int, n_encoded: int) -> int:

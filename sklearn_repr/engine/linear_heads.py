@@ -12,8 +12,9 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from sklearn_repr._contracts import Array
+from sklearn_repr.engine.inference import infer
 
-__all__ = ["LinearMap", "fit_logistic", "fit_ridge"]
+__all__ = ["LinearMap", "fit_logistic", "fit_ridge", "said_of"]
 
 # Steps of L-BFGS at most, and the gradient at which it ends
 MOST_STEPS = 500
@@ -58,7 +59,6 @@ def fit_logistic(
     targets: Tensor,
     weights: Tensor,
     penalty: float,
-    start: LinearMap | None = None,
 ) -> LinearMap:
     r"""Fit a logistic regression to probabilities of classes.
 
@@ -75,8 +75,6 @@ def fit_logistic(
         w, not negative.
     penalty : float
         :math:`\lambda > 0`, the inverse of scikit-learn's ``C``.
-    start : LinearMap or None, default=None
-        Where the solver starts; None is at zeros.
 
     Returns
     -------
@@ -106,8 +104,6 @@ def fit_logistic(
         return float(loss), gradient.numpy().ravel()
 
     first = np.zeros(k * (d + 1))
-    if start is not None:
-        first = torch.cat([start.weight, start.bias.unsqueeze(1)], dim=1).numpy().ravel()
     options = {"maxiter": MOST_STEPS, "gtol": SMALL_GRADIENT}
     found = minimize(
         loss_and_gradient, first, jac=True, method="L-BFGS-B", options=options
@@ -180,3 +176,12 @@ def fit_ridge(
     shrunk = torch.where(steady.unsqueeze(1) | (chosen > 0), shrunk, 0.0)
     weight = (axes.T @ (shrunk * inside)).T
     return LinearMap(weight, level - weight @ mean, 1, tuple(chosen.tolist()))
+
+
+def said_of(head: nn.Module, codes: Array) -> NDArray[np.float64]:
+    """Return what a head of double precision says of codes (n, d), (n, k)."""
+
+    def tensor(part: Array) -> Tensor:
+        return torch.from_numpy(np.array(part, dtype=np.float64))
+
+    return infer(head.forward, tensor, codes, "cpu")

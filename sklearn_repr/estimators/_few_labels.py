@@ -9,12 +9,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
-from torch import Tensor, nn
+from torch import nn
 
 from sklearn_repr._contracts import Array, Table
 from sklearn_repr.data import NumericCodec, choose_codec
-from sklearn_repr.engine import infer
-from sklearn_repr.engine.linear_heads import fit_logistic
+from sklearn_repr.engine.linear_heads import fit_logistic, said_of
 from sklearn_repr.estimators._forest import Forest
 from sklearn_repr.estimators._guesses import propagated, shares
 from sklearn_repr.estimators._learned import known_rows
@@ -100,8 +99,8 @@ class FewLabels:
         penalty: float,
         seed: int,
     ):
-        labelled = np.flatnonzero(known_rows(targets))
-        others = np.flatnonzero(~known_rows(targets))
+        known = known_rows(targets)
+        labelled, others = np.flatnonzero(known), np.flatnonzero(~known)
         order = np.random.default_rng(seed).permutation(others)
         some = np.concatenate([labelled, order[:GRAPH_ROWS]])
         joined = side_by_side([view[some] for view in views])
@@ -111,8 +110,8 @@ class FewLabels:
         graph = propagated(joined, targets[some], weights[some])[:n]
 
         columns, own = views[0], slice(len(labelled))
-        known = torch.from_numpy(targets[labelled]), torch.from_numpy(weights[labelled])
-        found = fit_logistic(torch.from_numpy(columns[labelled]), *known, penalty)
+        parts = torch.from_numpy(targets[labelled]), torch.from_numpy(weights[labelled])
+        found = fit_logistic(torch.from_numpy(columns[labelled]), *parts, penalty)
         self.layers = [found.layer().requires_grad_(False), layer]
         guesses = (2 * self._by_layers([view[few] for view in views]) + graph) / 3
         per_class = len(labelled) / targets.shape[1]
@@ -156,10 +155,5 @@ def side_by_side(views: list[Array]) -> Array:
 
 def probabilities(layer: nn.Module, rows: Array) -> NDArray[np.float64]:
     """Return the softmax of a linear map of rows."""
-
-    def tensor(part: Array) -> Tensor:
-        return torch.from_numpy(np.array(part, dtype=np.float64))
-
-    logits = infer(layer.forward, tensor, rows, "cpu")
-    found: NDArray[np.float64] = softmax(logits, axis=1)
+    found: NDArray[np.float64] = softmax(said_of(layer, rows), axis=1)
     return found

@@ -27,10 +27,10 @@ from sklearn_repr._contracts import (
     Table,
     Weights,
 )
-from sklearn_repr.data.batches import Split, bounded
+from sklearn_repr.data.batches import Split, bounded, usual_batch_size
 from sklearn_repr.data.repeats import arrange
-from sklearn_repr.engine import TrainingSettings, infer, train
-from sklearn_repr.engine.linear_heads import LinearMap
+from sklearn_repr.engine import TrainingSettings, train
+from sklearn_repr.engine.linear_heads import LinearMap, said_of
 from sklearn_repr.engine.optimizer import OPTIMIZERS
 from sklearn_repr.engine.packing import Packable
 from sklearn_repr.engine.training import epoch_curves
@@ -313,7 +313,7 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Packable)
             share = ENCODER_SHARE
         size = self.batch_size
         if size == "auto":
-            size = int(min(256, max(32, 2 ** (n_rows // 20).bit_length())))
+            size = usual_batch_size(n_rows)
             size = bounded(size, encoder._codec.n_encoded_) if joint else size
         device = torch.device(encoder.net_.device) if joint else torch.device("cpu")
         return TrainingSettings(
@@ -358,12 +358,7 @@ class BasePredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Packable)
 
     def _head_values(self, codes: Array) -> NDArray[np.float64]:
         """Return what the head says of codes, (n, k)."""
-        return infer(
-            self.head_.forward,
-            lambda part: torch.from_numpy(np.array(part, dtype=np.float64)),
-            codes,
-            "cpu",
-        )
+        return said_of(self.head_, codes)
 
     @property
     def _n_features_out(self) -> int:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from sklearn_repr._contracts import Array, Batch, Constraints, Labels, Table, Weights
 from sklearn_repr.corruptions import Corruption, Pairs
 from sklearn_repr.data import Codec, Columns, NumericCodec, choose_codec
-from sklearn_repr.data.batches import bounded
+from sklearn_repr.data.batches import bounded, usual_batch_size
 from sklearn_repr.data.blocks import encode_table
 from sklearn_repr.data.chunks import chunk_encoder
 from sklearn_repr.data.columns import read_table
@@ -266,7 +266,7 @@ class BaseTrained(Packable):
 
     def _auto_batch_size(self, n_rows: int) -> int:
         """Resolve ``batch_size="auto"``: some 20 batches, each of 32 to 256 rows."""
-        return int(min(256, max(32, 2 ** (n_rows // 20).bit_length())))
+        return usual_batch_size(n_rows)
 
     def _grouped_corruption(self) -> Corruption | None:
         """Return a corruption that replaces together what makes up a cell."""
